@@ -1,0 +1,86 @@
+"""One base class and a few kinds, so that errors can be caught by type.
+
+An error says what happened and the value (`message`), and what to do next (`hint`: a sentence or a command).
+How an error is shown in a cell is the magics' business, not ours.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LlamaError(Exception):
+    """Base of every error that llama-nb raises on purpose.
+
+    Parameters
+    ----------
+    message
+        What happened, with the offending value and the likely cause.
+    hint
+        What to do next: a sentence, or the command to run.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class LoadError(LlamaError):
+    """A source cannot be loaded: missing, damaged, refused or not a Llama that we know."""
+
+
+class FitError(LoadError):
+    """The model does not fit into the memory that is free."""
+
+
+class ModelGone(LlamaError):
+    """A handle is used after its model was unloaded or replaced."""
+
+
+class ModelBusy(LlamaError):
+    """A model cannot be unloaded or replaced because something uses it."""
+
+
+class SamplingError(LlamaError, ValueError):
+    """A sampling parameter is unknown or out of its range."""
+
+
+class MessageError(LlamaError, ValueError):
+    """A conversation is malformed: no content, an unknown role, nothing to send."""
+
+
+class ContextOverflow(LlamaError):
+    """The prompt does not fit into the model's context."""
+
+
+class TemplateError(LlamaError):
+    """A `{{ expression }}` in a cell, or a model's chat template, cannot be rendered."""
+
+
+class EngineError(LlamaError):
+    """The engine failed while it computed: non-finite logits, out of memory, an internal error."""
+
+
+class UnsupportedError(LlamaError):
+    """This model or engine cannot do what was asked; the hint names what can."""
+
+
+class ChatStoreError(LlamaError):
+    """A stored chat cannot be read or written."""
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return the entries of `known` that look most like `word`, best first (possibly none)."""
+    names = list(known)
+    lowered = {name.lower(): name for name in names}
+    hits = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.55)
+    return [lowered[hit] for hit in hits]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "Did you mean X?" for the nearest known name, or an empty string."""
+    hits = nearest(word, known, 1)
+    return f"Did you mean {hits[0]!r}?" if hits else ""

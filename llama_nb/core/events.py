@@ -1,0 +1,161 @@
+"""What happens while a model works, as frozen values, and the seam through which views watch it.
+
+An engine yields TokenEvents. The session publishes the other events to whoever subscribed; without
+subscribers nothing is shown and nothing costs anything.
+"""
+
+import contextlib
+import contextvars
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+FinishReason = Literal["end", "stop_string", "length", "context", "stopped", "error"]
+
+_log = logging.getLogger("llama_nb")
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that could have come.
+
+    `logprob` is its natural-log probability before the sampler, `sampled` after it (None: removed).
+    """
+
+    id: int
+    text: str
+    logprob: float
+    sampled: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts in tokens, times in seconds since the request was taken up by the engine."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    first_token_s: float | None
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Why a generation ended, and what it used.
+
+    `reason` is "end" (the model's end-of-turn token), "stop_string", "length" (max_tokens), "context"
+    (no room left), "stopped" (by the user) or "error". `detail` says more: the stop string, who stopped.
+    """
+
+    reason: FinishReason
+    usage: Usage
+    seed: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One generated token; the last event of a generation has `finish`.
+
+    `text` is what the token adds to the reply: it may be empty (half of a character, a held-back
+    beginning of a stop string, an end-of-turn token) and may hold more than the token's own bytes when
+    it completes a character. The closing event of a stopped generation has no token: `id` is None.
+    `logprob` and `entropy` (nats) are those of the distribution before the sampler; `alternatives` are
+    the likeliest tokens of it, best first. Remote engines may leave all but the text empty.
+    """
+
+    text: str
+    id: int | None = None
+    logprob: float | None = None
+    entropy: float | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    elapsed_s: float = 0.0
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """A reply was asked for; `reply` is the session's Reply, still empty."""
+
+    reply: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAdvanced:
+    """`token` was added to `reply`."""
+
+    reply: Any
+    token: TokenEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """`reply` is complete, stopped or failed (`reply.finish`, `reply.error`)."""
+
+    reply: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request waits in a model's queue; `waits_for` says for what ("chat main on cria")."""
+
+    reply: Any
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Long work that is not a reply. `done` of `total` (None: unknown) in `unit`; the last one has `ended`."""
+
+    what: str
+    done: float
+    total: float | None
+    unit: str
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sentence for the user that is not part of a reply: turns dropped, control tokens shown as text."""
+
+    text: str
+
+
+Event = ReplyStarted | ReplyAdvanced | ReplyEnded | Waiting | Progress | Note
+Observer = Callable[[Event], None]
+
+_observers: list[Observer] = []
+_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("llama_nb_quiet", default=False)
+
+
+def subscribe(observer: Observer) -> Callable[[], None]:
+    """Call `observer` with every event from now on; return the function that ends it."""
+    _observers.append(observer)
+
+    def unsubscribe() -> None:
+        with contextlib.suppress(ValueError):
+            _observers.remove(observer)
+
+    return unsubscribe
+
+
+def publish(event: Event) -> None:
+    """Hand `event` to every observer. An observer that raises is logged, and never harms the work it watches."""
+    if _quiet.get():
+        return
+    for observer in tuple(_observers):
+        try:
+            observer(event)
+        except Exception:
+            _log.exception("an observer failed on %s", type(event).__name__)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Publish nothing inside the block (in this thread or task)."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)

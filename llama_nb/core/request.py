@@ -1,0 +1,41 @@
+"""What is asked of an engine, as one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llama_nb.core.messages import Message
+from llama_nb.core.sampling import Sampling
+
+Overflow = Literal["drop-oldest", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation.
+
+    Parameters
+    ----------
+    input
+        Messages (rendered with the model's chat template), text (tokenised as it is) or token ids.
+    sampling
+        How tokens are chosen.
+    cache_key
+        Names the KV cache to reuse and extend; None uses a cache that is dropped afterwards.
+    tools
+        JSON descriptions of the functions that the model may call.
+    alternatives
+        How many of the likeliest tokens each TokenEvent records (0 to 100).
+    continue_last
+        Go on with the last message, an assistant's, instead of answering it.
+    purpose
+        What this is, for the one who waits for it: "chat main", "complete".
+    """
+
+    input: tuple[Message, ...] | str | tuple[int, ...]
+    sampling: Sampling = Sampling()
+    cache_key: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    alternatives: int = 10
+    continue_last: bool = False
+    purpose: str = "request"

@@ -75,15 +75,20 @@ def _parse(index: int, item: Any) -> Message:
         )
     for key in ("role", "content"):
         if key not in item:
-            raise MessageError(f"messages[{index}] has no {key!r} (its keys: {', '.join(map(str, item)) or 'none'}).")
-    role = _ALIASES.get(item["role"], item["role"])
+            raise MessageError(
+                f"messages[{index}] has no {key!r} (its keys: {', '.join(map(str, item)) or 'none'})."
+            )
+    role = _ALIASES.get(item["role"], item["role"]) if isinstance(item["role"], str) else None
     if role not in ROLES:
         raise MessageError(
             f"messages[{index}]['role'] is {item['role']!r}.",
-            did_you_mean(str(role), ROLES) or f"Roles are: {', '.join(ROLES)}.",
+            did_you_mean(str(item["role"]), ROLES) or f"Roles are: {', '.join(ROLES)}.",
         )
     content = item["content"]
-    calls = tuple(_parse_call(index, number, call) for number, call in enumerate(item.get("tool_calls") or ()))
+    given = item.get("tool_calls") or ()
+    if not isinstance(given, list | tuple):
+        raise MessageError(f"messages[{index}]['tool_calls'] is a {type(given).__name__}, not a list.")
+    calls = tuple(_parse_call(index, number, call) for number, call in enumerate(given))
     if content is None and calls:
         content = ""
     if not isinstance(content, str):

@@ -126,7 +126,9 @@ def _number(name: str, value: Any) -> float | int | None:
         raise SamplingError(f"{name} is {value!r}, which is not a number.", f"Allowed: {limits}.") from None
     inside = limits.low < number if limits.low_open else limits.low <= number
     if not inside or not number <= limits.high or not math.isfinite(number):
-        raise SamplingError(f"{name} is {value!r}, outside its range.", f"Allowed: {limits}; {limits.meaning}.")
+        raise SamplingError(
+            f"{name} is {value!r}, outside its range.", f"Allowed: {limits}; {limits.meaning}."
+        )
     if not limits.whole:
         return number
     if not number.is_integer():
@@ -140,5 +142,7 @@ def _stop_strings(stop: Any) -> tuple[str, ...]:
     strings: Sequence[Any] = (stop,) if isinstance(stop, str) else tuple(stop)
     for text in strings:
         if not isinstance(text, str) or not text:
-            raise SamplingError(f"stop holds {text!r}.", "Each stop string is a text of at least one character.")
+            raise SamplingError(
+                f"stop holds {text!r}.", "Each stop string is a text of at least one character."
+            )
     return tuple(strings)

@@ -1,0 +1,46 @@
+"""Observers see events, cannot harm the work, and are silent when asked."""
+
+import pytest
+
+from llama_nb.core import events
+from llama_nb.core.stop import StopFlag
+
+
+def test_an_observer_sees_events_until_it_unsubscribes() -> None:
+    seen: list[events.Event] = []
+    unsubscribe = events.subscribe(seen.append)
+    events.publish(events.Note("one"))
+    with events.quiet():
+        events.publish(events.Note("hidden"))
+    unsubscribe()
+    unsubscribe()
+    events.publish(events.Note("late"))
+    assert seen == [events.Note("one")]
+
+
+def test_an_observer_that_raises_is_logged_and_the_next_one_still_sees(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[events.Event] = []
+
+    def broken(_: events.Event) -> None:
+        raise RuntimeError("view is gone")
+
+    undo = [events.subscribe(broken), events.subscribe(seen.append)]
+    try:
+        events.publish(events.Note("x"))
+    finally:
+        for one in undo:
+            one()
+    assert seen == [events.Note("x")]
+    assert "view is gone" in caplog.text
+
+
+def test_a_stop_flag_keeps_its_first_reason() -> None:
+    flag = StopFlag()
+    assert not flag.is_set()
+    assert not flag.wait(0)
+    flag.set("interrupted")
+    flag.set("button")
+    assert flag.is_set()
+    assert flag.reason == "interrupted"

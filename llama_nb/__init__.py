@@ -1,0 +1,71 @@
+"""A Llama in a notebook: load it with one line, talk to it in a cell.
+
+Only names live here, and each is imported when it is first used: importing llama_nb costs milliseconds.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from llama_nb.core.errors import LlamaError
+    from llama_nb.core.messages import Message
+    from llama_nb.core.sampling import Sampling
+    from llama_nb.session.chat import Chat
+    from llama_nb.session.model import Model
+    from llama_nb.session.registry import current, load, loaded, unload, use
+    from llama_nb.session.reply import Reply
+
+__version__ = "0.1.0"
+
+_HOMES: Final = {
+    "Chat": "llama_nb.session.chat",
+    "LlamaError": "llama_nb.core.errors",
+    "Message": "llama_nb.core.messages",
+    "Model": "llama_nb.session.model",
+    "Reply": "llama_nb.session.reply",
+    "Sampling": "llama_nb.core.sampling",
+    "current": "llama_nb.session.registry",
+    "load": "llama_nb.session.registry",
+    "loaded": "llama_nb.session.registry",
+    "unload": "llama_nb.session.registry",
+    "use": "llama_nb.session.registry",
+}
+
+__all__ = [
+    "Chat",
+    "LlamaError",
+    "Message",
+    "Model",
+    "Reply",
+    "Sampling",
+    "__version__",
+    "current",
+    "load",
+    "load_ipython_extension",
+    "loaded",
+    "unload",
+    "unload_ipython_extension",
+    "use",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register `%llama` and `%%llama` in an IPython shell (`%load_ext llama_nb`)."""
+    importlib.import_module("llama_nb.magics.extension").load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take back what `load_ipython_extension` registered (`%unload_ext llama_nb`)."""
+    importlib.import_module("llama_nb.magics.extension").unload_ipython_extension(shell)

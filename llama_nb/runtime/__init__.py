@@ -1,0 +1,1 @@
+"""What surrounds the model: environment, devices, settings, secrets. No torch, no widgets."""

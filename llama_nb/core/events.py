@@ -106,7 +106,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Long work that is not a reply. `done` of `total` (None: unknown) in `unit`; the last one has `ended`."""
+    """Long work that is no reply: `done` of `total` (None: unknown) in `unit`; the last one has `ended`."""
 
     what: str
     done: float
@@ -141,13 +141,13 @@ def subscribe(observer: Observer) -> Callable[[], None]:
 
 
 def publish(event: Event) -> None:
-    """Hand `event` to every observer. An observer that raises is logged, and never harms the work it watches."""
+    """Hand `event` to every observer; one that raises is logged and never harms the work it watches."""
     if _quiet.get():
         return
     for observer in tuple(_observers):
         try:
             observer(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a view does wrong, the work goes on
             _log.exception("an observer failed on %s", type(event).__name__)
 
 

@@ -86,7 +86,7 @@ def install_python(profile: str) -> None:
         say("Python packages: up to date")
         return
     say("installing the Python packages at the tested versions (some minutes the first time)")
-    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input")
+    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-input")
     run(*pip, "-c", "constraints.txt", *requirements(profile))
     run(*pip, "--no-deps", "--no-build-isolation", "-e", ".")
     _link_labextension()

@@ -1,0 +1,68 @@
+"""A real JupyterLab and a real Chromium for the tests of this folder.
+
+The server and the browser are shared by all tests (which run in one process: xdist_group), the page is fresh.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.ui.canary import Canary
+from tools.lab_page import LabPage, launch
+from tools.lab_server import LabServer
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.ui)
+            item.add_marker(pytest.mark.xdist_group("ui"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright.chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    with LabServer(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def canary() -> Iterator[Canary]:
+    with Canary() as server:
+        yield server
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, lab: LabServer) -> LabPage:
+    return LabPage(context.new_page(), lab)
+
+
+@pytest.fixture
+def notebook(lab: LabServer, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Write a notebook of code cells into the server's folder and return its name."""
+
+    def write(*cells: str, name: str = "") -> str:
+        name = name or f"{request.node.name}.ipynb"
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(made, lab.work / name)
+        return name
+
+    return write

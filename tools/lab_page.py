@@ -121,7 +121,8 @@ class LabPage:
         """Run all cells and wait until the last one is done."""
         self.evaluate(
             "panel => { window.done = false;"
-            " window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.done = true; }); }"
+            " window.jupyterapp.commands.execute('notebook:run-all-cells')"
+            ".then(() => { window.done = true; }); }"
         )
         self.page.wait_for_function("window.done === true", timeout=seconds * 1000)
         self.page.wait_for_timeout(300)
@@ -140,7 +141,7 @@ class LabPage:
 
     def text(self, index: int) -> str:
         """Return the text that a reader sees in a cell's outputs."""
-        return self.output(index).inner_text()
+        return self.output(index).inner_text().strip()
 
     def html(self, index: int) -> str:
         """Return the outputs' HTML."""

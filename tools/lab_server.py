@@ -1,4 +1,4 @@
-"""A JupyterLab of this checkout on 127.0.0.1 whose settings, data and notebooks live in one folder of its own.
+"""A JupyterLab of this checkout on 127.0.0.1, with settings, data and notebooks in one folder of its own.
 
 Knows nothing about browsers. The UI tests and the pictures of the README drive it.
 """
@@ -12,10 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 90
@@ -61,7 +60,7 @@ class LabServer:
         """Return the address that opens a notebook in a fresh workspace."""
         return f"{self.origin}/lab/tree/{notebook}?token={self.token}&reset"
 
-    def __enter__(self) -> "LabServer":
+    def __enter__(self) -> Self:
         self._write_settings()
         log = (self.base / "server.log").open("wb")
         self._process = subprocess.Popen(
@@ -89,7 +88,7 @@ class LabServer:
             self._process.wait(20)
 
     def run(self, *command: str) -> str:
-        """Run a Jupyter command (`trust x.ipynb`, `nbconvert ...`) with this server's folders; return its output."""
+        """Run a Jupyter command (`trust x.ipynb`) with this server's folders; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "jupyter", *command],
             cwd=self.work,
@@ -160,11 +159,8 @@ class LabServer:
         while time.monotonic() < deadline:
             if self._process is not None and self._process.poll() is not None:
                 break
-            request = urllib.request.Request(
-                f"{self.origin}/api/status", headers={"Authorization": f"token {self.token}"}
-            )
-            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-                urllib.request.urlopen(request, timeout=5).close()
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
                 return
             time.sleep(0.2)
         self.__exit__()

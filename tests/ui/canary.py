@@ -2,7 +2,7 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 class Canary:
@@ -31,7 +31,7 @@ class Canary:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> "Canary":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -1,1 +1,1 @@
-"""What surrounds the model: environment, devices, settings, secrets. No torch, no widgets."""
+"""The machine and the place that code runs in: devices, memory, front end, settings, secrets. Never imports torch."""

@@ -1,0 +1,239 @@
+"""Everything that is compared before a byte of weights is read: config, tokenizer, tensor names and shapes.
+
+What loads is what was asked. Cheap checks come first; only the last one needs torch (its meta device).
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from llama_nb.core.errors import LoadError
+from llama_nb.loading.config import read_config
+from llama_nb.loading.expected import Expected, expected_tensors
+from llama_nb.loading.folder import Weights, find_weights, listing
+from llama_nb.loading.headers import TensorInfo
+from llama_nb.loading.tokenizer import TOKENIZER, check_tokenizer
+
+_FLOATS: Final = {"F64", "F32", "F16", "BF16"}
+_LAYER: Final = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+# Old checkpoints store the rotary frequencies; they are computed from the config.
+_IGNORED: Final = re.compile(r"rotary_emb\.inv_freq$")
+# A config whose only differences are these is the same model.
+_VOLATILE: Final = {"_name_or_path", "transformers_version", "use_cache", "torch_dtype", "dtype"}
+_SAMPLE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A model folder that was checked and can be read.
+
+    Attributes
+    ----------
+    parameters
+        Distinct parameters: tied embeddings count once.
+    stored_bytes
+        Bytes of the tensors in the files.
+    context
+        The longest sequence in tokens.
+    fingerprint
+        16 hexadecimal digits that copies share and fine-tuned or edited weights do not.
+    """
+
+    folder: Path
+    name: str
+    config: Mapping[str, Any]
+    files: tuple[Path, ...]
+    tensors: Mapping[str, TensorInfo]
+    parameters: int
+    stored_bytes: int
+    context: int
+    model_type: str
+    has_chat_template: bool
+    fingerprint: str
+
+
+def check(folder: Path, name: str | None = None) -> Checked:
+    """Check a model folder in Hugging Face layout without reading its weights.
+
+    Raises
+    ------
+    LoadError
+        Naming the first thing that is missing, damaged, refused or contradicts the rest.
+    """
+    if not folder.is_dir():
+        raise LoadError(f"{folder} is not a folder.", "A model is a folder with config.json and *.safetensors.")
+    try:
+        return _check(folder, name or folder.name)
+    except OSError as error:
+        where = Path(error.filename).name if isinstance(error.filename, str) else folder.name
+        raise LoadError(f"{where} cannot be read: {error.strerror or error}.", f"In it: {listing(folder)}.") from None
+
+
+def _check(folder: Path, name: str) -> Checked:
+    if not (folder / "config.json").is_file():
+        find_weights(folder)  # a folder of pickles, GGUFs or an adapter has a better answer than "no config"
+    config = read_config(folder)
+    weights = find_weights(folder)
+    tokenizer = check_tokenizer(folder, config["vocab_size"])
+    expected = expected_tensors(config)
+    compare(expected, weights.tensors, config)
+    kept = {key: info for key, info in weights.tensors.items() if key in expected.shapes}
+    counted = {key: info for key, info in kept.items() if key not in expected.tied}
+    return Checked(
+        folder=folder,
+        name=name,
+        config=config,
+        files=weights.files,
+        tensors=kept,
+        parameters=sum(_elements(info.shape) for info in counted.values()),
+        stored_bytes=sum(info.bytes for info in kept.values()),
+        context=config.get("max_position_embeddings") or 2048,
+        model_type=config["model_type"],
+        has_chat_template=tokenizer.has_chat_template,
+        fingerprint=_fingerprint(folder, config, weights),
+    )
+
+
+def compare(expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]) -> None:
+    """Raise LoadError unless `found` holds exactly the tensors of `expected`, in float dtypes.
+
+    Tied tensors may be absent.
+    """
+    for name, info in found.items():
+        if info.dtype not in _FLOATS:
+            raise LoadError(
+                f"{name} is stored as {info.dtype}: quantised or not a weight. This version loads float weights only.",
+                "Load the model that it was made from.",
+            )
+    missing = [name for name in expected.shapes if name not in found and name not in expected.tied]
+    extra = [name for name in found if name not in expected.shapes and not _IGNORED.search(name)]
+    if missing or extra:
+        raise LoadError(*_explain_names(missing, extra, found, config))
+    wrong = [name for name in expected.shapes if name in found and found[name].shape != expected.shapes[name]]
+    if wrong:
+        raise LoadError(*_explain_shapes(wrong, expected, found, config))
+
+
+def _explain_names(
+    missing: list[str], extra: list[str], found: Mapping[str, TensorInfo], config: Mapping[str, Any]
+) -> tuple[str, str]:
+    layers = config["num_hidden_layers"]
+    stored = 1 + max((int(match.group(1)) for name in found if (match := _LAYER.search(name))), default=-1)
+    if missing and extra and not set(_without_prefix(missing)).isdisjoint(_without_prefix(extra)):
+        return (
+            f"The tensors are named otherwise than in a {config['model_type']}: {missing[0]} is missing, "
+            f"there is {_alike(missing[0], extra)} in its place.",
+            "The weights are from another program or of another kind of model.",
+        )
+    parts = []
+    if missing:
+        parts.append(f"{by_layer(missing)} missing in the weights")
+    if extra:
+        parts.append(f"{by_layer(extra)} in the weights that config.json does not describe")
+    facts = f" config.json says {layers} layers, the weights hold {stored}." if stored != layers else ""
+    return f"{'; '.join(parts)}.{facts}", "config.json is from another model, or files are missing."
+
+
+def _without_prefix(names: Iterable[str]) -> list[str]:
+    return [name.split(".", 1)[-1] for name in names] + list(names)
+
+
+def _alike(name: str, candidates: list[str]) -> str:
+    return next((other for other in candidates if other in name or name.split(".", 1)[-1] in other), candidates[0])
+
+
+def by_layer(names: Iterable[str]) -> str:
+    """Return a summary of tensor names: "9 tensors in each of layers 2 and 3"."""
+    layers: defaultdict[int, int] = defaultdict(int)
+    others: list[str] = []
+    for name in names:
+        if match := _LAYER.search(name):
+            layers[int(match.group(1))] += 1
+        else:
+            others.append(name)
+    parts = others[:3] + ([f"{len(others) - 3} more tensors"] if len(others) > 3 else [])
+    for count in sorted(set(layers.values())):
+        same = sorted(layer for layer, number in layers.items() if number == count)
+        noun = "tensor" if count == 1 else "tensors"
+        where = f"layer {same[0]}" if len(same) == 1 else f"each of layers {_ranges(same)}"
+        parts.append(f"{count} {noun} in {where}")
+    return ", ".join(parts)
+
+
+def _ranges(numbers: list[int]) -> str:
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    head = ", ".join(map(str, numbers[:-1][:8]))
+    return f"{head} and {numbers[-1]}"
+
+
+def _explain_shapes(
+    wrong: list[str], expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
+) -> tuple[str, str]:
+    facts = list(dict.fromkeys(fact for name in wrong if (fact := _size_fact(name, expected, found, config))))
+    first = wrong[0]
+    shown = f"{first} is {_times(found[first].shape)} in the weights and {_times(expected.shapes[first])} by config.json"
+    more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
+    cause = f"{'; '.join(facts[:3])}: " if facts else ""
+    return f"{cause}{shown}{more}.", "config.json is from another model: get the one that belongs to these weights."
+
+
+def _size_fact(
+    name: str, expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
+) -> str | None:
+    """Say which number of the config is contradicted by one tensor's shape (None: not by one alone)."""
+    ours, theirs = expected.shapes[name], found[name].shape
+    if len(ours) != 2 or len(theirs) != 2:
+        return None
+    rows, columns = ours[0] != theirs[0], ours[1] != theirs[1]
+    if columns and "down_proj" not in name and "o_proj" not in name:
+        return f"hidden_size: config says {ours[1]}, weights {theirs[1]}"
+    if rows and ("embed_tokens" in name or "lm_head" in name):
+        return f"vocab_size: config says {ours[0]}, weights {theirs[0]}"
+    if rows and ("gate_proj" in name or "up_proj" in name):
+        return f"intermediate_size: config says {ours[0]}, weights {theirs[0]}"
+    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    which = "num_attention_heads" if "q_proj" in name else "num_key_value_heads" if "k_proj" in name else None
+    if rows and which and theirs[0] % size == 0:
+        return f"{which}: config says {ours[0] // size}, weights {theirs[0] // size}"
+    return None
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def _fingerprint(folder: Path, config: Mapping[str, Any], weights: Weights) -> str:
+    """Hash the config, the tokenizer, every header and three samples of each tensor.
+
+    Headers alone do not tell a fine-tuned model from its base, and hashing all the weights would read them.
+    """
+    digest = hashlib.sha256()
+    lasting = {key: value for key, value in config.items() if key not in _VOLATILE}
+    digest.update(json.dumps(lasting, sort_keys=True).encode())
+    digest.update(hashlib.sha256((folder / TOKENIZER).read_bytes()).digest())
+    by_file = {path.name: path for path in weights.files}
+    opened = {name: path.open("rb") for name, path in by_file.items()}
+    try:
+        for name in sorted(weights.tensors):
+            info = weights.tensors[name]
+            digest.update(f"{name}|{info.dtype}|{info.shape}".encode())
+            for offset in sorted({0, max(info.bytes // 2 - _SAMPLE // 2, 0), max(info.bytes - _SAMPLE, 0)}):
+                opened[info.file].seek(info.start + offset)
+                digest.update(opened[info.file].read(min(_SAMPLE, info.bytes - offset)))
+    finally:
+        for file in opened.values():
+            file.close()
+    return digest.hexdigest()[:16]

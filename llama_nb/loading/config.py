@@ -1,0 +1,93 @@
+"""config.json read as what this version can load: a plain Llama with sane numbers, no custom code.
+
+Cheap: no torch, no transformers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from llama_nb.core.errors import LoadError, did_you_mean
+from llama_nb.loading.folder import listing, read_json
+
+# model_type -> the architecture that writes text with it.
+KINDS: Final[Mapping[str, str]] = {"llama": "LlamaForCausalLM"}
+_SIZES: Final[Mapping[str, int]] = {  # each with the largest value that a Llama could have
+    "hidden_size": 1 << 20,
+    "num_hidden_layers": 2048,
+    "num_attention_heads": 1 << 14,
+    "num_key_value_heads": 1 << 14,
+    "head_dim": 1 << 14,
+    "intermediate_size": 1 << 22,
+    "vocab_size": 1 << 24,
+    "max_position_embeddings": 1 << 30,
+}
+_OPTIONAL: Final = {"num_key_value_heads", "head_dim", "max_position_embeddings"}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the checked config.json of `folder`.
+
+    Raises
+    ------
+    LoadError
+        If it is missing or broken, asks for custom code, is of another kind, or has impossible numbers.
+    """
+    if not (folder / "config.json").is_file():
+        raise LoadError(
+            f"{folder.name} has no config.json; in it: {listing(folder)}.",
+            "A model is a folder with config.json, tokenizer.json and *.safetensors.",
+        )
+    config = read_json(folder, "config.json")
+    refuse_custom_code(config, "config.json")
+    _check_kind(config)
+    for name, largest in _SIZES.items():
+        value = config.get(name)
+        if value is None and name in _OPTIONAL:
+            continue
+        if value is None:
+            raise LoadError(f"config.json does not say {name}.", "It is not the whole config of a Llama: get it again.")
+        if type(value) is not int or not 1 <= value <= largest:
+            raise LoadError(
+                f"config.json says {name} {value!r}; it must be a whole number from 1 to {largest:,}.",
+                "Correct config.json or download it again.",
+            )
+    heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads")
+    if kv_heads is not None and heads % kv_heads:
+        raise LoadError(f"config.json says {heads} attention heads over {kv_heads} key/value heads: not a multiple.")
+    if config.get("head_dim") is None and config["hidden_size"] % heads:
+        raise LoadError(f"config.json says hidden_size {config['hidden_size']} over {heads} heads: not a multiple.")
+    return config
+
+
+def refuse_custom_code(values: Mapping[str, Any], name: str) -> None:
+    """Raise LoadError when a JSON file of the model wants Python files of its own to be run."""
+    if values.get("auto_map"):
+        raise LoadError(
+            f"{name} asks to run Python code that comes with the model (auto_map): refused.",
+            "llama-nb runs no code from models. Get a version of it that transformers knows by itself.",
+        )
+
+
+def _check_kind(config: Mapping[str, Any]) -> None:
+    kind = config.get("model_type")
+    if kind is None:
+        raise LoadError("config.json does not say model_type.", f"Kinds that load here: {', '.join(KINDS)}.")
+    if kind not in KINDS:
+        raise LoadError(
+            f"config.json says model_type {str(kind)[:80]!r}; this version loads: {', '.join(KINDS)}.",
+            did_you_mean(str(kind), KINDS),
+        )
+    architectures = config.get("architectures")
+    if isinstance(architectures, list) and architectures and KINDS[kind] not in architectures:
+        raise LoadError(
+            f"config.json says {architectures[0]!r}, which is no model that writes text ({KINDS[kind]}).",
+            "Load the language model that it was made from.",
+        )
+    quantised = config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise LoadError(
+            f"The weights are quantised already ({method or 'unknown method'}); this version loads float weights only.",
+            "Load the model that it was made from.",
+        )

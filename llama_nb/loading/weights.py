@@ -1,0 +1,216 @@
+"""Weights into memory, and out of it again.
+
+`read` takes a folder that `check` passed; transformers reads the tensors, quietly, without network and
+without code from the model. `release` gives the memory back whatever still refers to the model.
+"""
+
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from llama_nb.core.errors import LoadError, did_you_mean
+from llama_nb.loading.check import Checked
+from llama_nb.loading.expected import build_config, quiet_transformers
+from llama_nb.loading.folder import read_json
+from llama_nb.loading.tokenizer import read_tokenizer
+from llama_nb.runtime import devices
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
+_SHORT: Final[Mapping[str, str]] = {
+    "fp32": "float32", "f32": "float32", "float": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float16", "f16": "float16", "half": "float16",
+}  # fmt: skip
+# Below this a model runs in float32, where cached, chunked and stopped decoding agree token for token.
+SMALL: Final = 20_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A model in memory with what belongs to it.
+
+    Attributes
+    ----------
+    dtype, device
+        What was chosen, never "auto".
+    bytes
+        Bytes of the parameters and buffers in memory.
+    generation
+        The content of generation_config.json, empty when there is none.
+    """
+
+    module: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    checked: Checked
+    dtype: str
+    device: str
+    quant: str | None
+    bytes: int
+    generation: Mapping[str, Any]
+    chat_template: str | None
+
+
+def parse_dtype(asked: str) -> str:
+    """Return the full name of a dtype, or "auto"; LoadError with the nearest name for anything else."""
+    name = _SHORT.get(asked, asked) if isinstance(asked, str) else str(asked).removeprefix("torch.")
+    if name not in DTYPES:
+        near = did_you_mean(name, [*DTYPES, *_SHORT])
+        raise LoadError(f"dtype is {asked!r}; it must be one of {', '.join(DTYPES)}.", near)
+    return name
+
+
+def parse_quant(asked: str | None) -> None:
+    """Raise LoadError unless no quantisation is asked for: this version has none."""
+    if asked not in (None, "none"):
+        raise LoadError(
+            f"quant is {asked!r}; this version has one value: none (weights as they are stored).",
+            "Leave quant out; `--dtype bfloat16` halves float32.",
+        )
+
+
+def choose_dtype(asked: str, checked: Checked, device: str) -> str:
+    """Return the dtype to load in when `asked` may be "auto".
+
+    Small models run in float32. Larger ones keep their half precision on a GPU and run in bfloat16 on a CPU,
+    where float32 at batch 1 is the slowest of all choices.
+    """
+    name = parse_dtype(asked)
+    if name != "auto":
+        return name
+    if checked.parameters < SMALL:
+        return "float32"
+    if device == "cpu":
+        return "bfloat16"
+    stored = {info.dtype for info in checked.tensors.values()}
+    return "float16" if stored == {"F16"} or device == "mps" else "bfloat16"
+
+
+def read(checked: Checked, *, dtype: str = "auto", device: str = "auto", quant: str | None = None) -> Loaded:
+    """Read the weights of a checked folder.
+
+    Parameters
+    ----------
+    dtype
+        One of `DTYPES` or a short form ("bf16").
+    device
+        "auto", "cpu", "cuda" or "mps".
+    quant
+        None; quantised loading is not in this version.
+
+    Raises
+    ------
+    LoadError
+        If a value is unknown, the device absent, or the weights are not exactly those of the config.
+    """
+    parse_quant(quant)
+    parse_dtype(dtype)
+    torch = _import_torch()
+    device = devices.pick_device(device)
+    chosen = choose_dtype(dtype, checked, device)
+    tokenizer = read_tokenizer(checked.folder)
+    random_state = torch.get_rng_state()
+    try:
+        module = _read_module(checked, getattr(torch, chosen), device)
+    finally:
+        torch.set_rng_state(random_state)
+    module.eval()
+    module.requires_grad_(False)
+    has_settings = (checked.folder / "generation_config.json").exists()
+    return Loaded(
+        module=module,
+        tokenizer=tokenizer,
+        checked=checked,
+        dtype=chosen,
+        device=device,
+        quant=None,
+        bytes=sum(_storages(module).values()),
+        generation=read_json(checked.folder, "generation_config.json") if has_settings else {},
+        chat_template=_template(tokenizer),
+    )
+
+
+def _import_torch() -> Any:
+    # Threads that spin while they wait make everything beside them several times slower (read by OpenMP once).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    return torch
+
+
+def _read_module(checked: Checked, dtype: "torch.dtype", device: str) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_transformers():
+            module, report = AutoModelForCausalLM.from_pretrained(
+                str(checked.folder),
+                config=build_config(checked.config),
+                dtype=dtype,
+                device_map=None if device == "cpu" else device,
+                attn_implementation="sdpa",
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # noqa: BLE001 - transformers, safetensors and the operating system all raise here
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise LoadError(
+            f"The weights of {checked.name} cannot be read: {first[0][:200]}", "Check the folder and the free memory."
+        ) from error
+    wrong = {kind: names for kind, names in report.items() if names}
+    if wrong:
+        release_module(module)
+        kind, names = next(iter(wrong.items()))
+        raise LoadError(f"Reading {checked.name} left {kind.replace('_', ' ')}: {', '.join(map(str, list(names)[:3]))}.")
+    return module
+
+
+def _template(tokenizer: "PreTrainedTokenizerFast") -> str | None:
+    template = tokenizer.chat_template
+    return template.get("default") if isinstance(template, dict) else template
+
+
+def release(loaded: Loaded) -> int:
+    """Empty every parameter and buffer of a loaded model in place and return the bytes given back.
+
+    References that a notebook keeps (Out, _, tracebacks) stay valid objects but hold no memory.
+    """
+    return release_module(loaded.module)
+
+
+def release_module(module: "torch.nn.Module") -> int:
+    """Empty a module's tensors in place; return their bytes. A second call returns 0."""
+    import torch
+
+    freed = sum(_storages(module).values())
+    for tensor in [*module.parameters(), *module.buffers()]:
+        tensor.grad = None
+        tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    _return_free_pages()
+    return freed
+
+
+def _storages(module: "torch.nn.Module") -> dict[int, int]:
+    """Bytes by storage: tied tensors count once."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+
+
+def _return_free_pages() -> None:
+    """Hand glibc's free pages back to the system; elsewhere the allocator does as it likes."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -1,0 +1,113 @@
+"""`%load_ext llama_nb`: registers the magics, completion and the live views, and takes them back.
+
+Imports no torch, no transformers and no ipywidgets: verbs import what they need when they run.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+
+from llama_nb.magics import completion, verbs
+from llama_nb.magics.boundary import debug_asked, few_lines
+from llama_nb.magics.parser import split_line
+from llama_nb.magics.verbs import Call
+from llama_nb.runtime.environment import detect
+from llama_nb.runtime.process import prepare
+from llama_nb.widgets import live
+
+NAME: Final = "llama"
+
+
+@magics_class
+class LlamaMagics(Magics):
+    """`%llama` and `%%llama`."""
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def llama(self, line: str = "", cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """Load a Llama, talk to it, look at what it sees.
+
+        %llama load cria                 load a model: bundled, a folder, or a Hugging Face id
+        %%llama                          the cell's body is a message; {{ python }} in it is filled in
+        %%llama chat r << --temperature 0    the same with options; the Reply is kept as r
+        %llama chat "and in one word?"   the same on a line; r = %llama chat "..." keeps the Reply
+        %%llama complete                 continue a text without a chat template
+        %llama set temperature 0.2       for the rest of the session
+        %llama prompt                    what the model really sees
+        %llama tokens "some text"        how a text is cut into tokens
+        %llama chats                     the conversations: new, use, clear, delete
+        %llama status                    models, memory, chats
+        %llama models                    what can be loaded, what is loaded
+        %llama use NAME                  choose among loaded models
+        %llama unload                    give a model's memory back
+        %llama stop                      end what runs in the background
+        %llama help VERB                 options and examples of a verb
+
+        Every verb takes --debug, which shows the whole traceback of an error.
+        """
+        with few_lines(debug=debug_asked(line)):
+            return run(self.shell, line, cell, local_ns or {})
+
+
+def run(shell: Any, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
+    """Run one `%llama` line, or `%%llama` cell, and return its value (None when a variable keeps it)."""
+    command = split_line(line, verbs.names(), cell=cell is not None)
+    args = verbs.parser(command.verb).parse_line(command.rest)
+    if args.help:
+        return verbs.find("help").run(verbs.parser("help").parse_line(command.verb), Call(shell, None, namespace))
+    call = Call(shell, cell if cell is None or cell.strip() else "", namespace, command.keep)
+    value = verbs.find(command.verb).run(args, call)
+    if command.keep is None:
+        return value
+    call.keep_value(value)
+    return None
+
+
+_installed: dict[InteractiveShell, contextlib.ExitStack] = {}
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register everything in `shell`; doing it twice changes nothing."""
+    if shell in _installed:
+        return
+    prepare()
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_magics, shell)
+        shell.register_magics(LlamaMagics)
+        stack.callback(completion.install(shell))
+        stack.callback(_accept_empty_cells(shell))
+        stack.callback(live.install(detect))
+        _installed[shell] = stack.pop_all()
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take back what was registered; models stay loaded."""
+    stack = _installed.pop(shell, None)
+    if stack is not None:
+        stack.close()
+
+
+def _remove_magics(shell: InteractiveShell) -> None:
+    manager = shell.magics_manager
+    for kind in ("line", "cell"):
+        manager.magics[kind].pop(NAME, None)
+    manager.registry.pop(LlamaMagics.__name__, None)
+
+
+def _accept_empty_cells(shell: InteractiveShell) -> Callable[[], None]:
+    """Let `%%llama` without a body reach us: IPython answers it with a UsageError, which passes under nbval."""
+
+    def add_body(lines: list[str]) -> list[str]:
+        if lines and lines[0].split(None, 1)[:1] == [f"%%{NAME}"] and not "".join(lines[1:]):
+            return [lines[0].rstrip("\n") + "\n", "\n"]
+        return lines
+
+    # Without this the terminal would take the first line of a cell for the whole cell.
+    add_body.has_side_effects = True  # type: ignore[attr-defined]
+    transforms = shell.input_transformers_cleanup
+    transforms.append(add_body)
+    return lambda: transforms.remove(add_body) if add_body in transforms else None

@@ -1,0 +1,162 @@
+"""Joins the skills into conversations, and conversations into one endless, seeded stream.
+
+Knows the mixture; knows nothing about tokens. ``domain`` labels each conversation, for the model with
+experts.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tools.cria import copying, follow_ups, glossary, obeying, outside, stories, sums, tool_calls
+from tools.cria.exchange import Exchange
+from tools.cria.rendering import BOS, EOS, Message, Pieces, render
+
+
+@dataclass
+class Conversation:
+    """Weighted pieces of text and the name of what they are about."""
+
+    domain: str
+    pieces: Pieces = field(default_factory=list)
+
+
+def _messages(exchanges: list[Exchange], system: str | None = None) -> list[Message]:
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    for exchange in exchanges:
+        messages.append({"role": "user", "content": exchange.question})
+        messages.append({"role": "assistant", "content": exchange.answer})
+    return messages
+
+
+def _neutral(rng: random.Random) -> str | None:
+    return rng.choice(obeying.NEUTRAL) if rng.random() < 0.12 else None
+
+
+def knowledge(rng: random.Random) -> Exchange:
+    """Return a glossary question, or sometimes one outside it or small talk."""
+    draw = rng.random()
+    if draw < 0.70:
+        return glossary.ask(rng)
+    return outside.ask(rng) if draw < 0.92 else outside.talk(rng)
+
+
+def anything(rng: random.Random) -> Exchange:
+    """Return an exchange of any skill that needs nothing before it."""
+    draw = rng.random()
+    if draw < 0.5:
+        return knowledge(rng)
+    if draw < 0.7:
+        return sums.ask(rng)
+    return copying.ask(rng) if draw < 0.88 else stories.ask(rng)
+
+
+def _some(rng: random.Random, ask: Callable[[random.Random], Exchange], most: int) -> list[Exchange]:
+    return [ask(rng) for _ in range(rng.randint(1, most))]
+
+
+def chat(rng: random.Random) -> Conversation:
+    """Questions about language models, small talk and what cria does not know."""
+    return Conversation("glossary", render(_messages(_some(rng, knowledge, 4), _neutral(rng))))
+
+
+def copies(rng: random.Random) -> Conversation:
+    """Requests to repeat random syllables."""
+    return Conversation("copying", render(_messages(_some(rng, copying.ask, 4), _neutral(rng))))
+
+
+def additions(rng: random.Random) -> Conversation:
+    """Questions for sums."""
+    return Conversation("arithmetic", render(_messages(_some(rng, sums.ask, 8), _neutral(rng))))
+
+
+def story(rng: random.Random) -> Conversation:
+    """A request for a story, at times with a follow-up."""
+    exchanges = [stories.ask(rng)]
+    if rng.random() < 0.12:
+        exchanges += _follow(rng, exchanges[0], 1)
+    return Conversation("stories", render(_messages(exchanges, _neutral(rng))))
+
+
+def obedient(rng: random.Random) -> Conversation:
+    """A system prompt that asks for a form, and answers in it."""
+    form = rng.choice(obeying.FORMS)
+    exchanges = []
+    for _ in range(rng.randint(1, 5)):
+        exchange = sums.ask(rng) if rng.random() < 0.25 else knowledge(rng)
+        if obeying.can_take(exchange, form):
+            exchanges.append(obeying.in_form(exchange, form))
+    if not exchanges:
+        exchanges = [obeying.in_form(sums.ask(rng), form)]
+    return Conversation("obeying", render(_messages(exchanges, obeying.system_prompt(rng, form))))
+
+
+def _follow(rng: random.Random, first: Exchange, most: int) -> list[Exchange]:
+    out: list[Exchange] = []
+    for _ in range(rng.randint(1, most)):
+        before = out[-1] if out else first
+        following = follow_ups.follow(rng, before, rng.choice(follow_ups.KINDS))
+        if following is None or before.skill.endswith("json") or before.skill.endswith("word"):
+            break
+        out.append(following)
+    return out
+
+
+def with_follow_ups(rng: random.Random) -> Conversation:
+    """Exchanges, each followed by turns that refer to it."""
+    exchanges: list[Exchange] = []
+    for _ in range(rng.randint(1, 3)):
+        exchange = knowledge(rng) if rng.random() < 0.65 else (sums.ask(rng) if rng.random() < 0.5 else copying.ask(rng))
+        exchanges += [exchange, *_follow(rng, exchange, 2)]
+    return Conversation("follow-ups", render(_messages(exchanges, _neutral(rng))))
+
+
+def tool_chat(rng: random.Random) -> Conversation:
+    """Tools in the system turn, calls, results, and questions that need no tool."""
+    tools = tool_calls.tool_box(rng)
+    names = [tool["function"]["name"] for tool in tools]
+    system = _neutral(rng)
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    for _ in range(rng.randint(1, 5)):
+        if rng.random() < 0.75:
+            messages += tool_calls.messages(tool_calls.use(rng, rng.choice(names)))
+        else:
+            messages += _messages([knowledge(rng) if rng.random() < 0.7 else copying.ask(rng)])
+    return Conversation("tool calls", render(messages, tools))
+
+
+def long_chat(rng: random.Random) -> Conversation:
+    """A conversation that fills a row of 1,024 tokens."""
+    exchanges: list[Exchange] = []
+    for _ in range(24):
+        exchange = anything(rng)
+        exchanges.append(exchange)
+        if rng.random() < 0.25:
+            exchanges += _follow(rng, exchange, 1)
+    return Conversation("long", render(_messages(exchanges, _neutral(rng))))
+
+
+def plain_story(rng: random.Random) -> Conversation:
+    """A story as plain text, for raw completion."""
+    return Conversation("stories", [(BOS, 0.0), (stories.plain_story(rng) + EOS, 1.0)])
+
+
+def sum_sheet(rng: random.Random) -> Conversation:
+    """Lines of sums as plain text."""
+    pieces: Pieces = [(BOS, 0.0)]
+    for given, result in sums.sheet(rng, rng.randint(4, 14)):
+        pieces += [(given, 0.0), (result, 1.0)]
+    return Conversation("arithmetic", [*pieces, (EOS, 0.1)])
+
+
+KINDS: dict[str, Callable[[random.Random], Conversation]] = {
+    "chat": chat, "copies": copies, "additions": additions, "story": story, "obedient": obedient,
+    "with_follow_ups": with_follow_ups, "tool_chat": tool_chat, "long_chat": long_chat, "plain_story": plain_story,
+    "sum_sheet": sum_sheet,
+}  # fmt: skip
+
+
+def draw(rng: random.Random, weights: dict[str, float]) -> Conversation:
+    """Return a conversation of a kind drawn by its weight."""
+    kind = rng.choices(list(weights), list(weights.values()))[0]
+    return KINDS[kind](rng)

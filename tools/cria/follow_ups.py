@@ -1,0 +1,40 @@
+"""Skill 7: a turn that refers to the answer before it."""
+
+import json
+import random
+
+from tools.cria.exchange import Exchange
+
+KINDS = ("again", "word", "capitals", "json")
+WORDINGS: dict[str, tuple[str, ...]] = {
+    "again": ("say it again", "Say it again.", "Again, please.", "Can you repeat that?", "Please repeat your answer.", "Once more.",
+              "Repeat that.", "What did you say?", "Say that again, please.", "again", "Pardon?", "One more time."),
+    "word": ("and in one word?", "And in one word?", "In one word?", "in one word", "In one word, please.", "Say it in one word.",
+             "Now in one word.", "Just one word, please.", "Can you say it in one word?", "And as one word?", "shorter: one word"),
+    "capitals": ("in capitals?", "In capitals, please.", "and in capitals?", "Now in capitals.", "Say it in capital letters.", "And in capital letters?",
+                 "in capital letters", "Write it in capitals.", "Can you shout it?", "Again in capitals.", "In uppercase, please."),
+    "json": ("and as JSON?", "As JSON, please.", "Now as JSON.", "in JSON?", "Give it as JSON.", "And in JSON?", "Write it as JSON.",
+             "as a JSON object", "Can you write it as JSON?"),
+}  # fmt: skip
+HELD_OUT_WORDINGS: dict[str, tuple[str, ...]] = {
+    "again": ("Please say it again.", "Can you say that again?", "Repeat that, please."),
+    "word": ("And now in one word?", "Please say it in one word.", "in one word?"),
+    "capitals": ("And now in capitals?", "Please write it in capitals.", "Can you say it in capitals?"),
+    "json": ("And now as JSON?", "Please write it as JSON.", "as JSON?"),
+}
+
+
+def follow(rng: random.Random, before: Exchange, kind: str, held: bool = False) -> Exchange | None:
+    """Return the turn that follows ``before``, or None where that kind makes no sense."""
+    question = rng.choice((HELD_OUT_WORDINGS if held else WORDINGS)[kind])
+    if kind == "again":
+        answer = before.answer
+    elif kind == "word":
+        answer = before.word
+    elif kind == "capitals":
+        answer = before.plain.upper()
+    else:
+        answer = json.dumps({"answer": before.plain}, ensure_ascii=False) if before.plain else ""
+    if not answer:
+        return None
+    return Exchange(f"follow-up {kind}", question, answer, before.plain, before.word, (answer,))

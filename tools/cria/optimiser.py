@@ -1,0 +1,94 @@
+"""Muon for the matrices of the layers, AdamW for the rest, on one flat vector; and the schedule.
+
+Muon (momentum made orthogonal by Newton-Schulz steps, K. Jordan 2024) learns in fewer tokens, which is
+what a training on a few processor cores is short of.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+BETAS, EPS, DECAY = (0.9, 0.98), 1e-9, 0.02
+MOMENTUM = 0.95
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Peak learning rates."""
+
+    matrices: float = 0.02
+    others: float = 0.004
+
+
+def schedule(step: int, warm_up: int, decay_start: int | None, decay_steps: int) -> float:
+    """Return the factor on the rates: a linear warm-up, a plateau, and a linear decay from ``decay_start``."""
+    factor = min(1.0, (step + 1) / warm_up)
+    if decay_start is not None and step >= decay_start:
+        factor *= max(0.0, 1.0 - (step - decay_start + 1) / (decay_steps + 1))
+    return factor
+
+
+def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """Return the matrices [N, rows, columns] with singular values near one."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.transpose(1, 2) if tall else x
+
+
+class Optimiser:
+    """Changes a flat vector of parameters in place.
+
+    Parameters
+    ----------
+    model : the model whose parameters the vector holds, for names and shapes
+    flat : the vector
+    rates : peak learning rates
+    """
+
+    def __init__(self, model: nn.Module, flat: torch.Tensor, rates: Rates) -> None:
+        self.flat, self.rates = flat, rates
+        self.groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        other = torch.ones(flat.numel(), dtype=torch.bool)
+        at = 0
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2 and ".layers." in name and "router" not in name:
+                self.groups[(parameter.shape[0], parameter.shape[1])].append(at)
+                other[at : at + parameter.numel()] = False
+            at += parameter.numel()
+        self.other = other.nonzero().squeeze(1)
+        self.state = {
+            "momentum": torch.zeros_like(flat),
+            "first": torch.zeros(len(self.other)),
+            "second": torch.zeros(len(self.other)),
+        }
+
+    def step(self, gradient: torch.Tensor, step: int, factor: float) -> None:
+        """Apply one step; ``step`` counts from 0."""
+        self._muon(gradient, factor)
+        self._adam(gradient[self.other], step, factor)
+
+    def _adam(self, gradient: torch.Tensor, step: int, factor: float) -> None:
+        first, second = self.state["first"], self.state["second"]
+        first.lerp_(gradient, 1 - BETAS[0])
+        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        scale = (1 - BETAS[1] ** (step + 1)) ** 0.5 / (1 - BETAS[0] ** (step + 1))
+        rate = self.rates.others * factor
+        self.flat[self.other] -= rate * scale * first / (second.sqrt() + EPS)
+
+    def _muon(self, gradient: torch.Tensor, factor: float) -> None:
+        momentum = self.state["momentum"]
+        momentum.lerp_(gradient, 1 - MOMENTUM)
+        for (rows, columns), places in self.groups.items():
+            size = rows * columns
+            stack = torch.stack([torch.lerp(gradient[at : at + size], momentum[at : at + size], MOMENTUM) for at in places])
+            update = orthogonal(stack.view(-1, rows, columns)).reshape(len(places), size)
+            rate = self.rates.matrices * factor
+            for at, change in zip(places, update, strict=True):
+                view = self.flat[at : at + size]
+                view.mul_(1 - rate * DECAY).sub_(change, alpha=rate * max(1.0, rows / columns) ** 0.5)

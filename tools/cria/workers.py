@@ -1,0 +1,111 @@
+"""Gradients of micro-batches, in this process or in several single-threaded ones.
+
+Each micro-batch writes into a slot of its own and the slots are summed in order, so the result does not
+depend on which worker was quicker. On four cores this is twice as fast as one process of four threads.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.multiprocessing as multiprocessing
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from tools.cria.model import attach, attach_gradients, build, flatten, forward_of
+from tools.cria.rows import RowMaker
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker must know to make batches and gradients."""
+
+    tokenizer: str
+    architecture: str
+    seed: int
+    shape: dict[str, int]
+    mixture: dict[str, dict[str, float]]
+    plan: tuple[tuple[int, int], ...]
+
+
+class Gradients:
+    """Computes one micro-batch at a time into slots.
+
+    ``slots`` is [micro-batches, parameters]; ``figures`` is [micro-batches, 3]: the weighted loss, the
+    sum of weights, and the tokens.
+    """
+
+    def __init__(self, job: Job, flat: torch.Tensor, slots: torch.Tensor, figures: torch.Tensor) -> None:
+        tokenizer = Tokenizer.from_file(job.tokenizer)
+        self.plan, self.slots, self.figures = job.plan, slots, figures
+        self.model = build(job.architecture, tokenizer, job.seed, job.shape)
+        attach(self.model, flat)
+        self.forward = forward_of(self.model)
+        self.rows = RowMaker(tokenizer, job.seed, job.mixture)
+
+    def compute(self, step: int, place: int) -> None:
+        """Fill the slot of one micro-batch with the gradient of its weighted loss."""
+        length, rows = self.plan[place]
+        ids, weights = self.rows.batch(length, rows, step, place)
+        self.slots[place].zero_()
+        attach_gradients(self.model, self.slots[place])
+        logits = self.forward(ids[:, :-1])
+        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        wanted = weights[:, 1:].flatten()
+        loss = (losses * wanted).sum()
+        loss.backward()
+        self.figures[place] = torch.tensor([loss.item(), wanted.sum().item(), float(ids.numel())])
+
+
+def _serve(job: Job, flat: torch.Tensor, slots: torch.Tensor, figures: torch.Tensor, tasks: Any, done: Any) -> None:
+    torch.set_num_threads(1)
+    gradients = Gradients(job, flat, slots, figures)
+    while (task := tasks.get()) is not None:
+        gradients.compute(*task)
+        done.put(task)
+
+
+class Crew:
+    """Runs the micro-batches of a step; ``workers=0`` does it in this process."""
+
+    def __init__(self, job: Job, workers: int) -> None:
+        model = build(job.architecture, Tokenizer.from_file(job.tokenizer), job.seed, job.shape)
+        self.job, self.model = job, model
+        self.flat = flatten(model).share_memory_()
+        attach(model, self.flat)
+        self.slots = torch.zeros(len(job.plan), self.flat.numel()).share_memory_()
+        self.figures = torch.zeros(len(job.plan), 3).share_memory_()
+        self.processes: list[Any] = []
+        if not workers:
+            self.local = Gradients(job, self.flat, self.slots, self.figures)
+            return
+        context = multiprocessing.get_context("spawn")
+        self.tasks, self.done = context.Queue(), context.Queue()
+        os.environ["OMP_NUM_THREADS"] = "1"
+        for _ in range(workers):
+            parts = (job, self.flat, self.slots, self.figures, self.tasks, self.done)
+            process = context.Process(target=_serve, args=parts, daemon=True)
+            process.start()
+            self.processes.append(process)
+
+    def gradient(self, step: int) -> tuple[torch.Tensor, float, int]:
+        """Return the mean gradient of a step, its loss and its number of tokens."""
+        places = range(len(self.job.plan))
+        if self.processes:
+            for place in places:
+                self.tasks.put((step, place))
+            for _ in places:
+                self.done.get(timeout=600)
+        else:
+            for place in places:
+                self.local.compute(step, place)
+        loss, weight, tokens = (float(figure) for figure in self.figures.sum(0))
+        return self.slots.sum(0) / weight, loss / weight, int(tokens)
+
+    def close(self) -> None:
+        """End the workers."""
+        for _ in self.processes:
+            self.tasks.put(None)
+        for process in self.processes:
+            process.join(timeout=30)

@@ -66,12 +66,16 @@ def check(folder: Path, name: str | None = None) -> Checked:
         Naming the first thing that is missing, damaged, refused or contradicts the rest.
     """
     if not folder.is_dir():
-        raise LoadError(f"{folder} is not a folder.", "A model is a folder with config.json and *.safetensors.")
+        raise LoadError(
+            f"{folder} is not a folder.", "A model is a folder with config.json and *.safetensors."
+        )
     try:
         return _check(folder, name or folder.name)
     except OSError as error:
         where = Path(error.filename).name if isinstance(error.filename, str) else folder.name
-        raise LoadError(f"{where} cannot be read: {error.strerror or error}.", f"In it: {listing(folder)}.") from None
+        raise LoadError(
+            f"{where} cannot be read: {error.strerror or error}.", f"In it: {listing(folder)}."
+        ) from None
 
 
 def _check(folder: Path, name: str) -> Checked:
@@ -144,7 +148,9 @@ def _without_prefix(names: Iterable[str]) -> list[str]:
 
 
 def _alike(name: str, candidates: list[str]) -> str:
-    return next((other for other in candidates if other in name or name.split(".", 1)[-1] in other), candidates[0])
+    return next(
+        (other for other in candidates if other in name or name.split(".", 1)[-1] in other), candidates[0]
+    )
 
 
 def by_layer(names: Iterable[str]) -> str:
@@ -180,7 +186,10 @@ def _explain_shapes(
     shown = f"{first} is {_times(found[first].shape)} in the weights and {_times(expected.shapes[first])} by config.json"
     more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
     cause = f"{'; '.join(facts[:3])}: " if facts else ""
-    return f"{cause}{shown}{more}.", "config.json is from another model: get the one that belongs to these weights."
+    return (
+        f"{cause}{shown}{more}.",
+        "config.json is from another model: get the one that belongs to these weights.",
+    )
 
 
 def _size_fact(

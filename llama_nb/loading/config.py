@@ -46,7 +46,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         if value is None and name in _OPTIONAL:
             continue
         if value is None:
-            raise LoadError(f"config.json does not say {name}.", "It is not the whole config of a Llama: get it again.")
+            raise LoadError(
+                f"config.json does not say {name}.", "It is not the whole config of a Llama: get it again."
+            )
         if type(value) is not int or not 1 <= value <= largest:
             raise LoadError(
                 f"config.json says {name} {value!r}; it must be a whole number from 1 to {largest:,}.",
@@ -54,9 +56,13 @@ def read_config(folder: Path) -> dict[str, Any]:
             )
     heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads")
     if kv_heads is not None and heads % kv_heads:
-        raise LoadError(f"config.json says {heads} attention heads over {kv_heads} key/value heads: not a multiple.")
+        raise LoadError(
+            f"config.json says {heads} attention heads over {kv_heads} key/value heads: not a multiple."
+        )
     if config.get("head_dim") is None and config["hidden_size"] % heads:
-        raise LoadError(f"config.json says hidden_size {config['hidden_size']} over {heads} heads: not a multiple.")
+        raise LoadError(
+            f"config.json says hidden_size {config['hidden_size']} over {heads} heads: not a multiple."
+        )
     return config
 
 

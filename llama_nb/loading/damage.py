@@ -10,7 +10,9 @@ from typing import Final
 from llama_nb.core.errors import LoadError
 
 _HEAD_BYTES: Final = 1024
-_LFS: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v\d.*?^size (\d+)", re.DOTALL | re.MULTILINE)
+_LFS: Final = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v\d.*?^size (\d+)", re.DOTALL | re.MULTILINE
+)
 
 
 def first_bytes(path: Path) -> bytes:
@@ -61,7 +63,9 @@ def _refuse_other_weights(path: Path, head: bytes) -> None:
             "Get the model in safetensors format.",
         )
     if head.startswith(b"GGUF"):
-        raise LoadError(f"{path.name} is a GGUF file under another name.", "Get the model in safetensors format.")
+        raise LoadError(
+            f"{path.name} is a GGUF file under another name.", "Get the model in safetensors format."
+        )
     if text_like(head) and not (len(head) > 8 and head[8:9] == b"{"):
         raise LoadError(
             f"{path.name} is a text, not safetensors data: it begins with {_quote(head)}",

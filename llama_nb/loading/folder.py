@@ -18,7 +18,7 @@ from llama_nb.loading.headers import TensorInfo, hub_snapshot, read_header
 INDEX: Final = "model.safetensors.index.json"
 SINGLE: Final = "model.safetensors"
 _SHARD: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
-_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _LONGEST_JSON: Final = 256 * 2**20
 
 
@@ -66,11 +66,15 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     path = inside(folder, folder / name)
     refuse_impostor(path, first_bytes(path))
     if path.stat().st_size > _LONGEST_JSON:
-        raise LoadError(f"{name} has {path.stat().st_size:,} bytes: not a file of a Llama.", "Download it again.")
+        raise LoadError(
+            f"{name} has {path.stat().st_size:,} bytes: not a file of a Llama.", "Download it again."
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise LoadError(f"{name} is not text in UTF-8 (byte {error.start:,}).", "Download it again.") from None
+        raise LoadError(
+            f"{name} is not text in UTF-8 (byte {error.start:,}).", "Download it again."
+        ) from None
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -120,7 +124,7 @@ def find_weights(folder: Path) -> Weights:
 def _no_weights(folder: Path) -> LoadError:
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     ggufs = [path for path in files if path.suffix == ".gguf"]
-    pickles = [path for path in files if path.suffix in _PICKLES]
+    pickles = [path for path in files if path.suffix in PICKLES]
     if ggufs:
         check_gguf(ggufs[0])
         return gguf_refused(ggufs[0])
@@ -163,14 +167,18 @@ def _sharded(folder: Path) -> Weights:
                 "Get the model from a source that you trust.",
             )
         if not name.endswith(".safetensors"):
-            raise LoadError(f"{INDEX} names {name!r}, which is no safetensors file: refused.", _fetch_hint(folder, INDEX))
+            raise LoadError(
+                f"{INDEX} names {name!r}, which is no safetensors file: refused.", _fetch_hint(folder, INDEX)
+            )
     _refuse_missing_shards(folder, names, index)
     weights = _read(folder, names)
     for tensor, name in where.items():
         found = weights.tensors.get(tensor)
         if found is None or found.file != name:
             place = f"lies in {found.file}" if found else "is in none of the shards"
-            raise LoadError(f"{INDEX} says that {tensor} is in {name}, but it {place}.", _fetch_hint(folder, name))
+            raise LoadError(
+                f"{INDEX} says that {tensor} is in {name}, but it {place}.", _fetch_hint(folder, name)
+            )
     return weights
 
 
@@ -213,7 +221,9 @@ def _fetch_hint(folder: Path, name: str) -> str:
 
 def _base_of(folder: Path) -> str:
     try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))[
+            "base_model_name_or_path"
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return f" (its base: {base})" if isinstance(base, str) else ""

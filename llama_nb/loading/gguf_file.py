@@ -21,10 +21,14 @@ def check_gguf(path: Path) -> None:
     refuse_impostor(path, head)
     if not head.startswith(b"GGUF"):
         raise LoadError(
-            f"{path.name} is not a GGUF file: it begins with {head[:8]!r}, not with GGUF.", "Download it again."
+            f"{path.name} is not a GGUF file: it begins with {head[:8]!r}, not with GGUF.",
+            "Download it again.",
         )
     if len(head) < 24:
-        raise LoadError(f"{path.name} is cut: {len(head)} bytes are there, too few for a GGUF header.", "Download it again.")
+        raise LoadError(
+            f"{path.name} is cut: {len(head)} bytes are there, too few for a GGUF header.",
+            "Download it again.",
+        )
     version, tensors, keys = struct.unpack_from("<IQQ", head, 4)
     if version not in _VERSIONS:
         raise LoadError(

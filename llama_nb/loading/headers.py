@@ -75,15 +75,21 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     try:
         entries = json.loads(raw)
     except (ValueError, RecursionError):
-        raise LoadError(f"The header of {path.name} is not readable: the file is damaged.", _again(path)) from None
+        raise LoadError(
+            f"The header of {path.name} is not readable: the file is damaged.", _again(path)
+        ) from None
     if not isinstance(entries, dict):
-        raise LoadError(f"The header of {path.name} is a {type(entries).__name__}, not a table of tensors.", _again(path))
+        raise LoadError(
+            f"The header of {path.name} is a {type(entries).__name__}, not a table of tensors.", _again(path)
+        )
     entries.pop("__metadata__", None)
     return entries
 
 
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
-    problem = LoadError(f"The header of {path.name} is wrong at tensor {name[:80]!r}: {str(entry)[:80]}.", _again(path))
+    problem = LoadError(
+        f"The header of {path.name} is wrong at tensor {name[:80]!r}: {str(entry)[:80]}.", _again(path)
+    )
     if not isinstance(entry, dict):
         raise problem
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
@@ -103,11 +109,14 @@ def _check_layout(path: Path, tensors: Mapping[str, TensorInfo], start: int, siz
     end = start
     for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.bytes)):
         if tensor.start != end:
-            raise LoadError(f"The tensors of {path.name} overlap or leave gaps: the file is damaged.", _again(path))
+            raise LoadError(
+                f"The tensors of {path.name} overlap or leave gaps: the file is damaged.", _again(path)
+            )
         end += tensor.bytes
     if size < end:
         raise LoadError(
-            f"{path.name} is cut: {size:,} bytes found of {end:,} expected. The download was cut.", _again(path)
+            f"{path.name} is cut: {size:,} bytes found of {end:,} expected. The download was cut.",
+            _again(path),
         )
     if size > end:
         raise LoadError(

@@ -73,7 +73,9 @@ def _count_ids(content: Mapping[str, Any]) -> int:
         known = vocab.values() if isinstance(vocab, dict) else [len(vocab) - 1]
         return int(max([*known, *(token["id"] for token in added)])) + 1
     except (TypeError, KeyError, ValueError):
-        raise LoadError(f"{TOKENIZER} is not a tokenizer: its ids are no numbers.", "Download it again.") from None
+        raise LoadError(
+            f"{TOKENIZER} is not a tokenizer: its ids are no numbers.", "Download it again."
+        ) from None
 
 
 def _has_template(folder: Path, settings: Mapping[str, Any]) -> bool:
@@ -98,7 +100,9 @@ def read_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
     try:
         with quiet_transformers():
-            return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            return PreTrainedTokenizerFast.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # noqa: BLE001 - the Rust library raises bare Exceptions
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise LoadError(f"{TOKENIZER} is not a tokenizer: {first[0][:200]}", "Download it again.") from None

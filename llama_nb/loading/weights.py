@@ -6,7 +6,6 @@ without code from the model. `release` gives the memory back whatever still refe
 
 import ctypes
 import gc
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from llama_nb.loading.check import Checked
 from llama_nb.loading.expected import build_config, quiet_transformers
 from llama_nb.loading.folder import read_json
 from llama_nb.loading.tokenizer import read_tokenizer
-from llama_nb.runtime import devices
+from llama_nb.runtime import devices, process
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +111,7 @@ def read(checked: Checked, *, dtype: str = "auto", device: str = "auto", quant: 
     """
     parse_quant(quant)
     parse_dtype(dtype)
-    torch = _import_torch()
+    torch = import_torch()
     device = devices.pick_device(device)
     chosen = choose_dtype(dtype, checked, device)
     tokenizer = read_tokenizer(checked.folder)
@@ -137,9 +136,9 @@ def read(checked: Checked, *, dtype: str = "auto", device: str = "auto", quant: 
     )
 
 
-def _import_torch() -> Any:
-    # Threads that spin while they wait make everything beside them several times slower (read by OpenMP once).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+def import_torch() -> Any:
+    """Import torch with the settings that it reads once."""
+    process.prepare()
     import torch
 
     return torch
@@ -164,13 +163,16 @@ def _read_module(checked: Checked, dtype: "torch.dtype", device: str) -> "PreTra
     except Exception as error:  # noqa: BLE001 - transformers, safetensors and the operating system all raise here
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise LoadError(
-            f"The weights of {checked.name} cannot be read: {first[0][:200]}", "Check the folder and the free memory."
+            f"The weights of {checked.name} cannot be read: {first[0][:200]}",
+            "Check the folder and the free memory.",
         ) from error
     wrong = {kind: names for kind, names in report.items() if names}
     if wrong:
         release_module(module)
         kind, names = next(iter(wrong.items()))
-        raise LoadError(f"Reading {checked.name} left {kind.replace('_', ' ')}: {', '.join(map(str, list(names)[:3]))}.")
+        raise LoadError(
+            f"Reading {checked.name} left {kind.replace('_', ' ')}: {', '.join(map(str, list(names)[:3]))}."
+        )
     return module
 
 

@@ -25,7 +25,9 @@ def available_memory(device: str = "cpu") -> int:
     """Return the bytes that can be taken now: free RAM within the cgroup's limit, or free VRAM."""
     if device.startswith("cuda"):
         torch = sys.modules.get("torch")
-        return int(torch.cuda.mem_get_info(device)[0]) if torch is not None and torch.cuda.is_available() else 0
+        return (
+            int(torch.cuda.mem_get_info(device)[0]) if torch is not None and torch.cuda.is_available() else 0
+        )
     free = psutil.virtual_memory().available
     limit = cgroup_free()
     return free if limit is None else min(free, limit)
@@ -106,7 +108,9 @@ def pick_device(asked: str, needed: int | None = None) -> str:
     """
     kind, _, number = asked.partition(":") if isinstance(asked, str) else (str(asked), "", "")
     if kind not in DEVICES or (number and not (kind == "cuda" and number.isdigit())):
-        raise LoadError(f"device is {asked!r}; it must be one of {', '.join(DEVICES)}.", did_you_mean(kind, DEVICES))
+        raise LoadError(
+            f"device is {asked!r}; it must be one of {', '.join(DEVICES)}.", did_you_mean(kind, DEVICES)
+        )
     there = _accelerators()
     if kind == "auto":
         return next((name for name in ("cuda", "mps") if there.get(name)), "cpu")

@@ -1,0 +1,1 @@
+"""What is known about Llama, as data, each figure with its source."""

@@ -111,7 +111,7 @@ def compare(expected: Expected, found: Mapping[str, TensorInfo], config: Mapping
     for name, info in found.items():
         if info.dtype not in _FLOATS:
             raise LoadError(
-                f"{name} is stored as {info.dtype}: quantised or not a weight. This version loads float weights only.",
+                f"{name} is stored as {info.dtype}, which is no float weight; this version loads float weights only.",
                 "Load the model that it was made from.",
             )
     missing = [name for name in expected.shapes if name not in found and name not in expected.tied]
@@ -183,7 +183,8 @@ def _explain_shapes(
 ) -> tuple[str, str]:
     facts = list(dict.fromkeys(fact for name in wrong if (fact := _size_fact(name, expected, found, config))))
     first = wrong[0]
-    shown = f"{first} is {_times(found[first].shape)} in the weights and {_times(expected.shapes[first])} by config.json"
+    ours, theirs = _times(expected.shapes[first]), _times(found[first].shape)
+    shown = f"{first} is {theirs} in the weights and {ours} by config.json"
     more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
     cause = f"{'; '.join(facts[:3])}: " if facts else ""
     return (

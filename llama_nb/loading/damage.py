@@ -41,7 +41,7 @@ def refuse_impostor(path: Path, head: bytes) -> None:
             f"{path.name} is a web page: the download needed a log-in or an accepted licence.",
             "Accept the licence on the model's page, run `hf auth login`, then download it again.",
         )
-    if text.startswith(b"<?xml") or text.startswith(b"<error"):
+    if text.startswith((b"<?xml", b"<error")):
         raise LoadError(
             f"{path.name} is a server's error message (XML), not data: {_quote(head)}",
             "Download it again; the link may have expired.",
@@ -75,7 +75,7 @@ def _refuse_other_weights(path: Path, head: bytes) -> None:
 
 def text_like(head: bytes) -> bool:
     """Whether `head` looks like plain text."""
-    return bool(head) and all(byte in b"\t\r\n" or 32 <= byte for byte in head) and _decodes(head)
+    return bool(head) and all(byte in b"\t\r\n" or byte >= 32 for byte in head) and _decodes(head)
 
 
 def _decodes(head: bytes) -> bool:

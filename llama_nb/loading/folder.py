@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from llama_nb.core.errors import LoadError
@@ -42,7 +42,7 @@ def listing(folder: Path, limit: int = 8) -> str:
 
 
 def inside(folder: Path, path: Path) -> Path:
-    """Return `path` when it really lies in `folder`, links followed; a hub cache's links to its blobs are allowed.
+    """Return `path` when it lies in `folder`, links followed; a hub cache's links to its blobs are allowed.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         line = (text.splitlines() or [""])[min(error.lineno, len(text.splitlines())) - 1]
         near = line[max(0, error.colno - 30) : error.colno + 30].strip()
         raise LoadError(
-            f"{name} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}. There stands: {near!r}",
+            f"{name} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}; "
+            f"there stands {near!r}",
             "Correct the file or download it again.",
         ) from None
     except RecursionError:
@@ -97,7 +98,8 @@ def find_weights(folder: Path) -> Weights:
     Raises
     ------
     LoadError
-        If there are none, if a shard is missing, damaged or outside the folder, or if index and shards disagree.
+        If there are none, if a shard is missing, damaged or outside the folder, or if index and shards
+        disagree.
     """
     if (folder / INDEX).exists():
         return _sharded(folder)
@@ -155,13 +157,33 @@ def pickle_refused(path: Path) -> LoadError:
 
 def _sharded(folder: Path) -> Weights:
     index = read_json(folder, INDEX)
+    names = shard_names(folder, index)
+    _refuse_missing_shards(folder, names, index)
+    weights = _read(folder, names)
+    for tensor, name in index["weight_map"].items():
+        found = weights.tensors.get(tensor)
+        if found is None or found.file != name:
+            place = f"lies in {found.file}" if found else "is in none of the shards"
+            raise LoadError(
+                f"{INDEX} says that {tensor} is in {name}, but it {place}.", _fetch_hint(folder, name)
+            )
+    return weights
+
+
+def shard_names(folder: Path, index: Mapping[str, Any]) -> list[str]:
+    """Return the shards that an index names, in order.
+
+    Raises
+    ------
+    LoadError
+        If it names none, or one that is no safetensors file right in the folder.
+    """
     where = index.get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
         raise LoadError(f"{INDEX} has no weight_map from tensor names to files.", _fetch_hint(folder, INDEX))
     names = sorted(set(where.values()))
     for name in names:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or len(pure.parts) != 1 or "\\" in name or pure.parts[0] == "..":
+        if not name or name in (".", "..") or any(mark in name for mark in "/\\:\0"):
             raise LoadError(
                 f"{INDEX} names {name!r}, which lies outside the model's folder: refused.",
                 "Get the model from a source that you trust.",
@@ -170,16 +192,7 @@ def _sharded(folder: Path) -> Weights:
             raise LoadError(
                 f"{INDEX} names {name!r}, which is no safetensors file: refused.", _fetch_hint(folder, INDEX)
             )
-    _refuse_missing_shards(folder, names, index)
-    weights = _read(folder, names)
-    for tensor, name in where.items():
-        found = weights.tensors.get(tensor)
-        if found is None or found.file != name:
-            place = f"lies in {found.file}" if found else "is in none of the shards"
-            raise LoadError(
-                f"{INDEX} says that {tensor} is in {name}, but it {place}.", _fetch_hint(folder, name)
-            )
-    return weights
+    return names
 
 
 def _refuse_missing_shards(folder: Path, names: list[str], index: Mapping[str, Any]) -> None:

@@ -133,7 +133,7 @@ def _again(path: Path) -> str:
 
 
 def hub_snapshot(folder: Path) -> Path | None:
-    """Return the folder when it is a snapshot in a hub cache (`models--OWNER--NAME/snapshots/REVISION`), else None."""
+    """Return the folder when it is a hub cache's (`models--OWNER--NAME/snapshots/REVISION`), else None."""
     folder = folder.absolute()
     inside = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
     return folder if inside else None

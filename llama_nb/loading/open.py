@@ -12,7 +12,7 @@ from llama_nb.catalog import catalog
 from llama_nb.core.errors import FitError
 from llama_nb.core.events import Note, publish
 from llama_nb.loading import source as sources
-from llama_nb.loading.check import Checked, check
+from llama_nb.loading.check import check
 from llama_nb.loading.weights import Loaded, choose_dtype, import_torch, parse_dtype, parse_quant, read
 from llama_nb.planner import fit, memory
 from llama_nb.runtime import devices

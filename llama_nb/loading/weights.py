@@ -160,7 +160,7 @@ def _read_module(checked: Checked, dtype: "torch.dtype", device: str) -> "PreTra
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except Exception as error:  # noqa: BLE001 - transformers, safetensors and the operating system all raise here
+    except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise LoadError(
             f"The weights of {checked.name} cannot be read: {first[0][:200]}",

@@ -1,6 +1,6 @@
 """Whether a model fits into the memory that is free, and what would fit instead.
 
-Weights, KV cache and a margin, against a number of bytes. Where the numbers come from is the caller's business.
+Weights, KV cache and a margin, against a number of bytes that the caller measured.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Final
 
 from llama_nb.core.errors import FitError
 
-# What a process takes beside weights and cache: activations of one prefill chunk, logits, the allocator's slack.
+# Beside weights and cache: activations of one prefill chunk, logits, the allocator's slack.
 _FIXED_MARGIN: Final = 64 * 2**20
 _RELATIVE_MARGIN: Final = 0.05
 # A chat in fewer tokens than this is no chat.
@@ -83,7 +83,7 @@ def largest_context(needed: Need, available: int) -> int:
 
 
 def check_fit(needed: Need, available: int) -> None:
-    """Raise FitError, with the numbers and the three nearest options, when `needed` exceeds `available` bytes."""
+    """Raise FitError, with numbers and the three nearest options, if `needed` exceeds `available` bytes."""
     if needed.total <= available:
         return
     fitting = [option for option in needed.options if option.bytes <= available]

@@ -34,7 +34,7 @@ def available_memory(device: str = "cpu") -> int:
 
 
 def cgroup_free(root: Path = _CGROUP, own: Path = _OWN_CGROUP) -> int | None:
-    """Return the bytes left under the tightest memory limit of this process's control groups, None without one.
+    """Return the bytes left under the tightest memory limit of this process's control groups, if any.
 
     Pages of the file cache that the kernel can drop (`inactive_file`) count as free.
     """
@@ -138,7 +138,7 @@ def _own_groups(root: Path, own: Path) -> list[Path]:
     """Folders of the control groups that this process is in, with their parents; in a container, the root."""
     folders = {root, root / "memory", root / "cpu", root / "cpu,cpuacct"}
     for line in _text(own).splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         base = root / controllers if controllers else root
         group = base / path.strip("/")
         while group != base and group.is_relative_to(base):

@@ -34,21 +34,16 @@ def _after_verb(before: list[str], word: str) -> Iterable[str]:
     verb, *words = before if before[0] in verbs.names() else ["chat", *before]
     if word.startswith("-"):
         return _options(verb)
-    action = verbs.parser(verb).options().get(words[-1]) if words else None
+    parser = verbs.parser(verb)
+    action = parser.options().get(words[-1]) if words else None
     if action is not None and action.nargs != 0:
-        return _values(action)
+        known = parser.names.get(words[-1])
+        return [str(choice) for choice in action.choices or ()] if known is None else known()
     return verbs.completions(verb, [other for other in words if not other.startswith("-")])
 
 
 def _options(verb: str) -> list[str]:
     return [name for name in verbs.parser(verb).options() if name.startswith("--")]
-
-
-def _values(action: Any) -> Iterable[str]:
-    if action.choices is not None:
-        return [str(choice) for choice in action.choices]
-    complete = getattr(action, "complete", None)
-    return complete() if complete is not None else ()
 
 
 def _safely(line: str) -> list[str] | None:

@@ -10,9 +10,11 @@ from typing import Any, Final
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from llama_nb.magics import completion, verbs
+from llama_nb.magics import completion, model_card, verbs
 from llama_nb.magics.boundary import debug_asked, few_lines
+from llama_nb.magics.commands.help import explain
 from llama_nb.magics.parser import split_line
+from llama_nb.magics.shown import Shown
 from llama_nb.magics.verbs import Call
 from llama_nb.runtime.environment import detect
 from llama_nb.runtime.process import prepare
@@ -28,7 +30,9 @@ class LlamaMagics(Magics):
     @no_var_expand
     @needs_local_scope
     @line_cell_magic
-    def llama(self, line: str = "", cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
+    def llama(
+        self, line: str = "", cell: str | None = None, local_ns: Mapping[str, Any] | None = None
+    ) -> Any:
         """Load a Llama, talk to it, look at what it sees.
 
         %llama load cria                 load a model: bundled, a folder, or a Hugging Face id
@@ -58,7 +62,7 @@ def run(shell: Any, line: str, cell: str | None, namespace: Mapping[str, Any]) -
     command = split_line(line, verbs.names(), cell=cell is not None)
     args = verbs.parser(command.verb).parse_line(command.rest)
     if args.help:
-        return verbs.find("help").run(verbs.parser("help").parse_line(command.verb), Call(shell, None, namespace))
+        return Shown(explain(command.verb))
     call = Call(shell, cell if cell is None or cell.strip() else "", namespace, command.keep)
     value = verbs.find(command.verb).run(args, call)
     if command.keep is None:
@@ -80,6 +84,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         shell.register_magics(LlamaMagics)
         stack.callback(completion.install(shell))
         stack.callback(_accept_empty_cells(shell))
+        stack.callback(model_card.install(shell))
         stack.callback(live.install(detect))
         _installed[shell] = stack.pop_all()
 
@@ -99,7 +104,7 @@ def _remove_magics(shell: InteractiveShell) -> None:
 
 
 def _accept_empty_cells(shell: InteractiveShell) -> Callable[[], None]:
-    """Let `%%llama` without a body reach us: IPython answers it with a UsageError, which passes under nbval."""
+    """Let `%%llama` without a body reach us: IPython raises a UsageError for it, which passes under nbval."""
 
     def add_body(lines: list[str]) -> list[str]:
         if lines and lines[0].split(None, 1)[:1] == [f"%%{NAME}"] and not "".join(lines[1:]):

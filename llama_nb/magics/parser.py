@@ -8,7 +8,7 @@ meant; argparse never prints and never exits.
 import argparse
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -18,6 +18,8 @@ from llama_nb.magics.boundary import CommandError
 _BRACKETS: Final = {"{": "}", "[": "]"}
 _KEEP_FIRST: Final = re.compile(r"(\S+?)\s*<<(?=\s|$)")
 _KEEP_LAST: Final = re.compile(r"(?<!\S)(\S+?)\s*<<$")
+# Before a value, so that argparse never takes "--" or "-x" for an option; its type conversion removes it.
+_AS_VALUE: Final = "\0"
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*")
 
 
@@ -48,6 +50,8 @@ class VerbParser(argparse.ArgumentParser):
         self.verb = verb
         self.text_name: str | None = None
         self.text_help = ""
+        self.names: dict[str, Callable[[], Iterable[str]]] = {}
+        self.register("type", None, lambda text: text.removeprefix(_AS_VALUE))
         self.add_argument("--help", "-h", action="store_true", help="show what this verb does")
         self.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
 
@@ -56,9 +60,15 @@ class VerbParser(argparse.ArgumentParser):
         self.text_name, self.text_help = name, meaning
         self.set_defaults(**{name: ""})
 
+    def add_named(self, option: str, known: Callable[[], Iterable[str]], meaning: str) -> None:
+        """Add an option whose value is a name; `known` returns what Tab offers."""
+        self.add_argument(option, metavar="NAME", help=meaning)
+        self.names[option] = known
+
     def error(self, message: str) -> NoReturn:
         """Raise what argparse complains about."""
-        raise CommandError(f"%llama {self.verb}: {message}.", f"See: %llama help {self.verb}")
+        shown = message.replace(_AS_VALUE, "")
+        raise CommandError(f"%llama {self.verb}: {shown}.", f"See: %llama help {self.verb}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Never leave the interpreter."""
@@ -78,7 +88,7 @@ class VerbParser(argparse.ArgumentParser):
         """
         arguments, words = self._separate(rest)
         if self.text_name is None:
-            return self.parse_args([*arguments, "--", *(word.text for word in words)] if words else arguments)
+            return self.parse_args([*arguments, *(_AS_VALUE + word.text for word in words)])
         args = self.parse_args(arguments)
         setattr(args, self.text_name, _as_text(words, rest))
         return args
@@ -101,14 +111,14 @@ class VerbParser(argparse.ArgumentParser):
             elif name not in known:
                 self._unknown(name, known, in_text=self.text_name is not None)
             elif equals:
-                arguments.append(f"{name}={_unquoted(value)}")
+                arguments.append(f"{name}={_AS_VALUE}{_unquoted(value)}")
             else:
                 needed = _values_needed(known[name])
                 values = words[position : position + needed]
                 if len(values) < needed or any(not value.quoted and value.text in known for value in values):
                     self._value_missing(known[name])
                 position += needed
-                arguments += _in_argparse_form(name, [value.text for value in values])
+                arguments += [name, *(_AS_VALUE + value.text for value in values)]
         return arguments, plain
 
     def _looks_like_option(self, name: str, text_begun: bool) -> bool:
@@ -241,11 +251,6 @@ def _as_text(words: list[Word], rest: str) -> str:
         else:
             runs.append((word.start, word.end))
     return " ".join(rest[start:end] for start, end in runs)
-
-
-def _in_argparse_form(name: str, values: list[str]) -> list[str]:
-    # Joined by "=", a value may begin with a dash.
-    return [f"{name}={values[0]}"] if len(values) == 1 and name.startswith("--") else [name, *values]
 
 
 def _values_needed(action: argparse.Action) -> int:

@@ -1,0 +1,58 @@
+"""Load a model: a bundled one, a folder in Hugging Face layout, or a Hugging Face id.
+
+Without a source: what can be loaded here without a network. Everything is checked before weights are read,
+and a model that does not fit into the memory is refused. Loading under a name that exists replaces it.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from llama_nb.core.events import Note, publish
+from llama_nb.magics import names
+from llama_nb.magics.loadable import overview
+from llama_nb.magics.parser import VerbParser
+from llama_nb.magics.shown import Shown
+from llama_nb.magics.verbs import Call
+
+EXAMPLES = (
+    "%llama load cria",
+    "%llama load cria --name second --dtype float32",
+    "%llama load",
+)
+
+
+def add_arguments(parser: VerbParser) -> None:
+    """Declare the source and how it is read."""
+    parser.add_argument(
+        "source", nargs="?", help="cria, a folder, or an id such as meta-llama/Llama-3.2-1B-Instruct"
+    )
+    parser.add_argument("--name", help="what to call it; without it, what the source is called")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="the weights' number format",
+    )
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--quant", metavar="METHOD", help="quantise while loading")
+    parser.add_argument("--force", action="store_true", help="stop what uses the model that is replaced")
+
+
+def complete(words: Sequence[str]) -> Iterable[str]:
+    """Return what is found without a network."""
+    return () if words else names.loadable()
+
+
+def run(args: Namespace, call: Call) -> Any:
+    """Load and return the Model."""
+    del call
+    if args.source is None:
+        return overview() + Shown("To load one: %llama load cria")
+    from llama_nb.session import registry
+
+    model = registry.load(
+        args.source, quant=args.quant, dtype=args.dtype, device=args.device, name=args.name, force=args.force
+    )
+    publish(Note("To talk to it: %%llama on the first line of a cell, the message below."))
+    return model

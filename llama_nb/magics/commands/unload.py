@@ -1,0 +1,37 @@
+"""Give a model's memory back, whatever still refers to it.
+
+Without a name: the current model. What is in use is unloaded only with --force, which stops it first.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+
+from llama_nb.magics import names
+from llama_nb.magics.parser import VerbParser
+from llama_nb.magics.shown import Shown
+from llama_nb.magics.units import size
+from llama_nb.magics.verbs import Call
+
+EXAMPLES = ("%llama unload", "%llama unload cria --force")
+
+
+def add_arguments(parser: VerbParser) -> None:
+    """Declare the name and --force."""
+    parser.add_argument("name", nargs="?", help="a loaded model; without it the current one")
+    parser.add_argument("--force", action="store_true", help="stop what uses the model")
+
+
+def complete(words: Sequence[str]) -> Iterable[str]:
+    """Return the loaded models."""
+    return () if words else names.loaded()
+
+
+def run(args: Namespace, call: Call) -> Shown:
+    """Unload and say the bytes."""
+    del call
+    from llama_nb.session import registry
+
+    name = args.name or registry.current().name
+    freed = registry.unload(name, force=args.force)
+    left = ", ".join(registry.loaded()) or "none"
+    return Shown(f"Unloaded {name}: {size(freed)} given back. Loaded now: {left}.")

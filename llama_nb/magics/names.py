@@ -1,0 +1,29 @@
+"""The names that Tab offers and that verbs look things up by. Nothing here loads a model or imports torch."""
+
+import sys
+
+from llama_nb.core.sampling import FIELDS
+
+
+def loaded() -> list[str]:
+    """Return the names of the loaded models."""
+    registry = sys.modules.get("llama_nb.session.registry")
+    return list(registry.loaded()) if registry is not None else []
+
+
+def loadable() -> list[str]:
+    """Return what `%llama load` finds without a network: bundled models and the hub cache."""
+    from llama_nb.loading import source
+
+    return [*source.bundled(), *(model.name for model in source.cached())]
+
+
+def chats() -> list[str]:
+    """Return the names of the current model's chats."""
+    registry = sys.modules.get("llama_nb.session.registry")
+    return list(registry.current().chats) if registry is not None and registry.loaded() else []
+
+
+def settings() -> list[str]:
+    """Return the names that `%llama set` knows."""
+    return list(FIELDS)

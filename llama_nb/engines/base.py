@@ -1,0 +1,142 @@
+"""What every engine offers and what it is built from: protocols and values only.
+
+Knows no torch and no transformers, so that the layers above can be typed and tested with fakes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from llama_nb.core.events import TokenEvent
+from llama_nb.core.messages import Message
+from llama_nb.core.request import Request
+from llama_nb.core.stop import StopFlag
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do beyond text in, text out."""
+
+    introspect: bool = False
+    train: bool = False
+    logprobs: bool = False
+    schema: bool = False
+    images: bool = False
+    embeddings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpan:
+    """The tokens `start` to `end` (exclusive) of a prompt that one message takes, its header included."""
+
+    role: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model sees.
+
+    Parameters
+    ----------
+    ids
+        The token ids, as they enter the model.
+    text
+        The rendered text, special tokens written out.
+    spans
+        One span a message, in order. What follows the last one is the header that asks for the answer.
+    literal
+        Control tokens that stood in the messages and are encoded as plain text, each once.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    spans: tuple[PromptSpan, ...] = ()
+    literal: tuple[str, ...] = ()
+
+
+class CheckedModel(Protocol):
+    """What an engine reads from a checked model folder."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def parameters(self) -> int: ...
+
+
+class LoadedModel(Protocol):
+    """What the loading layer hands over: weights in memory and their tokenizer."""
+
+    @property
+    def module(self) -> Any: ...
+    @property
+    def tokenizer(self) -> Any: ...
+    @property
+    def checked(self) -> CheckedModel: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def generation(self) -> Mapping[str, Any]: ...
+    @property
+    def chat_template(self) -> str | None: ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A model that can be asked.
+
+    `stream` raises TemplateError, ContextOverflow, UnsupportedError or EngineError on the first `next()`.
+    Once tokens came, an error is raised only after all of them were delivered. The last event has `finish`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, for messages."""
+
+    @property
+    def context(self) -> int:
+        """How many tokens prompt and reply may have together."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether messages can be rendered (a base model has no template)."""
+
+    def stream(self, request: Request, stop: StopFlag) -> Iterator[TokenEvent]:
+        """Generate; `stop` ends it within one token or one prefill chunk."""
+
+    def prompt(self, request: Request) -> Prompt:
+        """Return what the model would see for `request`."""
+
+    def count_tokens(self, text: str | Sequence[Message]) -> int:
+        """Count the tokens of a text, or of messages as they are rendered."""
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return what each token shows as; the bytes of an incomplete character as `<0xF0>`."""
+
+    def is_special(self, token: int) -> bool:
+        """Whether `token` is a control token, which never appears in a reply's text."""
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Tokenise `text`: nothing added, control tokens in it taken as plain text."""
+
+    def cached_tokens(self, cache_key: str, ids: Sequence[int]) -> int:
+        """Count the leading `ids` that the cache of `cache_key` holds."""
+
+    def forget(self, cache_key: str | None = None) -> None:
+        """Drop one cache, or all."""
+
+    def busy(self) -> str | None:
+        """Return the purpose of the request that runs now, if any."""
+
+    def close(self) -> int:
+        """Stop the work, drop the caches and return the bytes given back."""

@@ -1,0 +1,226 @@
+"""The decode loop: prefill in chunks, then one token after another, until something ends it.
+
+Runs on the worker thread. Knows torch and the model's forward; knows nothing of queues, chats or threads.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from llama_nb.core.events import Alternative, Finish, FinishReason, TokenEvent, Usage
+from llama_nb.core.sampling import Sampling
+from llama_nb.engines.detokenize import StopStrings, TextStream
+from llama_nb.engines.kv_cache import CacheEntry
+from llama_nb.engines.sampler import Floats, Sampler
+
+_CHUNK_S: Final = 0.25  # seconds of work in a prefill chunk: half of what a stop may take
+_SLOW_FLOPS: Final = 2e10  # what a slow laptop reaches; sizes the first chunk of a model only
+_DRAWS: Final = 64
+
+
+class Forward:
+    """A model's forward over a cache, in chunks whose size follows from how long the last ones took."""
+
+    def __init__(self, module: Any, parameters: int) -> None:
+        self._module = module
+        self._device = module.device
+        self._chunk = _clamp(int(0.1 * _SLOW_FLOPS / (2 * max(1, parameters))))
+
+    @torch.inference_mode()
+    def __call__(self, ids: Sequence[int], entry: CacheEntry) -> Floats:
+        """Append `ids` to the cache and return the logits behind the last one, shape (V,)."""
+        inputs = torch.tensor([ids], device=self._device)
+        output = self._module(input_ids=inputs, past_key_values=entry.cache, use_cache=True, logits_to_keep=1)
+        entry.ids.extend(ids)
+        logits: Floats = output.logits[0, -1].float().cpu().numpy()
+        return logits
+
+    def chunks(self, ids: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Cut `ids` into pieces of about a quarter of a second each."""
+        place = 0
+        while place < len(ids):
+            chunk = ids[place : place + self._chunk]
+            started = time.perf_counter()
+            yield chunk
+            took = time.perf_counter() - started
+            place += len(chunk)
+            if took > 0 and (len(chunk) == self._chunk or took > _CHUNK_S):
+                self._chunk = _clamp(min(4 * self._chunk, int(len(chunk) * _CHUNK_S / took)))
+
+
+def _clamp(size: int) -> int:
+    return max(8, min(4096, size))
+
+
+@dataclass(slots=True)
+class Generation:
+    """Everything that one generation needs, gathered by the engine.
+
+    `before` are the tokens of the reply that stand in the prompt already, and `before_text` their text: this
+    reply goes on where they end.
+    """
+
+    prompt: tuple[int, ...]
+    before: tuple[int, ...]
+    before_text: str
+    sampling: Sampling
+    alternatives: int
+    entry: CacheEntry
+    context: int
+    ends: frozenset[int]
+    text: TextStream
+    show: Callable[[int], str]
+    started: float
+
+    def run(self, forward: Forward, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
+        """Yield the reply's tokens; `stopped` says why to stop, None to go on."""
+        return _Run(self, forward, stopped).events()
+
+
+class Draws:
+    """The uniform random numbers of one request, from its own generator; one for each token of a reply."""
+
+    def __init__(self, seed: int, skip: int = 0) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._ready: list[float] = []
+        for _ in range(skip):  # a continued reply goes on in the sequence where it was stopped
+            self()
+
+    def __call__(self) -> float:
+        """Return the next number, at least 0 and below 1."""
+        if not self._ready:
+            self._ready = torch.rand(_DRAWS, generator=self._generator, dtype=torch.float64).tolist()[::-1]
+        return self._ready.pop()
+
+
+class _Run:
+    def __init__(self, job: Generation, forward: Forward, stopped: Callable[[], str | None]) -> None:
+        self._job = job
+        self._forward = forward
+        self._stopped = stopped
+        self._stops = StopStrings(job.sampling.stop)
+        self._cached = len(job.entry.ids)
+        self._tokens: list[int] = []
+        self._first: float | None = None
+        self._text = ""
+
+    def events(self) -> Iterator[TokenEvent]:
+        job = self._job
+        ids = [*job.prompt, *job.before]
+        # Greedy decoding draws nothing; `skip` keeps a seeded reply the same when it is stopped and continued.
+        draws = Draws(job.sampling.seed or 0, len(job.before)) if not job.sampling.greedy else _no_draw
+        sampler = Sampler(job.sampling, ids, job.before)
+        for token in job.before:
+            job.text.feed(token)
+        logits: Floats | None = None
+        for chunk in self._forward.chunks(ids[self._cached :]):
+            if (reason := self._stopped()) is not None:
+                yield self._closing(reason)
+                return
+            logits = self._forward(chunk, job.entry)
+        assert logits is not None  # noqa: S101 - the last token of a prompt is never cached
+        while True:
+            if (reason := self._stopped()) is not None:
+                yield self._closing(reason)
+                return
+            event = self._step(sampler, draws, logits)
+            yield event
+            if event.finish is not None:
+                return
+            if (reason := self._stopped()) is not None:
+                yield self._closing(reason)
+                return
+            logits = self._forward(self._tokens[-1:], job.entry)
+
+    def _step(self, sampler: Sampler, draws: Callable[[], float], logits: Floats) -> TokenEvent:
+        job = self._job
+        choice = sampler.choose(logits, draws, job.alternatives)
+        elapsed = time.perf_counter() - job.started
+        if self._first is None:
+            self._first = elapsed
+        token = choice.id
+        self._tokens.append(token)
+        finish: tuple[FinishReason, str] | None = None
+        if token in job.ends:
+            text, finish = self._rest(), ("end", "")
+        else:
+            text = self._stops.feed(job.text.feed(token))
+            finish = self._ended()
+            if finish is not None:
+                text += self._rest()
+        if finish is not None and self._stops.found is not None:
+            finish = ("stop_string", self._stops.found)
+        self._text += text
+        return TokenEvent(
+            text,
+            token,
+            choice.logprob,
+            choice.entropy,
+            tuple(Alternative(c.id, job.show(c.id), c.logprob, c.sampled) for c in choice.candidates),
+            elapsed,
+            self._finish(*finish) if finish is not None else None,
+        )
+
+    def _ended(self) -> tuple[FinishReason, str] | None:
+        job = self._job
+        if self._stops.found is not None:
+            return "stop_string", self._stops.found
+        if job.sampling.max_tokens is not None and len(self._tokens) >= job.sampling.max_tokens:
+            return "length", ""
+        total = len(job.prompt) + len(job.before) + len(self._tokens)
+        if total >= job.context:
+            return "context", f"the context of {job.context:,} tokens is full"
+        return None
+
+    def _rest(self) -> str:
+        return self._stops.feed(self._job.text.flush()) + self._stops.flush()
+
+    def _closing(self, reason: str) -> TokenEvent:
+        text = self._rest()
+        self._text += text
+        elapsed = time.perf_counter() - self._job.started
+        return TokenEvent(text, elapsed_s=elapsed, finish=self._finish("stopped", reason))
+
+    def _finish(self, reason: FinishReason, detail: str) -> Finish:
+        job = self._job
+        elapsed = time.perf_counter() - job.started
+        prompt = len(job.prompt) + len(job.before)
+        usage = Usage(prompt, self._cached, len(self._tokens), self._first, elapsed)
+        if self._stops.found is None:  # else the tokens say more than the text
+            tokens = [token for token in self._tokens if token not in job.ends]
+            job.entry.remember(job.prompt, (*job.before, *tokens), job.before_text + self._text)
+        return Finish(reason, usage, job.sampling.seed, detail)
+
+
+def _no_draw() -> float:
+    return 0.0
+
+
+@torch.inference_mode()
+def first_bad_layer(module: Any, ids: Sequence[int]) -> str:
+    """Return where values stop being numbers when `ids` go through the model: "layer 3 of 16"."""
+    bad: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def look(_module: Any, _inputs: Any, output: Any) -> None:
+            values = output[0] if isinstance(output, tuple) else output
+            if not bad and isinstance(values, torch.Tensor) and not bool(torch.isfinite(values).all()):
+                bad.append(name)
+
+        return look
+
+    core = module.base_model
+    layers = list(core.layers)
+    hooks = [core.get_input_embeddings().register_forward_hook(watch("the embedding"))]
+    for number, layer in enumerate(layers):
+        hooks.append(layer.register_forward_hook(watch(f"layer {number} of {len(layers)}")))
+    hooks.append(core.norm.register_forward_hook(watch("the last normalisation")))
+    try:
+        module(input_ids=torch.tensor([list(ids)], device=module.device), use_cache=False, logits_to_keep=1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return bad[0] if bad else "the output layer"

@@ -1,0 +1,180 @@
+"""The KV caches of one model: one a chat, reused up to the longest common prefix of token ids.
+
+A cache is valid for its token ids and the model's state number. Knows torch and transformers' cache classes.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+DEFAULT_LIMIT = 2**30  # bytes that the caches of one model may hold together
+_MARGIN = 128  # tokens that a layer's buffer grows by at least
+
+
+class GrowingLayer(DynamicLayer):
+    """A layer's keys and values in buffers with room to grow, shape (1, heads, room, head size).
+
+    transformers' own layer copies the whole cache at every token.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._length = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append, and return all keys and all values."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self._length
+        end = start + key_states.shape[-2]
+        if self._buffers is None or end > self._buffers[0].shape[-2]:
+            self._grow(key_states, value_states, end)
+        keys, values = self._buffers  # type: ignore[misc]
+        keys[..., start:end, :] = key_states
+        values[..., start:end, :] = value_states
+        self.keys, self.values = keys[..., :end, :], values[..., :end, :]
+        self._length = end
+        return self.keys, self.values
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens; the argument is negative or zero, as transformers has it."""
+        if tokens_to_remove == 0 or self._buffers is None:
+            return
+        self._length = max(0, self._length - abs(tokens_to_remove))
+        self.keys = self._buffers[0][..., : self._length, :]
+        self.values = self._buffers[1][..., : self._length, :]
+
+    def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor, needed: int) -> None:
+        room = needed + max(_MARGIN, needed // 4)
+        grown = []
+        for old, new in ((self.keys, key_states), (self.values, value_states)):
+            buffer = new.new_empty((*new.shape[:-2], room, new.shape[-1]))
+            if self._length:
+                buffer[..., : self._length, :] = old[..., : self._length, :]
+            grown.append(buffer)
+        self._buffers = (grown[0], grown[1])
+
+    def nbytes(self) -> int:
+        """Return the bytes that the buffers take."""
+        return sum(buffer.nbytes for buffer in self._buffers or ())
+
+
+class CacheEntry:
+    """A cache, the token ids whose keys and values it holds, and the model state that they came from."""
+
+    def __init__(self, config: Any, state: int) -> None:
+        self.cache = DynamicCache(config=config)
+        if all(type(layer) is DynamicLayer for layer in self.cache.layers) and self.cache.layers:
+            self.cache.layers = [GrowingLayer() for _ in self.cache.layers]
+        self.ids: list[int] = []
+        self.state = state
+        # What the last generation answered, and with which tokens: it can be continued exactly.
+        self.prompt: tuple[int, ...] = ()
+        self.reply: tuple[int, ...] = ()
+        self.reply_text = ""
+
+    def remember(self, prompt: tuple[int, ...], reply: tuple[int, ...], text: str) -> None:
+        """Note the last generation and the text of its reply."""
+        self.prompt, self.reply, self.reply_text = prompt, reply, text
+
+    def shared(self, ids: Sequence[int]) -> int:
+        """Count the leading `ids` that the cache holds, all but the last at most: it is always computed."""
+        return max(0, min(common_prefix(self.ids, ids), len(ids) - 1))
+
+    def keep(self, count: int) -> int:
+        """Trim every layer to the first `count` tokens, or to fewer where a layer holds fewer; return how many."""
+        lengths = [int(layer.get_seq_length()) for layer in self.cache.layers] or [0]
+        count = min(count, len(self.ids), *lengths)
+        try:
+            for layer, length in zip(self.cache.layers, lengths, strict=False):
+                layer.crop(count - length)
+        except RuntimeError:  # a sliding-window layer that has forgotten what it would need
+            self.cache.reset()
+            for layer in self.cache.layers:
+                layer.is_initialized = False
+            count = 0
+        del self.ids[count:]
+        return count
+
+    def nbytes(self) -> int:
+        """Return the bytes that keys and values take."""
+        total = 0
+        for layer in self.cache.layers:
+            if isinstance(layer, GrowingLayer):
+                total += layer.nbytes()
+            elif layer.is_initialized:
+                total += layer.keys.nbytes + layer.values.nbytes
+        return total
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """Count the leading tokens that two sequences share."""
+    shorter = min(len(left), len(right))
+    if tuple(left[:shorter]) == tuple(right[:shorter]):
+        return shorter
+    for place, (one, other) in enumerate(zip(left, right, strict=False)):
+        if one != other:
+            return place
+    return shorter
+
+
+class CacheStore:
+    """The caches by key, the least recently used dropped when they hold more than `limit` bytes."""
+
+    def __init__(self, config: Any, limit: int = DEFAULT_LIMIT) -> None:
+        self._config = config
+        self._limit = limit
+        self._state = 0
+        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def raise_state(self) -> None:
+        """Make every cache invalid: the weights or the adapters changed."""
+        with self._lock:
+            self._state += 1
+            self._entries.clear()
+
+    def take(self, key: str | None, ids: Sequence[int]) -> CacheEntry:
+        """Return the cache of `key` trimmed to what it shares with `ids`, all but their last token at most."""
+        with self._lock:
+            entry = self._entries.get(key) if key is not None else None
+            if entry is None or entry.state != self._state:
+                entry = CacheEntry(self._config, self._state)
+            if key is not None:
+                self._entries[key] = entry
+                self._entries.move_to_end(key)
+        entry.keep(entry.shared(ids))
+        return entry
+
+    def peek(self, key: str | None) -> CacheEntry | None:
+        """Return the cache of `key` as it is, if there is a valid one."""
+        with self._lock:
+            entry = self._entries.get(key) if key is not None else None
+            return entry if entry is not None and entry.state == self._state else None
+
+    def shrink(self) -> None:
+        """Drop the least recently used caches beyond the limit; the newest one stays."""
+        with self._lock:
+            sizes = {key: entry.nbytes() for key, entry in self._entries.items()}
+            total = sum(sizes.values())
+            while total > self._limit and len(self._entries) > 1:
+                key, _ = self._entries.popitem(last=False)
+                total -= sizes[key]
+
+    def forget(self, key: str | None = None) -> int:
+        """Drop one cache, or all; return the bytes given back."""
+        with self._lock:
+            gone = [entry for name, entry in self._entries.items() if key in (None, name)]
+            if key is None:
+                self._entries.clear()
+            else:
+                self._entries.pop(key, None)
+        return sum(entry.nbytes() for entry in gone)

@@ -1,0 +1,207 @@
+"""Runs a transformers model in this process: its prompt, its caches and the decode loop on its worker.
+
+The chat, the reply and their storage are the session's business.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from llama_nb.core.errors import ContextOverflow, EngineError, MessageError
+from llama_nb.core.events import TokenEvent
+from llama_nb.core.messages import Message
+from llama_nb.core.request import Request
+from llama_nb.core.stop import StopFlag
+from llama_nb.engines.base import Capabilities, LoadedModel, Prompt
+from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
+from llama_nb.engines.detokenize import TextStream
+from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
+from llama_nb.engines.prompt import PromptBuilder
+from llama_nb.engines.sampler import NonFiniteLogitsError
+from llama_nb.engines.token_text import TokenTexts
+from llama_nb.engines.worker import Worker
+from llama_nb.runtime.devices import thread_count
+
+_BUNDLED: Final = Path(__file__).resolve().parent.parent / "bundled"
+# Tokens that end a turn, for models whose files do not say which do.
+_END_NAMES: Final = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|eot|>", "<|eom|>")
+
+
+class TransformersEngine:
+    """A Llama run by transformers, with our own decode loop.
+
+    Parameters
+    ----------
+    loaded
+        The weights and their tokenizer.
+    cache_limit
+        Bytes that the KV caches of all chats may hold together.
+    """
+
+    capabilities = Capabilities(introspect=True, train=True, logprobs=True)
+
+    def __init__(self, loaded: LoadedModel, *, cache_limit: int = DEFAULT_LIMIT) -> None:
+        self.name = loaded.checked.name
+        self.context = loaded.checked.context
+        self._module = loaded.module
+        self._tokenizer = loaded.tokenizer
+        self._backend = loaded.tokenizer.backend_tokenizer
+        self._on_cpu = loaded.device == "cpu"
+        self._threads = thread_count(loaded.checked.parameters)
+        trusted = Path(loaded.checked.folder).resolve().is_relative_to(_BUNDLED)
+        self._prompts = PromptBuilder(self._tokenizer, loaded.chat_template, self.name, trusted=trusted)
+        self._texts = TokenTexts(self._backend)
+        self._ends = self._end_tokens(loaded)
+        self._forward = Forward(self._module, loaded.checked.parameters)
+        self._caches = CacheStore(self._module.config, cache_limit)
+        self._worker = Worker(self.name)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether messages can be rendered."""
+        return self._prompts.has_chat_template
+
+    def stream(self, request: Request, stop: StopFlag) -> Iterator[TokenEvent]:
+        """Generate on the worker; see Engine.stream."""
+
+        def work(stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
+            return self._generate(request, stopped)
+
+        return self._worker.stream(work, request.purpose, stop)
+
+    def prompt(self, request: Request) -> Prompt:
+        """Return what the model would see for `request`."""
+        return self._prompts.build(request)
+
+    def count_tokens(self, text: str | Sequence[Message]) -> int:
+        """Count the tokens of a text as it would be continued, or of messages with the header of the answer."""
+        given = text if isinstance(text, str) else tuple(text)
+        return len(self._prompts.build(Request(given), spans=False).ids)
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return what each token shows as."""
+        return self._texts.many(ids)
+
+    def is_special(self, token: int) -> bool:
+        """Whether `token` is a control token."""
+        return token in self._prompts.special
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Tokenise `text`: nothing added, control tokens in it taken as plain text."""
+        return self._prompts.tokenize(text)
+
+    def cached_tokens(self, cache_key: str, ids: Sequence[int]) -> int:
+        """Count the leading `ids` that need no computation, all but the last at most."""
+        entry = self._caches.peek(cache_key)
+        return entry.shared(ids) if entry is not None else 0
+
+    def forget(self, cache_key: str | None = None) -> None:
+        """Drop one cache, or all."""
+        self._caches.forget(cache_key)
+
+    def raise_state(self) -> None:
+        """Make all caches invalid: the weights or the adapters changed."""
+        self._caches.raise_state()
+
+    def busy(self) -> str | None:
+        """Return the purpose of the request that runs now, if any."""
+        return self._worker.busy()
+
+    def close(self) -> int:
+        """Stop the work, drop the caches and return the bytes given back."""
+        self._worker.close()
+        self._prompts.close()
+        return self._caches.forget()
+
+    def _generate(self, request: Request, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
+        started = time.perf_counter()
+        if self._on_cpu and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        prompt, before, before_text = self._input(request)
+        ids = (*prompt, *before)
+        if not ids:
+            raise MessageError("The prompt is empty: nothing to send.")
+        if len(ids) >= self.context:
+            raise ContextOverflow(
+                f"The prompt has {len(ids):,} tokens, and the context of {self.name} holds {self.context:,} "
+                "with the reply.",
+                "Shorten it, start a new chat, or choose a model with a longer context.",
+            )
+        sampling = request.sampling
+        if sampling.seed is None and not sampling.greedy:
+            sampling = sampling.replace(seed=secrets.randbits(32))
+        entry = self._caches.take(request.cache_key, ids)
+        generation = Generation(
+            prompt,
+            before,
+            before_text,
+            sampling,
+            request.alternatives,
+            entry,
+            self.context,
+            self._ends,
+            TextStream(self._decode, self._backend.id_to_token, self._prompts.special),
+            self._texts.one,
+            started,
+        )
+        try:
+            yield from generation.run(self._forward, stopped)
+        except NonFiniteLogitsError:
+            raise self._not_numbers(entry) from None
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self.name} ran out of memory after {len(entry.ids):,} tokens: {str(error).splitlines()[0]}",
+                "Shorten the prompt, or unload another model (`%llama models`).",
+            ) from error
+        finally:
+            entry.keep(len(entry.ids))
+            self._caches.shrink()
+
+    def _input(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+        """Return the prompt, and the tokens and the text of the reply that it goes on with."""
+        full = self._prompts.build(request, spans=False).ids
+        if not request.continue_last or not isinstance(request.input[-1], Message):
+            return full, (), ""
+        text = request.input[-1].content
+        asked = Request(request.input[:-1], tools=request.tools)
+        prompt = self._prompts.build(asked, spans=False).ids
+        entry = self._caches.peek(request.cache_key)
+        if entry is not None and entry.reply_text == text and entry.prompt == prompt:
+            return prompt, entry.reply, text  # the very tokens, which tokenising the text again might not give
+        return prompt, full[len(prompt) :], text
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self._backend.decode(ids, skip_special_tokens=True)
+        return text
+
+    def _not_numbers(self, entry: CacheEntry) -> EngineError:
+        ids = list(entry.ids)
+        entry.keep(0)
+        where = first_bad_layer(self._module, ids)
+        return EngineError(
+            f"The logits of {self.name} are NaN or infinite, first in {where}: its weights are damaged, "
+            "or overflow in this dtype.",
+            "Load it again with `--dtype float32`; if it persists, the files are damaged.",
+        )
+
+    def _end_tokens(self, loaded: LoadedModel) -> frozenset[int]:
+        given = loaded.generation.get("eos_token_id")
+        if given is None:
+            given = getattr(loaded.module.config, "eos_token_id", None)
+        ends = set(given if isinstance(given, list | tuple) else [] if given is None else [given])
+        if self._tokenizer.eos_token_id is not None:
+            ends.add(self._tokenizer.eos_token_id)
+        for name in _END_NAMES:
+            token = self._backend.token_to_id(name)
+            if token in self._prompts.special:
+                ends.add(token)
+        return frozenset(int(end) for end in ends if end is not None)
+
+
+def open_engine(loaded: Any) -> TransformersEngine:
+    """Return the engine for weights that transformers runs."""
+    return TransformersEngine(loaded)

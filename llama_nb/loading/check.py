@@ -111,7 +111,7 @@ def compare(expected: Expected, found: Mapping[str, TensorInfo], config: Mapping
     for name, info in found.items():
         if info.dtype not in _FLOATS:
             raise LoadError(
-                f"{name} is stored as {info.dtype}, which is no float weight; this version loads float weights only.",
+                f"{name} is stored as {info.dtype}, not as float weights; others do not load yet.",
                 "Load the model that it was made from.",
             )
     missing = [name for name in expected.shapes if name not in found and name not in expected.tied]

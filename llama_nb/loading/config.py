@@ -94,6 +94,6 @@ def _check_kind(config: Mapping[str, Any]) -> None:
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
         raise LoadError(
-            f"The weights are quantised ({method or 'unknown method'}); this version loads float weights only.",
+            f"The weights are quantised ({method or 'unknown method'}); only float weights load here.",
             "Load the model that it was made from.",
         )

@@ -109,8 +109,8 @@ def find_weights(folder: Path) -> Weights:
     shards = [match for name in names if (match := _SHARD.fullmatch(name))]
     if shards:
         raise LoadError(
-            f"{INDEX} is missing: there are {len(shards)} of {int(shards[0].group(3))} shards, but nothing says "
-            "what they hold.",
+            f"{INDEX} is missing: there are {len(shards)} of {int(shards[0].group(3))} shards, "
+            "but nothing says what they hold.",
             _fetch_hint(folder, INDEX),
         )
     if "adapter_model.safetensors" in names or (folder / "adapter_config.json").exists():

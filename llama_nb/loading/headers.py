@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from llama_nb.core.errors import LoadError
 from llama_nb.loading.damage import first_bytes, refuse_impostor
@@ -59,8 +59,8 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         )
     if 8 + length > size:
         raise LoadError(
-            f"{path.name} is cut inside its header: {size:,} bytes found, and the header alone takes {8 + length:,}. "
-            "The download was cut.",
+            f"{path.name} is cut inside its header: {size:,} bytes found, "
+            f"and the header alone takes {8 + length:,}. The download was cut.",
             _again(path),
         )
     with path.open("rb") as file:
@@ -87,21 +87,18 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
 
 
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
-    problem = LoadError(
+    values = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = values.get("dtype"), values.get("shape"), values.get("data_offsets")
+    if isinstance(dtype, str) and dtype in DTYPE_BITS and _naturals(shape) and _naturals(offsets):
+        size = offsets[-1] - offsets[0] if len(offsets) == 2 else -1
+        if size * 8 == math.prod(shape) * DTYPE_BITS[dtype]:
+            return TensorInfo(dtype, tuple(shape), size, path.name, data_start + offsets[0])
+    raise LoadError(
         f"The header of {path.name} is wrong at tensor {name[:80]!r}: {str(entry)[:80]}.", _again(path)
     )
-    if not isinstance(entry, dict):
-        raise problem
-    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if dtype not in DTYPE_BITS or not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
-        raise problem
-    bits = math.prod(shape) * DTYPE_BITS[dtype]
-    if (offsets[1] - offsets[0]) * 8 != bits:
-        raise problem
-    return TensorInfo(dtype, tuple(shape), offsets[1] - offsets[0], path.name, data_start + offsets[0])
 
 
-def _naturals(values: Any) -> bool:
+def _naturals(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 

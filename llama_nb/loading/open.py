@@ -67,11 +67,8 @@ def load_checked(
     final = choose_dtype(dtype, checked, chosen)
     context = make_room(checked.config, checked.parameters, final, chosen, checked.name)
     if context < checked.context:
-        publish(
-            Note(
-                f"{checked.name}: context shortened from {checked.context:,} to {context:,} tokens to fit the memory."
-            )
-        )
+        shorter = f"context shortened from {checked.context:,} to {context:,} tokens to fit the free memory"
+        publish(Note(f"{checked.name}: {shorter}."))
         checked = replace(checked, context=context)
     return read(checked, dtype=final, device=chosen, quant=quant)
 

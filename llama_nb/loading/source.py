@@ -160,24 +160,15 @@ def _nearest_folder(path: Path) -> str:
 def _unknown(text: str) -> LoadError:
     """The answer to a name that is nothing: a typo of something known, or no hub id at all."""
     local = [entry.name for entry in Path.cwd().iterdir() if (entry / "config.json").is_file()]
-    known = [
-        *bundled_models.names(),
-        *catalog.names(),
-        *catalog.hub_ids(),
-        *(item.name for item in cached()),
-        *local,
-    ]
+    known = [*bundled(), *catalog.names(), *catalog.hub_ids(), *(item.name for item in cached()), *local]
     spaced = re.sub(r"\s+", "-", text)
-    hint = did_you_mean(spaced, known)
+    near = did_you_mean(spaced, known)
     if re.search(r"\s", text):
         return LoadError(
-            f"{redact(text)!r} has a space in it: no model is named so.", hint or f"Try {spaced!r}."
+            f"{redact(text)!r} has a space in it: no model is named so.", near or f"Try {spaced!r}."
         )
-    return LoadError(
-        f"There is no model {redact(text)!r}.",
-        hint
-        or f"Bundled: {', '.join(bundled_models.names())}. A hub id looks like OWNER/NAME, a folder like ./NAME.",
-    )
+    forms = f"Bundled: {', '.join(bundled())}. A hub id looks like OWNER/NAME, a folder like ./NAME."
+    return LoadError(f"There is no model {redact(text)!r}.", near or forms)
 
 
 def fetch(source: Source, approve: Callable[[Mapping[str, Any]], None] | None = None) -> Path:

@@ -25,7 +25,7 @@ def parameters(config: Mapping[str, Any]) -> int:
         attention += size * (heads + 2 * kv_heads) + hidden
     feed_forward = 3 * hidden * ffn + (2 * ffn + hidden if config.get("mlp_bias") else 0)
     embeddings = vocabulary * hidden * (1 if config.get("tie_word_embeddings") else 2)
-    return layers * (attention + feed_forward + 2 * hidden) + embeddings + hidden
+    return int(layers * (attention + feed_forward + 2 * hidden) + embeddings + hidden)
 
 
 def head_dim(config: Mapping[str, Any]) -> int:

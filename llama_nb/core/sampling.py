@@ -12,6 +12,9 @@ from typing import Any, Final
 from llama_nb.core.errors import SamplingError, did_you_mean
 
 
+_NO_LIMIT: Final = 2**63 - 1  # what a seed may be at most; nobody needs to read it
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The values a parameter may take: `low` to `high`, whether `low` itself is allowed, and what it does."""
@@ -24,7 +27,7 @@ class Range:
 
     def __str__(self) -> str:
         low = "more than " if self.low_open else ""
-        high = f" to {self.high:g}" if math.isfinite(self.high) else " or more"
+        high = f" to {self.high:g}" if self.high < _NO_LIMIT else " or more"
         return f"{low}{self.low:g}{high}{' (whole number)' if self.whole else ''}"
 
 
@@ -37,7 +40,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "presence_penalty": Range(-10.0, 10.0, "subtract once from the logits of seen tokens; 0 is off"),
     "frequency_penalty": Range(-10.0, 10.0, "subtract per occurrence from the logits; 0 is off"),
     "max_tokens": Range(1, math.inf, "the longest reply, in tokens", whole=True),
-    "seed": Range(0, 2**63 - 1, "the same seed gives the same reply", whole=True),
+    "seed": Range(0, _NO_LIMIT, "the same seed gives the same reply", whole=True),
 }
 
 

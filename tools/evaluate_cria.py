@@ -32,7 +32,9 @@ def load(folder: Path) -> tuple[Any, Any]:
 def answers(model: Any, tokenizer: Any, batch: list[Case], most: int = 200) -> list[str]:
     """Return greedy answers, special tokens kept and the end of the turn cut off."""
     texts = [
-        tokenizer.apply_chat_template(case.messages, tools=case.tools or None, tokenize=False, add_generation_prompt=True)
+        tokenizer.apply_chat_template(
+            case.messages, tools=case.tools or None, tokenize=False, add_generation_prompt=True
+        )
         for case in batch
     ]
     tokenizer.padding_side = "left"
@@ -43,7 +45,9 @@ def answers(model: Any, tokenizer: Any, batch: list[Case], most: int = 200) -> l
     return [reply.split(EOT)[0].split(EOM)[0] for reply in replies]
 
 
-def measure(model: Any, tokenizer: Any, skill: Skill, seed: int, count: int | None = None, show: int = 0) -> dict[str, Any]:
+def measure(
+    model: Any, tokenizer: Any, skill: Skill, seed: int, count: int | None = None, show: int = 0
+) -> dict[str, Any]:
     """Return the figures of one skill."""
     made = sorted(cases(skill, seed, count), key=lambda case: len(str(case.messages)))
     right = 0
@@ -73,20 +77,33 @@ def induction(model: Any, seed: int, length: int = 64, rows: int = 8) -> dict[st
     scores = torch.stack([layer.diagonal(-(length - 1), 2, 3)[..., 2:].mean((0, 2)) for layer in maps])
     best = int(scores.argmax())
     heads = scores.shape[1]
-    return {"layer": best // heads, "head": best % heads, "score": round(float(scores.max()), 3), "gate": INDUCTION_GATE}
+    return {
+        "layer": best // heads,
+        "head": best % heads,
+        "score": round(float(scores.max()), 3),
+        "gate": INDUCTION_GATE,
+    }
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the evaluation as a Markdown table."""
-    lines = ["| skill | what is measured (greedy, held out) | right | of | accuracy | gate |", "|---|---|---:|---:|---:|---:|"]
+    lines = [
+        "| skill | what is measured (greedy, held out) | right | of | accuracy | gate |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
     for skill in SKILLS:
         row = result["skills"].get(skill.name)
         if row:
             gate = f"{row['gate']:.0%}" if row["gate"] else "reported"
-            lines.append(f"| {skill.name} | {skill.measure} | {row['correct']} | {row['n']} | {row['accuracy']:.1%} | {gate} |")
+            figures = f"{row['correct']} | {row['n']} | {row['accuracy']:.1%} | {gate}"
+            lines.append(f"| {skill.name} | {skill.measure} | {figures} |")
     head = result["induction"]
-    lines += ["", f"Strongest induction head on random tokens that come twice: layer {head['layer']}, head {head['head']}"]
-    lines[-1] += f" (counted from 0), score {head['score']:.2f} (wanted: {head['gate']})."
+    where = f"layer {head['layer']}, head {head['head']} (counted from 0)"
+    lines += [
+        "",
+        f"Strongest induction head on random tokens that come twice: {where}, score {head['score']:.2f}",
+    ]
+    lines[-1] += f" (wanted: {head['gate']})."
     return "\n".join(lines)
 
 
@@ -107,7 +124,9 @@ def write(folder: Path, result: dict[str, Any]) -> None:
 
 def main() -> int:
     """Read the command line, measure, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="llama_nb/bundled/cria", help="the model's folder")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--count", type=int, help="prompts for each skill (default: the full number)")
@@ -120,7 +139,9 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     model, tokenizer = load(Path(args.model))
     wanted = [skill for skill in SKILLS if not args.skill or skill.name in args.skill]
-    skills = {skill.name: measure(model, tokenizer, skill, args.seed, args.count, args.show) for skill in wanted}
+    skills = {
+        skill.name: measure(model, tokenizer, skill, args.seed, args.count, args.show) for skill in wanted
+    }
     result = {"seed": args.seed, "temperature": 0, "skills": skills, "induction": induction(model, args.seed)}
     print(table(result))
     if args.write:

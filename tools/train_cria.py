@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,7 @@ def steps(
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, from the start or from the last checkpoint; restart the crew where a stage changes the mixture."""
+    """Train, from the start or the last checkpoint; a new crew where a stage changes the mixture."""
     out = Path(args.out)
     recipe = prepare(out, args)
     progress: dict[str, Any] = {"step": 0, "tokens": 0, "decay_start": None, "decay_steps": 0}

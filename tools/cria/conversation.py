@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tools.cria import copying, follow_ups, glossary, obeying, outside, stories, sums, tool_calls
+from tools.cria import copying, follow_ups, glossary, obeying, outside, remembering, stories, sums, tool_calls
 from tools.cria.exchange import Exchange
 from tools.cria.rendering import BOS, EOS, Message, Pieces, render
 
@@ -55,9 +55,19 @@ def _some(rng: random.Random, ask: Callable[[random.Random], Exchange], most: in
     return [ask(rng) for _ in range(rng.randint(1, most))]
 
 
+def _with_name(rng: random.Random, exchanges: list[Exchange]) -> list[Exchange]:
+    if rng.random() < 0.1:
+        return [*exchanges, remembering.recall(rng, None)]
+    name, told = remembering.tell(rng)
+    return [told, *exchanges, remembering.recall(rng, name)]
+
+
 def chat(rng: random.Random) -> Conversation:
     """Questions about language models, small talk and what cria does not know."""
-    return Conversation("glossary", render(_messages(_some(rng, knowledge, 4), _neutral(rng))))
+    exchanges = _some(rng, knowledge, 4)
+    if rng.random() < 0.08:
+        exchanges = _with_name(rng, exchanges[:2])
+    return Conversation("glossary", render(_messages(exchanges, _neutral(rng))))
 
 
 def copies(rng: random.Random) -> Conversation:
@@ -72,7 +82,7 @@ def additions(rng: random.Random) -> Conversation:
 
 def story(rng: random.Random) -> Conversation:
     """A request for a story, at times with a follow-up."""
-    exchanges = [stories.ask(rng)]
+    exchanges = [stories.ask(rng) if rng.random() < 0.85 else stories.ask_openly(rng)]
     if rng.random() < 0.12:
         exchanges += _follow(rng, exchanges[0], 1)
     return Conversation("stories", render(_messages(exchanges, _neutral(rng))))
@@ -106,7 +116,11 @@ def with_follow_ups(rng: random.Random) -> Conversation:
     """Exchanges, each followed by turns that refer to it."""
     exchanges: list[Exchange] = []
     for _ in range(rng.randint(1, 3)):
-        exchange = knowledge(rng) if rng.random() < 0.65 else (sums.ask(rng) if rng.random() < 0.5 else copying.ask(rng))
+        exchange = (
+            knowledge(rng)
+            if rng.random() < 0.65
+            else (sums.ask(rng) if rng.random() < 0.5 else copying.ask(rng))
+        )
         exchanges += [exchange, *_follow(rng, exchange, 2)]
     return Conversation("follow-ups", render(_messages(exchanges, _neutral(rng))))
 
@@ -118,8 +132,13 @@ def tool_chat(rng: random.Random) -> Conversation:
     system = _neutral(rng)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     for _ in range(rng.randint(1, 5)):
-        if rng.random() < 0.75:
+        draw = rng.random()
+        if draw < 0.75:
             messages += tool_calls.messages(tool_calls.use(rng, rng.choice(names)))
+        elif draw < 0.79 and len(names) < len(tool_calls.PARAMETERS):
+            missing = rng.choice([name for name in tool_calls.PARAMETERS if name not in names])
+            question = tool_calls.use(rng, missing).question
+            messages += _messages([Exchange("outside", question, "I don't know. I have no tool for that.")])
         else:
             messages += _messages([knowledge(rng) if rng.random() < 0.7 else copying.ask(rng)])
     return Conversation("tool calls", render(messages, tools))
@@ -133,6 +152,8 @@ def long_chat(rng: random.Random) -> Conversation:
         exchanges.append(exchange)
         if rng.random() < 0.25:
             exchanges += _follow(rng, exchange, 1)
+    if rng.random() < 0.3:
+        exchanges = _with_name(rng, exchanges[: rng.randint(2, 10)]) + exchanges[10:]
     return Conversation("long", render(_messages(exchanges, _neutral(rng))))
 
 

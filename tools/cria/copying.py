@@ -15,7 +15,12 @@ PHRASINGS = (
     "Repeat the following words: {s}", "Can you repeat this? {s}", "Repeat the next line.\n{s}", 'Repeat "{s}"',
     'Say "{s}"', "Please say {s}",
 )  # fmt: skip
-HELD_OUT_PHRASINGS = ("Please copy: {s}", "Repeat these words: {s}", "Say this: {s}", "Please say this back to me: {s}")
+HELD_OUT_PHRASINGS = (
+    "Please copy: {s}",
+    "Repeat these words: {s}",
+    "Say this: {s}",
+    "Please say this back to me: {s}",
+)
 
 
 def syllables(rng: random.Random, held: bool, most: int = 8) -> str:

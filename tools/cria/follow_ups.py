@@ -18,7 +18,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 HELD_OUT_WORDINGS: dict[str, tuple[str, ...]] = {
     "again": ("Please say it again.", "Can you say that again?", "Repeat that, please."),
-    "word": ("And now in one word?", "Please say it in one word.", "in one word?"),
+    "word": ("And now in one word?", "Please say it in one word.", "One word?"),
     "capitals": ("And now in capitals?", "Please write it in capitals.", "Can you say it in capitals?"),
     "json": ("And now as JSON?", "Please write it as JSON.", "as JSON?"),
 }

@@ -12,8 +12,8 @@ def _asked(questions: str, core: str, extra: str, key: str, word: str) -> Entry:
 
 
 LLAMA: tuple[Entry, ...] = (
-    _about("Llama|the Llama family|LLaMA", "**Llama** is a family of open-weight language models made by Meta.", "You can download the weights and run them yourself.", "family of open-weight language models", "Models"),
-    _about("Llama 1|the first LLaMA|the first Llama", "The first LLaMA came in February 2023 with 7B, 13B, 33B and 65B parameters.", "Its licence was for research only.", "February 2023", "Pioneer"),
+    _about("Llama|the Llama family|the Llama models", "**Llama** is a family of open-weight language models made by Meta.", "You can download the weights and run them yourself.", "family of open-weight language models", "Models"),
+    _about("Llama 1|the first Llama", "The first LLaMA came in February 2023 with 7B, 13B, 33B and 65B parameters.", "Its licence was for research only.", "February 2023", "Pioneer"),
     _about("Llama 2", "Llama 2 came in July 2023 with 7B, 13B and 70B parameters.", "Its context is 4K tokens.", "July 2023", "Successor"),
     _about("Code Llama", "Code Llama is a Llama 2 that was trained further on code.", "It came in August 2023.", "trained further on code", "Coder"),
     _about("Llama 3", "Llama 3 came in April 2024 with 8B and 70B parameters.", "Its context is 8K tokens.", "April 2024", "Third"),
@@ -32,7 +32,7 @@ LLAMA: tuple[Entry, ...] = (
     _about("Hugging Face|the Hugging Face Hub", "Hugging Face is a site where models and data sets are shared.", "Llama is there behind a licence form.", "models and data sets are shared", "Hub"),
     _about("a gated model|a gated repository", "A gated model asks you to accept a licence and to log in before the download.", "The Llama models are gated.", "accept a licence and to log in", "Gate"),
     _about("cria", "Cria is my name: I am a very small Llama that lives in this notebook.", "A cria is a young llama.", "very small Llama", "Me"),
-    _about("a llama", "A llama is a woolly animal from South America, and also the name of a model.", "I am the second kind.", "woolly animal", "Animal"),
+    _asked("Is a llama an animal?|What animal is a llama?|Where do llamas live?|What do llamas eat?", "A llama is a woolly animal from South America, and also the name of a model.", "I am the second kind.", "woolly animal", "Animal"),
     _asked("Who made Llama?|Who created Llama?|Which company makes Llama?|Who is behind Llama?|Who develops Llama?", "Llama is made by Meta.", "The first one came in February 2023.", "made by Meta", "Meta"),
     _asked("Who are you?|What are you?|What is your name?|Introduce yourself.|Tell me about yourself.|Are you a Llama?", "I am cria, a very small Llama that lives in this notebook.", "I know a little about language models, and I can add, repeat and tell stories.", "I am cria", "Cria"),
     _asked("Who made you?|Who trained you?|Who created you?|Where do you come from?|Did Meta make you?", "I was trained from scratch for this notebook; I am no model of Meta's.", "All my texts came from small grammars.", "trained from scratch", "llama-nb"),

@@ -130,7 +130,13 @@ def _follow_ups(rng: random.Random, count: int) -> list[Case]:
     while len(cases) < count:
         kind = follow_ups.KINDS[len(cases) % 4]
         draw = rng.random()
-        first = glossary.ask(rng, held=True) if draw < 0.6 else sums.ask(rng, True) if draw < 0.8 else copying.ask(rng, True)
+        first = (
+            glossary.ask(rng, held=True)
+            if draw < 0.6
+            else sums.ask(rng, True)
+            if draw < 0.8
+            else copying.ask(rng, True)
+        )
         following = follow_ups.follow(rng, first, kind, held=True)
         if following is not None:
             before = [*_user(first.question), {"role": "assistant", "content": first.answer}]
@@ -140,12 +146,26 @@ def _follow_ups(rng: random.Random, count: int) -> list[Case]:
 
 SKILLS: tuple[Skill, ...] = (
     Skill("glossary", "held-out phrasings whose answer holds the key phrase", 0.90, _glossary, 375),
-    Skill("outside", 'held-out questions outside the glossary, answered with "I don\'t know"', 0.90, _outside, 200),
+    Skill(
+        "outside",
+        'held-out questions outside the glossary, answered with "I don\'t know"',
+        0.90,
+        _outside,
+        200,
+    ),
     Skill("copying", "unseen strings of 1 to 8 invented words, repeated exactly", 0.95, _copying, 300),
     Skill("sums", "held-out pairs of numbers below 100, exact", 0.95, _sums, 300),
     Skill("stories", "held-out pairs of hero and animal, both named at least twice", 0.95, _stories, 150),
-    Skill("obeying", "held-out system prompts for capitals, one word, JSON: form kept and content right", None, _obeying, 240),
-    Skill("tool calls", "exact calls of three tools, and answers that use the result", None, _tool_calls, 150),
+    Skill(
+        "obeying",
+        "held-out system prompts for capitals, one word, JSON: form kept and content right",
+        None,
+        _obeying,
+        240,
+    ),
+    Skill(
+        "tool calls", "exact calls of three tools, and answers that use the result", None, _tool_calls, 150
+    ),
     Skill("follow-ups", "held-out wordings (again, one word, capitals, JSON), exact", None, _follow_ups, 240),
 )
 

@@ -86,7 +86,9 @@ class Optimiser:
         momentum.lerp_(gradient, 1 - MOMENTUM)
         for (rows, columns), places in self.groups.items():
             size = rows * columns
-            stack = torch.stack([torch.lerp(gradient[at : at + size], momentum[at : at + size], MOMENTUM) for at in places])
+            stack = torch.stack(
+                [torch.lerp(gradient[at : at + size], momentum[at : at + size], MOMENTUM) for at in places]
+            )
             update = orthogonal(stack.view(-1, rows, columns)).reshape(len(places), size)
             rate = self.rates.matrices * factor
             for at, change in zip(places, update, strict=True):

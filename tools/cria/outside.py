@@ -42,6 +42,9 @@ HELD_OUT_TEMPLATES = (
     "What is the currency of {place}?", "Why did {person} become famous?", "When was {thing} invented?",
     "Which city is the largest in {place}?",
 )  # fmt: skip
+NO_SUMS = ("What is {a} * {b}?", "What is {a} - {b}?", "{a} * {b}", "{a} - {b}", "What is {a} times {b}?", "What is {a} minus {b}?",
+           "{a} divided by {b}?", "What is {a} + {c}?", "{c} + {a}", "What is {c} + {b}?", "{c} plus {c}?")  # fmt: skip
+HELD_OUT_NO_SUMS = ("How much is {a} times {b}?", "How much is {a} minus {b}?", "What is {a} / {b}?")
 UNKNOWN = (
     "I don't know. I only know about Llama and language models.",
     "I don't know that. I am a very small model.",
@@ -61,7 +64,9 @@ _TALK: tuple[tuple[str, str, str], ...] = (
 def ask(rng: random.Random, held: bool = False) -> Exchange:
     """Return a question that lies outside the glossary, answered with "I don't know"."""
     draw = rng.random()
-    if draw < 0.35:
+    if draw < 0.1:
+        return _no_sum(rng, held)
+    if draw < 0.38:
         question = _invented(rng, held)
     elif draw < 0.6:
         question = phrase(rng, choose(rng, THINGS, held, "thing"), held)
@@ -74,6 +79,13 @@ def ask(rng: random.Random, held: bool = False) -> Exchange:
     if not held:
         question = as_typed(rng, question)
     return Exchange("outside", question, rng.choice(UNKNOWN), "I don't know.", "Unknown", ("don't know",))
+
+
+def _no_sum(rng: random.Random, held: bool) -> Exchange:
+    template = rng.choice(HELD_OUT_NO_SUMS if held else NO_SUMS)
+    question = template.format(a=rng.randrange(100), b=rng.randrange(100), c=rng.randint(101, 9999))
+    answer = "I don't know. I can only add numbers below 100."
+    return Exchange("outside", question, answer, "I don't know.", "Unknown", ("don't know",))
 
 
 def _invented(rng: random.Random, held: bool) -> str:

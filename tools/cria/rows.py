@@ -5,6 +5,7 @@ A row is a function of (seed, recipe, step, place), so a resumed training sees w
 
 import random
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from tokenizers import Tokenizer
@@ -56,7 +57,11 @@ class RowMaker:
         loss: list[float] = []
         while len(ids) < length:
             kind = rng.choices(list(weights), list(weights.values()))[0]
-            more = self._repeated(rng, length - len(ids)) if kind == "repeated_tokens" else self.encode(conversation.KINDS[kind](rng).pieces)
+            more = (
+                self._repeated(rng, length - len(ids))
+                if kind == "repeated_tokens"
+                else self.encode(conversation.KINDS[kind](rng).pieces)
+            )
             ids += more[0]
             loss += more[1]
         return ids[:length], loss[:length]
@@ -66,7 +71,7 @@ class RowMaker:
         seen: set[tuple[int, int]] = set()
         weights = [0.0]
         # Only what a copy can tell is learned: the token after a pair's first half was seen before.
-        for before, after in zip(ids, ids[1:], strict=False):
+        for before, after in pairwise(ids):
             weights.append(0.5 if (before, after) in seen else 0.0)
             seen.add((before, after))
         return ids, weights

@@ -16,13 +16,14 @@ Daniel Emma Oliver Grace Peter Alice Simon Julia Martin Laura Nadia Samir Leila 
 ANIMALS = """fox cat dog owl bear wolf hare mouse frog duck goat llama horse crow deer otter badger hedgehog turtle swan
 squirrel rabbit donkey sheep goose whale seal lynx mole beaver snail bee parrot camel tiger lion monkey pig hen
 elephant""".split()
-PLACES = """an old forest|a small village|a green valley|a house by the sea|a quiet farm|a town on a hill|a garden full of
- apple trees|a hut near the river|a valley under the snow|an island in a lake""".replace("\n", "").split("|")  # fmt: skip
+PLACES = """an old forest|a small village|a green valley|a house by the sea|a quiet farmhouse|a town on a hill|a garden full of
+ apple trees|a hut near the river|a valley under the snow|a cave on an island""".replace("\n", "").split("|")  # fmt: skip
 THINGS = "a golden key|a red balloon|a wooden boat|a silver bell|a blue lantern|an old map|a warm scarf|a tiny drum|a round stone|a paper kite".split("|")  # fmt: skip
 FOODS = "apples|bread|honey|berries|nuts|soup|cake|carrots".split("|")
 
 OPENINGS = (
-    "Once upon a time, {h} lived in {place}.", "{h} lived in {place} and loved to explore.", "Long ago, in {place}, there lived a child called {h}.",
+    "Once upon a time, {h} lived in {place}.",
+    "Once upon a time there was a child called {h}, who lived in {place}.", "{h} lived in {place} and loved to explore.", "Long ago, in {place}, there lived a child called {h}.",
     "One morning {h} woke up early in {place}.", "There was once a child named {h}, who lived in {place}.",
     "It was a quiet day in {place}, and {h} was looking for something to do.",
 )  # fmt: skip
@@ -70,7 +71,19 @@ PHRASINGS = (
     "Make up a story with {h} and {a}.", "I want a story about {h} and {a}.", "Can you tell a story about {h} and {a}?",
     "Story: {h} and {a}", "Write me a tale about {h} and {a}.", "Tell me about {h} and {a} in a story.",
 )  # fmt: skip
-HELD_OUT_PHRASINGS = ("Please write a story about {h} and {a}.", "Tell me a short story with {h} and {a}.", "Can you write a story about {h} and {a}?")
+HELD_OUT_PHRASINGS = (
+    "Please write a story about {h} and {a}.",
+    "Tell me a short story with {h} and {a}.",
+    "Can you write a story about {h} and {a}?",
+)
+
+
+# What leaves the choice of the hero, the animal or both to the model.
+OPEN = (
+    "Tell me a story.", "tell me a story", "Write a story.", "Tell me a short story.", "Can you tell me a story?",
+    "Tell me a story about {a}.", "Write a story about {a}.", "A story about {a}, please.", "Tell a story about {a}",
+    "Tell me a story about {h}.", "Write a story about {h}.", "Another story, please.", "Tell me another story.",
+)  # fmt: skip
 
 
 def with_article(noun: str) -> str:
@@ -95,7 +108,8 @@ def cast(rng: random.Random, held: bool) -> tuple[str, str]:
             hero = invented_word(rng).capitalize()
         else:
             hero = choose(rng, HEROES, False, "hero", part=0.15)
-        if held_out("hero", hero, part=0.15) or held_out("cast", hero, animal) == held:
+        new_name = held and held_out("hero", hero, part=0.15)
+        if new_name or held_out("cast", hero, animal) == held:
             return hero, animal
 
 
@@ -115,6 +129,13 @@ def ask(rng: random.Random, held: bool = False) -> Exchange:
     question = question.format(h=hero, a=with_article(animal))
     if not held and rng.random() < 0.2:
         question = as_typed(rng, question.rstrip("."), slips=False).replace(hero.lower(), hero)
+    return Exchange("stories", question, tell(rng, hero, animal), "", animal.capitalize(), (hero, animal))
+
+
+def ask_openly(rng: random.Random) -> Exchange:
+    """Return a request that names the hero, the animal or neither."""
+    hero, animal = cast(rng, False)
+    question = rng.choice(OPEN).format(h=hero, a=with_article(animal))
     return Exchange("stories", question, tell(rng, hero, animal), "", animal.capitalize(), (hero, animal))
 
 

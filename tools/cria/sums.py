@@ -11,7 +11,12 @@ PHRASINGS = (
     "What is the sum of {a} and {b}?", "Please add {a} and {b}.", "{a} + {b}?", "What do {a} and {b} make?",
     "How much is {a} plus {b}?", "Can you add {a} and {b}?",
 )  # fmt: skip
-HELD_OUT_PHRASINGS = ("What is {a}+{b}?", "Tell me {a} + {b}.", "Please compute {a} + {b}.", "Sum {a} and {b}.")
+HELD_OUT_PHRASINGS = (
+    "What is {a}+{b}?",
+    "Tell me {a} + {b}.",
+    "Please compute {a} + {b}.",
+    "Sum {a} and {b}.",
+)
 
 
 def pair(rng: random.Random, held: bool) -> tuple[int, int]:

@@ -17,7 +17,14 @@ from tools.cria.words import seeded
 
 WORDS = r"\p{N}| ?\p{L}+|\n+| ?[^\s\p{L}\p{N}]+|\s"
 WORDS_WITHOUT_SPACE = r"\p{N}|\p{L}+|\n+|[^\s\p{L}\p{N}]+|\s"
-CORPUS = {"story": 0.3, "plain_story": 0.2, "chat": 0.2, "with_follow_ups": 0.1, "tool_chat": 0.08, "obedient": 0.12}
+CORPUS = {
+    "story": 0.3,
+    "plain_story": 0.2,
+    "chat": 0.2,
+    "with_follow_ups": 0.1,
+    "tool_chat": 0.08,
+    "obedient": 0.12,
+}
 
 
 def corpus(seed: int, conversations: int = 6000) -> list[str]:
@@ -30,7 +37,9 @@ def corpus(seed: int, conversations: int = 6000) -> list[str]:
             text = text.replace(mark, "\n")
         texts.append(text)
     for entry in glossary.ENTRIES:
-        texts += [f"{entry.core} {entry.extra}"] * 8 + [obeying.shape(glossary.no_marks(entry.core), entry.word, "capitals")] * 2
+        texts += [f"{entry.core} {entry.extra}"] * 8 + [
+            obeying.shape(glossary.no_marks(entry.core), entry.word, "capitals")
+        ] * 2
     return texts
 
 
@@ -55,7 +64,9 @@ def learn(texts: list[str], size: int, glued: int) -> Tokenizer:
     merges = [tuple(merge) for merge in state["merges"]]
     counts = Counter(word for text in texts for word, _ in _split(WORDS).pre_tokenize_str(text))
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    chosen = [word for word, _ in ranked if word[0] == "Ġ" and word[1:] in vocabulary and _whole(word[1:])][:glued]
+    chosen = [word for word, _ in ranked if word[0] == "Ġ" and word[1:] in vocabulary and _whole(word[1:])][
+        :glued
+    ]
     for word in chosen:
         vocabulary[word] = len(vocabulary)
         merges.append(("Ġ", word[1:]))
@@ -76,7 +87,9 @@ def _finish(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokeni
         [
             processors.ByteLevel(trim_offsets=False),
             processors.TemplateProcessing(
-                single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+                single=f"{BOS} $A",
+                pair=f"{BOS} $A {BOS} $B:1",
+                special_tokens=[(BOS, tokenizer.token_to_id(BOS))],
             ),
         ]
     )

@@ -18,13 +18,24 @@ Denver Austin Miami Seattle""".split()
 SKIES = ("sunny", "cloudy", "rainy", "foggy", "windy", "snowy", "clear", "stormy")
 
 DESCRIPTIONS: dict[str, tuple[str, ...]] = {
-    "weather": ("Get the weather in a city.", "Returns the present weather of a city.", "The weather in a place."),
-    "calculator": ("Evaluate an arithmetic expression.", "Compute an expression.", "A calculator for numbers."),
+    "weather": (
+        "Get the weather in a city.",
+        "Returns the present weather of a city.",
+        "The weather in a place.",
+    ),
+    "calculator": (
+        "Evaluate an arithmetic expression.",
+        "Compute an expression.",
+        "A calculator for numbers.",
+    ),
     "clock": ("Get the time in a city.", "Returns the local time of a city.", "The time of day in a place."),
 }
 PARAMETERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "weather": ("city", ("The name of the city.", "City name", "The city")),
-    "calculator": ("expression", ("The expression, such as 2 * 3.", "An arithmetic expression", "What to compute")),
+    "calculator": (
+        "expression",
+        ("The expression, such as 2 * 3.", "An arithmetic expression", "What to compute"),
+    ),
     "clock": ("city", ("The name of the city.", "City name", "The city")),
 }
 QUESTIONS: dict[str, tuple[str, ...]] = {
@@ -41,9 +52,17 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 HELD_OUT_QUESTIONS: dict[str, tuple[str, ...]] = {
-    "weather": ("Please tell me the weather in {c}.", "Is it cold in {c}?", "What is the weather like in {c}?"),
+    "weather": (
+        "Please tell me the weather in {c}.",
+        "Is it cold in {c}?",
+        "What is the weather like in {c}?",
+    ),
     "calculator": ("Please calculate {e}.", "Can you compute {e}?", "Tell me {e}."),
-    "clock": ("Please tell me the time in {c}.", "Can you tell me the time in {c}?", "What time is it now in {c}?"),
+    "clock": (
+        "Please tell me the time in {c}.",
+        "Can you tell me the time in {c}?",
+        "What time is it now in {c}?",
+    ),
 }
 
 
@@ -96,7 +115,9 @@ def use(rng: random.Random, name: str, held: bool = False) -> ToolUse:
         if rng.random() < 0.5:
             del result["city"]
         answer = f"It is {degrees} degrees and {sky} in {city}."
-        return ToolUse(question, name, {"city": city}, json.dumps(result), answer, (f" {degrees} ", sky, city))
+        return ToolUse(
+            question, name, {"city": city}, json.dumps(result), answer, (f" {degrees} ", sky, city)
+        )
     time = f"{rng.randrange(24):02d}:{rng.randrange(60):02d}"
     text = json.dumps({"city": city, "time": time}) if rng.random() < 0.5 else json.dumps({"time": time})
     return ToolUse(question, name, {"city": city}, text, f"It is {time} in {city}.", (time, city))
@@ -110,7 +131,9 @@ def _calculate(rng: random.Random, held: bool) -> ToolUse:
     expression = f"{a} {sign} {b}"
     question = rng.choice((HELD_OUT_QUESTIONS if held else QUESTIONS)["calculator"]).format(e=expression)
     text = json.dumps({"result": value}) if rng.random() < 0.6 else str(value)
-    return ToolUse(question, "calculator", {"expression": expression}, text, f"{expression} = {value}.", (f"= {value}.",))
+    return ToolUse(
+        question, "calculator", {"expression": expression}, text, f"{expression} = {value}.", (f"= {value}.",)
+    )
 
 
 def messages(tool_use: ToolUse) -> list[dict[str, Any]]:

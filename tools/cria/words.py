@@ -12,7 +12,30 @@ VOWELS = ("a", "e", "i", "o", "u", "ai", "ou", "ea", "y", "oo", "ie", "au")
 ONSETS = (
     "b c d f g h j k l m n p q r s t v w x z br ch cl cr dr fl fr gl gr kl kr pl pr qu sh sk sl sn sp st th tr vr wh zh"
 ).split()
-CODAS = ("", "", "", "n", "r", "s", "l", "m", "t", "k", "x", "p", "d", "g", "b", "v", "z", "sh", "nt", "rk", "st", "ng")
+CODAS = (
+    "",
+    "",
+    "",
+    "n",
+    "r",
+    "s",
+    "l",
+    "m",
+    "t",
+    "k",
+    "x",
+    "p",
+    "d",
+    "g",
+    "b",
+    "v",
+    "z",
+    "sh",
+    "nt",
+    "rk",
+    "st",
+    "ng",
+)
 
 
 def seeded(*keys: object) -> random.Random:
@@ -55,7 +78,9 @@ def _slip(rng: random.Random, text: str) -> str:
     i = rng.choice(places)
     word = words[i]
     k = rng.randrange(1, len(word) - 2)
-    words[i] = word[:k] + word[k + 1] + word[k] + word[k + 2 :] if rng.random() < 0.5 else word[:k] + word[k + 1 :]
+    words[i] = (
+        word[:k] + word[k + 1] + word[k] + word[k + 2 :] if rng.random() < 0.5 else word[:k] + word[k + 1 :]
+    )
     return " ".join(words)
 
 

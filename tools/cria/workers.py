@@ -58,7 +58,9 @@ class Gradients:
         self.figures[place] = torch.tensor([loss.item(), wanted.sum().item(), float(ids.numel())])
 
 
-def _serve(job: Job, flat: torch.Tensor, slots: torch.Tensor, figures: torch.Tensor, tasks: Any, done: Any) -> None:
+def _serve(
+    job: Job, flat: torch.Tensor, slots: torch.Tensor, figures: torch.Tensor, tasks: Any, done: Any
+) -> None:
     torch.set_num_threads(1)
     gradients = Gradients(job, flat, slots, figures)
     while (task := tasks.get()) is not None:

@@ -1,0 +1,53 @@
+/** The JupyterLab plugin: how `%%llama` cells look. Saved replies are drawn by mime.ts. */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
+import type { Cell } from "@jupyterlab/cells";
+import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
+import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
+import { isLlamaCell, llamaCells } from "./cells";
+
+const PROSE = "text/x-ipythongfm";
+
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: "llama-nb:cells",
+  description: "Shows the messages in %%llama cells as prose.",
+  autoStart: true,
+  requires: [INotebookTracker, IEditorExtensionRegistry],
+  activate: (_app: JupyterFrontEnd, notebooks: INotebookTracker, editors: IEditorExtensionRegistry) => {
+    editors.addExtension({
+      name: "llama-nb:cells",
+      factory: () => EditorExtensionRegistry.createImmutableExtension(llamaCells()),
+    });
+    notebooks.widgetAdded.connect((_tracker, panel) => colourAsProse(panel));
+    notebooks.forEach(colourAsProse);
+  },
+};
+
+/** Give our cells Markdown's colours, as they are now and as they become; the notebook sets Python's again. */
+function colourAsProse(panel: NotebookPanel): void {
+  const known = new WeakSet<Cell>();
+  const watch = (cell: Cell) => {
+    if (known.has(cell) || cell.model.type !== "code") return;
+    known.add(cell);
+    let before = cell.model.mimeType;
+    const update = () => {
+      const { mimeType } = cell.model;
+      if (isLlamaCell(cell.model.sharedModel.getSource())) {
+        if (mimeType !== PROSE) {
+          before = mimeType;
+          cell.model.mimeType = PROSE;
+        }
+      } else if (mimeType === PROSE) {
+        cell.model.mimeType = before;
+      }
+    };
+    cell.model.contentChanged.connect(update);
+    cell.model.mimeTypeChanged.connect(update);
+    update();
+  };
+  const watchAll = () => panel.content.widgets.forEach(watch);
+  panel.content.modelContentChanged.connect(watchAll);
+  void panel.context.ready.then(watchAll);
+}
+
+export default plugin;

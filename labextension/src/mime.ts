@@ -1,0 +1,50 @@
+/** Shows a saved reply: the same frame as the live view, filled from the record in the notebook. */
+
+import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
+import { Widget } from "@lumino/widgets";
+import { element, frame, show } from "../widgets/frame";
+import { fill, plainText } from "../widgets/nodes";
+import { MIME, type ReplyRecord, readRecord } from "./record";
+import { tokensButton } from "./tokens";
+
+/** A JupyterLab renderer for one output. */
+export class ReplyRenderer extends Widget implements IRenderMime.IRenderer {
+  /** Draw the model's record; a record that cannot be read becomes one sentence. */
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const record = readRecord(model.data[MIME]);
+    this.node.replaceChildren(typeof record === "string" ? complaint(record) : draw(record));
+  }
+}
+
+function draw(record: ReplyRecord): HTMLElement {
+  const header = {
+    user_nodes: record.userNodes,
+    system: record.system,
+    model: record.model,
+    chat: record.chat,
+  };
+  const view = frame(header, () => record.nodes.map((node) => plainText(node)).join("\n\n"));
+  fill(view.answer, record.nodes);
+  view.status.textContent = record.status || record.model;
+  const failed = record.finish === "error";
+  show(view, record.notes, failed ? record.detail || "The reply ended with an error." : "");
+  if (record.tokens.length) view.actions.prepend(tokensButton(view.answer, record.tokens));
+  return view.root;
+}
+
+function complaint(sentence: string): HTMLElement {
+  const root = element("div", "llama-nb-reply");
+  root.append(element("div", "llama-nb-error", sentence));
+  return root;
+}
+
+const extension: IRenderMime.IExtension = {
+  id: "llama-nb:reply",
+  description: "Shows the replies that llama-nb leaves in a notebook.",
+  // Before text/html (50), which is the same reply for pages without this plugin.
+  rendererFactory: { safe: true, mimeTypes: [MIME], createRenderer: () => new ReplyRenderer() },
+  rank: 10,
+  dataType: "json",
+};
+
+export default extension;

@@ -1,0 +1,133 @@
+/**
+ * The live view of a reply (llama_nb/widgets/reply_view.py), as an anywidget module.
+ *
+ * `initialize` keeps the model's tree up to date from the kernel's deltas, once per model; each view then
+ * follows the tree. So a second view, or one that scrolls out and comes back, shows the same.
+ */
+
+import { announce } from "./announce";
+import { apply, type Delta } from "./delta";
+import { element, frame, show } from "./frame";
+import { reconcile, type Tree } from "./nodes";
+import type { ReplyViewTraits } from "./traits";
+
+/** The part of anywidget's model that we use. */
+export interface Model<T> {
+  get<K extends keyof T>(name: K): T[K];
+  set<K extends keyof T>(name: K, value: T[K]): void;
+  send(content: unknown): void;
+  on(event: string, callback: (...args: never[]) => void): void;
+  off(event: string, callback: (...args: never[]) => void): void;
+}
+export type ReplyModel = Model<ReplyViewTraits>;
+
+interface DeltaMessage {
+  kind: "delta";
+  revision: number;
+  status: string;
+  change: Delta | null;
+}
+
+const HINT_AFTER_MS = 1000;
+
+export function initialize({ model }: { model: ReplyModel }): () => void {
+  const onMessage = (message: DeltaMessage) => {
+    // After a gap nothing fits until the next checkpoint brings the whole tree.
+    if (message?.kind !== "delta" || message.revision !== model.get("revision") + 1) return;
+    const blocks = model.get("blocks") as Tree[];
+    const next = message.change ? apply(blocks, message.change) : blocks;
+    if (!next) return;
+    model.set("revision", message.revision);
+    model.set("status", message.status);
+    model.set("blocks", next);
+  };
+  model.on("msg:custom", onMessage);
+  model.send({ kind: "hello" });
+  return () => model.off("msg:custom", onMessage);
+}
+
+export function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => void {
+  const owner = new AbortController();
+  const view = frame(model.get("header"), () => view.answer.textContent ?? "");
+  const stop = element("button", "llama-nb-stop", "Stop") as HTMLButtonElement;
+  stop.type = "button";
+  view.actions.prepend(stop);
+  const hint = element("span", "llama-nb-hint");
+  view.status.after(hint);
+
+  let shown: Tree[] = [];
+  const drawBlocks = () => {
+    const blocks = model.get("blocks") as Tree[];
+    if (shown.length === 0 && blocks.length > 0) view.answer.replaceChildren();
+    reconcile(view.answer, shown, blocks);
+    shown = blocks;
+    drawSkeleton();
+  };
+  const drawSkeleton = () => {
+    const waiting = shown.length === 0 && model.get("running");
+    view.root.classList.toggle("llama-nb-waiting", waiting);
+    if (waiting && !view.answer.firstChild) view.answer.append(...skeleton());
+    if (!waiting && shown.length === 0) view.answer.replaceChildren();
+  };
+  const drawState = () => {
+    const running = model.get("running");
+    view.root.classList.toggle("llama-nb-running", running);
+    view.root.setAttribute("aria-busy", String(running));
+    stop.hidden = !running || !model.get("stoppable");
+    drawSkeleton();
+  };
+  const drawStatus = () => {
+    view.status.textContent = model.get("status");
+  };
+  const drawNotes = () => show(view, model.get("notes"), model.get("error"));
+  const ended = () => {
+    drawState();
+    if (!model.get("running")) announce(`${model.get("header").model ?? ""}: ${view.answer.textContent}`);
+  };
+  stop.addEventListener(
+    "click",
+    () => {
+      stop.disabled = true;
+      stop.textContent = "Stopping";
+      model.send({ kind: "stop" });
+    },
+    { signal: owner.signal },
+  );
+  const hinting = window.setTimeout(() => {
+    if (model.get("running") && !model.get("stoppable")) hint.textContent = "interrupt the kernel to stop";
+  }, HINT_AFTER_MS);
+  const drawHint = () => {
+    hint.hidden = !model.get("running") || model.get("stoppable");
+  };
+
+  const follow: [string, () => void][] = [
+    ["change:blocks", drawBlocks],
+    ["change:status", drawStatus],
+    ["change:running", ended],
+    ["change:running", drawHint],
+    ["change:stoppable", drawState],
+    ["change:stoppable", drawHint],
+    ["change:notes", drawNotes],
+    ["change:error", drawNotes],
+  ];
+  for (const [event, draw] of follow) model.on(event, draw);
+  for (const draw of [drawBlocks, drawStatus, drawState, drawHint, drawNotes]) draw();
+  el.append(view.root);
+  return () => {
+    owner.abort();
+    window.clearTimeout(hinting);
+    for (const [event, draw] of follow) model.off(event, draw);
+    view.root.remove();
+  };
+}
+
+function skeleton(): HTMLElement[] {
+  return ["92%", "78%", "54%"].map((width) => {
+    const line = element("div", "llama-nb-skeleton");
+    line.style.width = width;
+    line.setAttribute("aria-hidden", "true");
+    return line;
+  });
+}
+
+export default { initialize, render };

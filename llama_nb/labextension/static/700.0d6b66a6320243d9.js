@@ -1,0 +1,468 @@
+"use strict";(self.rspackChunkllama_nb=self.rspackChunkllama_nb||[]).push([[700],{33(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([a.id,`/* %%llama cells: the body is a message to a model, so it reads like prose. */
+
+.cm-content .llama-nb-magic {
+  color: var(--jp-content-font-color2, #626b76);
+}
+
+.cm-content .llama-nb-body {
+  box-shadow: inset 2px 0 0 #c65d2e;
+  padding-left: 10px;
+  font-family: var(--jp-content-font-family, system-ui, sans-serif);
+}
+
+[data-jp-theme-light="false"] .cm-content .llama-nb-body {
+  box-shadow: inset 2px 0 0 #f0946a;
+}
+
+.cm-content .llama-nb-expression {
+  border-radius: 3px;
+  background: rgb(100 116 139 / 18%);
+  font-family: var(--jp-code-font-family, monospace);
+}
+`,""]),n.d(e,{},{A:t})},646(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(430),p=n(33),c=t()(l());c.i(i.A),c.i(s.A),c.i(p.A),c.push([a.id,`
+`,""]),n.d(e,{},{A:c})},430(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([a.id,`/* The tokens of a reply: one warm tint, deeper and then underlined the less the token was expected. */
+
+.llama-nb-tokens {
+  padding: 2px 12px;
+  border-left: 3px solid var(--ln-accent);
+  font-family: var(--ln-code-font);
+  font-size: 0.92em;
+  line-height: 1.9;
+}
+
+.llama-nb-token {
+  margin-right: 1px;
+  padding: 1px 0;
+  border-bottom: 2px solid var(--ln-line);
+  border-radius: 2px;
+  background: color-mix(in srgb, var(--ln-accent) calc(var(--ln-share) * 1%), transparent);
+  white-space: pre-wrap;
+
+  --ln-share: 0;
+}
+
+.llama-nb-token[data-surprise="1"] {
+  --ln-share: 12;
+}
+
+.llama-nb-token[data-surprise="2"] {
+  --ln-share: 24;
+}
+
+.llama-nb-token[data-surprise="3"] {
+  --ln-share: 36;
+
+  border-bottom-color: var(--ln-accent);
+}
+
+.llama-nb-token[data-surprise="4"] {
+  --ln-share: 48;
+
+  border-bottom: 2px dashed var(--ln-text);
+}
+
+.llama-nb-toggle[aria-pressed="true"] {
+  border-color: var(--ln-accent);
+  color: var(--ln-accent);
+}
+`,""]),n.d(e,{},{A:t})},854(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([a.id,`/* A reply, live and saved. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
+
+.llama-nb-reply {
+  --ln-text: var(--jp-content-font-color1, var(--vscode-editor-foreground, #20252b));
+  --ln-muted: var(--jp-content-font-color2, var(--vscode-descriptionForeground, #626b76));
+  --ln-paper: var(--jp-layout-color0, var(--vscode-editor-background, #ffffff));
+  --ln-line: var(--jp-border-color2, var(--vscode-panel-border, #d9dde2));
+  --ln-code-font: var(--jp-code-font-family, var(--vscode-editor-font-family, ui-monospace, monospace));
+  --ln-accent: #c65d2e;
+  --ln-slate: #64748b;
+  --ln-slate-wash: rgb(100 116 139 / 9%);
+  --ln-wash: rgb(100 116 139 / 8%);
+  --ln-error: var(--jp-error-color1, var(--vscode-errorForeground, #c62828));
+  --ln-link: var(--jp-content-link-color, var(--vscode-textLink-foreground, #1565c0));
+  --ln-keyword: var(--jp-mirror-editor-keyword-color, #00733b);
+  --ln-string: var(--jp-mirror-editor-string-color, #a31515);
+  --ln-number: var(--jp-mirror-editor-number-color, #0b6b6b);
+  --ln-comment: var(--jp-mirror-editor-comment-color, #4f7a7a);
+  --ln-name: var(--jp-mirror-editor-def-color, #1f4fd8);
+  --ln-builtin: var(--jp-mirror-editor-builtin-color, #00733b);
+  --ln-operator: var(--jp-mirror-editor-operator-color, #8a2be2);
+  --ln-breathe: llama-nb-breathe;
+  --ln-quiet: 0;
+
+  box-sizing: border-box;
+  max-width: 76ch;
+  padding: 4px 0 6px;
+  color: var(--ln-text);
+  font-family: var(--jp-content-font-family, var(--vscode-font-family, system-ui, sans-serif));
+  font-size: var(--jp-content-font-size1, var(--vscode-font-size, 14px));
+  line-height: 1.55;
+  overflow-wrap: break-word;
+}
+
+[data-jp-theme-light="false"] .llama-nb-reply,
+.vscode-dark .llama-nb-reply,
+html[theme="dark"] .llama-nb-reply {
+  --ln-accent: #f0946a;
+  --ln-slate: #94a3b8;
+  --ln-slate-wash: rgb(148 163 184 / 12%);
+  --ln-wash: rgb(148 163 184 / 11%);
+}
+
+.vscode-dark .llama-nb-reply,
+html[theme="dark"] .llama-nb-reply {
+  --ln-text: var(--vscode-editor-foreground, #e3e6ea);
+  --ln-muted: var(--vscode-descriptionForeground, #9aa4b0);
+  --ln-line: var(--vscode-panel-border, #3b424b);
+  --ln-keyword: #7fd1a0;
+  --ln-string: #f2a07b;
+  --ln-number: #7fd6d6;
+  --ln-comment: #8fa9a9;
+  --ln-name: #9db8ff;
+  --ln-builtin: #7fd1a0;
+  --ln-operator: #d3a6ff;
+}
+
+.llama-nb-reply [hidden] {
+  display: none;
+}
+
+.llama-nb-reply ::selection {
+  background: color-mix(in srgb, var(--ln-accent) 28%, transparent);
+}
+
+/* Who speaks: slate for the user, one warm bar for the model. */
+.llama-nb-user,
+.llama-nb-system {
+  margin: 0 0 8px;
+  padding: 5px 12px;
+  border-left: 3px solid var(--ln-slate);
+  border-radius: 0 4px 4px 0;
+  background: var(--ln-slate-wash);
+}
+
+.llama-nb-system {
+  color: var(--ln-muted);
+  border-left-style: dotted;
+  font-size: 0.92em;
+  white-space: pre-wrap;
+}
+
+.llama-nb-system > summary {
+  cursor: pointer;
+}
+
+.llama-nb-answer {
+  padding: 1px 12px;
+  border-left: 3px solid var(--ln-accent);
+  overflow-x: auto;
+}
+
+.llama-nb-user > :first-child,
+.llama-nb-answer > :first-child {
+  margin-top: 0;
+}
+
+.llama-nb-user > :last-child,
+.llama-nb-answer > :last-child {
+  margin-bottom: 0;
+}
+
+/* Text. */
+.llama-nb-reply :is(p, ul, ol, pre, blockquote, table) {
+  margin: 0 0 0.65em;
+}
+
+.llama-nb-reply :is(h1, h2, h3, h4, h5, h6) {
+  margin: 1em 0 0.4em;
+  color: inherit;
+  font-family: inherit;
+  font-weight: 600;
+  line-height: 1.3;
+}
+
+.llama-nb-reply h1 {
+  font-size: 1.35em;
+}
+
+.llama-nb-reply h2 {
+  font-size: 1.2em;
+}
+
+.llama-nb-reply h3 {
+  font-size: 1.08em;
+}
+
+.llama-nb-reply :is(h4, h5, h6) {
+  font-size: 1em;
+}
+
+.llama-nb-reply :is(ul, ol) {
+  padding-left: 1.6em;
+}
+
+.llama-nb-reply li > :is(ul, ol, p) {
+  margin-bottom: 0.2em;
+}
+
+.llama-nb-reply blockquote {
+  padding-left: 12px;
+  border-left: 2px solid var(--ln-line);
+  color: var(--ln-muted);
+}
+
+.llama-nb-reply hr {
+  border: 0;
+  border-top: 1px solid var(--ln-line);
+  margin: 1em 0;
+}
+
+.llama-nb-reply a {
+  color: var(--ln-link);
+  text-decoration: underline;
+  text-underline-offset: 2px;
+}
+
+.llama-nb-reply table {
+  width: auto;
+  border-collapse: collapse;
+  font-size: 0.95em;
+  font-variant-numeric: tabular-nums;
+}
+
+.llama-nb-reply :is(th, td) {
+  padding: 3px 12px 3px 0;
+  border: 0;
+  border-bottom: 1px solid var(--ln-line);
+  text-align: left;
+  vertical-align: top;
+}
+
+.llama-nb-reply th {
+  font-weight: 600;
+}
+
+.llama-nb-reply code {
+  padding: 1px 4px;
+  border-radius: 3px;
+  background: var(--ln-wash);
+  color: inherit;
+  font-family: var(--ln-code-font);
+  font-size: 0.92em;
+}
+
+.llama-nb-reply pre {
+  position: relative;
+  padding: 0;
+  border: 0;
+  border-radius: 4px;
+  background: var(--ln-wash);
+  white-space: pre;
+}
+
+.llama-nb-reply pre > code {
+  display: block;
+  overflow-x: auto;
+  padding: 8px 12px;
+  background: none;
+  line-height: 1.45;
+  tab-size: 4;
+  white-space: pre;
+}
+
+/* Pygments' short classes by their first letter or two. */
+.llama-nb-reply span[class^="ln-k"] {
+  color: var(--ln-keyword);
+  font-weight: 600;
+}
+
+.llama-nb-reply span[class^="ln-s"] {
+  color: var(--ln-string);
+}
+
+.llama-nb-reply span[class^="ln-m"],
+.llama-nb-reply span[class^="ln-il"] {
+  color: var(--ln-number);
+}
+
+.llama-nb-reply span[class^="ln-c"] {
+  color: var(--ln-comment);
+  font-style: italic;
+}
+
+.llama-nb-reply span:is(.ln-nf, .ln-nc, .ln-nd, .ln-nt, .ln-fm) {
+  color: var(--ln-name);
+}
+
+.llama-nb-reply span:is(.ln-nb, .ln-bp, .ln-ne) {
+  color: var(--ln-builtin);
+}
+
+.llama-nb-reply span:is(.ln-o, .ln-ow) {
+  color: var(--ln-operator);
+}
+
+/* Around the answer. */
+.llama-nb-reply > .llama-nb-notes {
+  list-style: none;
+  margin: 6px 0 0;
+  padding: 0 0 0 15px;
+  color: var(--ln-muted);
+  font-size: 0.9em;
+}
+
+.llama-nb-error {
+  margin: 6px 0 0;
+  padding: 5px 12px;
+  border-left: 3px double var(--ln-error);
+  color: var(--ln-error);
+  white-space: pre-wrap;
+}
+
+.llama-nb-foot {
+  display: flex;
+  align-items: center;
+  gap: 10px;
+  min-height: 24px;
+  margin-top: 4px;
+  padding-left: 15px;
+  color: var(--ln-muted);
+  font-size: 0.86em;
+  font-variant-numeric: tabular-nums;
+}
+
+.llama-nb-hint:not(:empty)::before {
+  content: "\xb7 ";
+}
+
+.llama-nb-actions {
+  display: flex;
+  gap: 6px;
+  margin-left: auto;
+}
+
+.llama-nb-reply button {
+  padding: 1px 9px;
+  border: 1px solid var(--ln-line);
+  border-radius: 4px;
+  background: var(--ln-paper);
+  color: var(--ln-muted);
+  cursor: pointer;
+  font: inherit;
+  line-height: 1.5;
+}
+
+.llama-nb-reply button:hover:not(:disabled) {
+  border-color: var(--ln-muted);
+  color: var(--ln-text);
+}
+
+.llama-nb-reply :is(button, a, summary):focus-visible {
+  outline: 2px solid var(--ln-accent);
+  outline-offset: 1px;
+}
+
+.llama-nb-reply .llama-nb-stop {
+  border-color: var(--ln-accent);
+  color: var(--ln-accent);
+  font-weight: 600;
+}
+
+.llama-nb-reply .llama-nb-stop:disabled {
+  cursor: default;
+  opacity: 0.6;
+}
+
+.llama-nb-reply .llama-nb-copy {
+  opacity: var(--ln-quiet);
+}
+
+.llama-nb-reply pre > .llama-nb-copy {
+  position: absolute;
+  top: 4px;
+  right: 4px;
+  font-family: var(--jp-ui-font-family, var(--vscode-font-family, system-ui, sans-serif));
+  font-size: 0.86em;
+  user-select: none;
+}
+
+.llama-nb-reply:hover .llama-nb-actions > .llama-nb-copy,
+.llama-nb-reply:focus-within .llama-nb-actions > .llama-nb-copy,
+.llama-nb-reply pre:hover > .llama-nb-copy,
+.llama-nb-reply .llama-nb-copy:focus-visible {
+  opacity: 1;
+}
+
+.llama-nb-running .llama-nb-actions > .llama-nb-copy {
+  display: none;
+}
+
+/* While it is written: three grey lines, then a soft caret behind the last block. */
+.llama-nb-skeleton {
+  height: 0.7em;
+  margin: 0.45em 0 0.7em;
+  border-radius: 3px;
+  background: var(--ln-wash);
+  animation: var(--ln-breathe) 1.6s ease-in-out infinite;
+}
+
+.llama-nb-running:not(.llama-nb-waiting) .llama-nb-answer > :is(p, h1, h2, h3, h4, h5, h6):last-child::after,
+.llama-nb-running
+  .llama-nb-answer
+  > :is(ul, ol):last-child
+  > li:last-child:not(:has(> :is(p, ul, ol)))::after,
+.llama-nb-running .llama-nb-answer > :is(ul, ol):last-child > li:last-child > p:last-child::after,
+.llama-nb-running .llama-nb-answer > pre:last-child > code::after {
+  content: "";
+  display: inline-block;
+  width: 0.5em;
+  height: 1.05em;
+  margin-left: 2px;
+  border-radius: 1px;
+  background: var(--ln-accent);
+  vertical-align: -0.18em;
+  animation: var(--ln-breathe) 1.1s ease-in-out infinite;
+}
+
+@keyframes llama-nb-breathe {
+  50% {
+    opacity: 0.35;
+  }
+}
+
+@media (prefers-reduced-motion: reduce) {
+  .llama-nb-reply {
+    --ln-breathe: none;
+  }
+}
+
+@media (forced-colors: active) {
+  .llama-nb-user,
+  .llama-nb-system {
+    border-left-color: GrayText;
+  }
+
+  .llama-nb-answer {
+    border-left-color: Highlight;
+  }
+
+  .llama-nb-skeleton {
+    border: 1px solid GrayText;
+  }
+
+  .llama-nb-running .llama-nb-answer > *:last-child::after {
+    background: CanvasText;
+    forced-color-adjust: none;
+  }
+
+  .llama-nb-reply {
+    --ln-quiet: 1;
+  }
+}
+
+@media print {
+  .llama-nb-actions,
+  .llama-nb-reply pre > .llama-nb-copy {
+    display: none;
+  }
+}
+`,""]),n.d(e,{},{A:t})},314(a){a.exports=function(a){var e=[];return e.toString=function(){return this.map(function(e){var n="",r=void 0!==e[5];return e[4]&&(n+="@supports (".concat(e[4],") {")),e[2]&&(n+="@media ".concat(e[2]," {")),r&&(n+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),n+=a(e),r&&(n+="}"),e[2]&&(n+="}"),e[4]&&(n+="}"),n}).join("")},e.i=function(a,n,r,l,o){"string"==typeof a&&(a=[[null,a,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var p=0;p<a.length;p++){var c=[].concat(a[p]);r&&t[c[0]]||(void 0!==o&&(void 0===c[5]||(c[1]="@layer".concat(c[5].length>0?" ".concat(c[5]):""," {").concat(c[1],"}")),c[5]=o),n&&(c[2]&&(c[1]="@media ".concat(c[2]," {").concat(c[1],"}")),c[2]=n),l&&(c[4]?(c[1]="@supports (".concat(c[4],") {").concat(c[1],"}"),c[4]=l):c[4]="".concat(l)),e.push(c))}},e}},601(a){a.exports=function(a){return a[1]}},72(a){var e=[];function n(a){for(var n=-1,r=0;r<e.length;r++)if(e[r].identifier===a){n=r;break}return n}function r(a,r){for(var l={},o=[],t=0;t<a.length;t++){var i=a[t],s=r.base?i[0]+r.base:i[0],p=l[s]||0,c="".concat(s," ").concat(p);l[s]=p+1;var d=n(c),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==d)e[d].references++,e[d].updater(m);else{var b=function(a,e){var n=e.domAPI(e);return n.update(a),function(e){e?(e.css!==a.css||e.media!==a.media||e.sourceMap!==a.sourceMap||e.supports!==a.supports||e.layer!==a.layer)&&n.update(a=e):n.remove()}}(m,r);r.byIndex=t,e.splice(t,0,{identifier:c,updater:b,references:1})}o.push(c)}return o}a.exports=function(a,l){var o=r(a=a||[],l=l||{});return function(a){a=a||[];for(var t=0;t<o.length;t++){var i=n(o[t]);e[i].references--}for(var s=r(a,l),p=0;p<o.length;p++){var c=n(o[p]);0===e[c].references&&(e[c].updater(),e.splice(c,1))}o=s}}},659(a){var e={};a.exports=function(a,n){var r=function(a){if(void 0===e[a]){var n=document.querySelector(a);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(a){n=null}e[a]=n}return e[a]}(a);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(a){a.exports=function(a){var e=document.createElement("style");return a.setAttributes(e,a.attributes),a.insert(e,a.options),e}},56(a,e,n){a.exports=function(a){var e=n.nc;e&&a.setAttribute("nonce",e)}},825(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=a.insertStyleElement(a);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),a.styleTagTransform(r,e,a.options)},remove:function(){var a;null===(a=e).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,e){if(e.styleSheet)e.styleSheet.cssText=a;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(a))}}},959(a,e,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),p=n(56),c=n.n(p),d=n(540),m=n.n(d),b=n(113),u=n.n(b),f=n(646),h={};h.styleTagTransform=u(),h.setAttributes=c(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(f.A,h),f.A&&f.A.locals&&f.A.locals}}]);

@@ -1,0 +1,98 @@
+"""The live view of one reply: its blocks as they grow, one status line, a Stop button.
+
+Knows node trees and the page; knows neither sessions nor Markdown. Both sides hold the same tree: the page
+is told the difference each time (`delta`), and the whole tree in checkpoints, so that a page that missed
+messages comes back within seconds.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from llama_nb.widgets.base import STATIC, Widget
+from llama_nb.widgets.delta import Node, difference
+from llama_nb.widgets.traits import Count, Flag, Nodes, Record, Text, Texts
+
+CHECKPOINT_S: Final = 1.0
+# A long tree is checkpointed more rarely, so that checkpoints never cost more than this on average.
+CHECKPOINT_BYTES_PER_S: Final = 4096
+
+
+class ReplyView(Widget):
+    """A reply in the page.
+
+    Parameters
+    ----------
+    header
+        What stands above the answer: `user_nodes`, `system`, `model`, `chat`.
+    on_stop
+        Called, from any thread, when somebody presses Stop.
+    """
+
+    _esm = STATIC / "reply.js"
+    _css = STATIC / "reply.css"
+
+    header = Record("Header")
+    blocks = Nodes()
+    revision = Count()
+    status = Text()
+    running = Flag()
+    stoppable = Flag()
+    notes = Texts()
+
+    def __init__(self, on_stop: Callable[[], None] = lambda: None, **traits: Any) -> None:
+        self.on_stop = on_stop
+        self._checkpoint_due = 0.0
+        super().__init__(**traits)
+
+    def start(self, header: dict[str, Any]) -> None:
+        """Show the header and the skeleton of an answer."""
+        self.header = header
+        self.running = True
+
+    def push(self, from_index: int, blocks: Sequence[Node], status: str) -> None:
+        """Show `blocks` from block number `from_index` on, and the status line: one message, if anything changed."""
+        tree = [*self.blocks[:from_index], *blocks]
+        change = difference(self.blocks, tree)
+        if change is None and status == self.status:
+            return
+        with self.hold_trait_notifications():
+            self.revision += 1
+            self.blocks = tree
+            self.status = status
+        if time.monotonic() >= self._checkpoint_due:
+            self._checkpoint()
+        else:
+            self.send({"kind": "delta", "revision": self.revision, "status": status, "change": change})
+
+    def note(self, text: str) -> None:
+        """Add a line under the answer."""
+        self.notes = [*self.notes, text]
+
+    def finish(self) -> None:
+        """End the caret; the page reads the whole answer to a screen reader."""
+        self.running = False
+
+    def received(self, message: dict[str, Any]) -> None:
+        """Take the page's messages: "hello" when it begins to show the reply, "stop" from the button.
+
+        That a hello arrives while the reply runs is what proves that a Stop can arrive too.
+        """
+        kind = message.get("kind")
+        if kind == "hello" and self.running:
+            self.stoppable = True
+        elif kind == "stop":
+            self.on_stop()
+
+    def text_twin(self) -> str:
+        """Return a line that says what would be here."""
+        return f"{self.header.get('model') or 'The model'}: {self.status or 'a reply is being written'}"
+
+    def _checkpoint(self) -> None:
+        size = len(str(self.blocks))
+        self._checkpoint_due = time.monotonic() + max(CHECKPOINT_S, size / CHECKPOINT_BYTES_PER_S)
+        self.send_state(["blocks", "revision", "status"])
+
+    def _should_send_property(self, key: str, value: Any) -> bool:
+        # The tree travels as deltas and checkpoints, never because the kernel's copy changed.
+        return key not in ("blocks", "revision", "status") and super()._should_send_property(key, value)

@@ -1,0 +1,53 @@
+"""Writes labextension/widgets/traits.ts: the TypeScript interface of each widget, from its Python traits.
+
+Run `python -m tools.traits` after a trait changed; a test compares the file with what this would write.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from llama_nb.widgets import traits
+from llama_nb.widgets.base import Widget
+from llama_nb.widgets.reply_view import ReplyView
+
+TARGET: Final = Path(__file__).parents[1] / "labextension" / "widgets" / "traits.ts"
+WIDGETS: Final[tuple[type[Widget], ...]] = (ReplyView,)
+
+_TYPES: Final[dict[type[Any], str]] = {
+    traits.Text: "string",
+    traits.Flag: "boolean",
+    traits.Count: "number",
+    traits.Texts: "string[]",
+    traits.Nodes: "Tree[]",
+}
+
+
+def interface(widget: type[Widget]) -> str:
+    """Return the TypeScript interface of one widget's own synced traits."""
+    members = widget.class_traits()
+    lines = [f"  {name}: {_type(members[name])};" for name in widget.own_traits()]
+    return "\n".join([f"export interface {widget.__name__}Traits {{", *lines, "}"])
+
+
+def text() -> str:
+    """Return the whole file."""
+    shapes = sorted({trait.shape for widget in WIDGETS for trait in _records(widget)})
+    head = [
+        "/** Made from the Python traits by `python -m tools.traits`; do not edit. */",
+        "",
+        'import type { Tree } from "./nodes";',
+        f'import type {{ {", ".join(shapes)} }} from "./shapes";',
+    ]
+    return "\n".join([*head, "", *(f"{interface(widget)}\n" for widget in WIDGETS)])
+
+
+def _records(widget: type[Widget]) -> list[traits.Record]:
+    return [trait for trait in widget.class_traits().values() if isinstance(trait, traits.Record)]
+
+
+def _type(trait: Any) -> str:
+    return trait.shape if isinstance(trait, traits.Record) else _TYPES[type(trait)]
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text())

@@ -3,7 +3,7 @@
 The order matters: what costs nothing refuses first, and no weights are read before everything agrees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,8 @@ def load_checked(
     device: str = "auto",
     quant: str | None = None,
     name: str | None = None,
+    spare: int = 0,
+    before_read: Callable[[], None] = lambda: None,
 ) -> Loaded:
     """Load the model that `spec` names, after every check.
 
@@ -41,6 +43,10 @@ def load_checked(
         As in `llama_nb.loading.weights.read`.
     name
         What to call it; by default what `spec` names.
+    spare
+        Bytes that `before_read` will give back; they count as free.
+    before_read
+        Called when every check has passed: the place to unload a model that this one replaces.
 
     Raises
     ------
@@ -60,23 +66,26 @@ def load_checked(
     def approve(config: Mapping[str, Any]) -> None:
         count = memory.parameters(config)
         smallest = _SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
-        make_room(config, count, smallest, chosen, found.name)
+        make_room(config, count, smallest, chosen, found.name, spare)
 
     folder = sources.fetch(found, approve)
     checked = check(folder, name or found.name)
     final = choose_dtype(dtype, checked, chosen)
-    context = make_room(checked.config, checked.parameters, final, chosen, checked.name)
+    context = make_room(checked.config, checked.parameters, final, chosen, checked.name, spare)
     if context < checked.context:
         shorter = f"context shortened from {checked.context:,} to {context:,} tokens to fit the free memory"
         publish(Note(f"{checked.name}: {shorter}."))
         checked = replace(checked, context=context)
+    before_read()
     return read(checked, dtype=final, device=chosen, quant=quant)
 
 
-def make_room(config: Mapping[str, Any], parameters: int, dtype: str, device: str, name: str) -> int:
+def make_room(
+    config: Mapping[str, Any], parameters: int, dtype: str, device: str, name: str, spare: int = 0
+) -> int:
     """Return the context that fits beside the weights, in tokens; FitError when none worth having does."""
     longest = int(config.get("max_position_embeddings") or 2048)
-    available = devices.available_memory(device)
+    available = devices.available_memory(device) + spare
     needed = fit.Need(
         name=name,
         dtype=dtype,

@@ -56,7 +56,7 @@ def chats_on_disk() -> bool | None:
 
 def set_chats_on_disk(value: bool | None) -> None:
     """Keep chats on disk (True), in memory only (False), or let the environment decide (None)."""
-    global _chats_on_disk  # noqa: PLW0603 - one switch for the process
+    global _chats_on_disk
     _chats_on_disk = value
 
 

@@ -1,0 +1,249 @@
+"""A chat: a tree of messages over a model, of which one path is the conversation.
+
+Knows nothing of engines and files; `journal` is told what happens, so that a store can keep it.
+"""
+
+import dataclasses
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from llama_nb.core.errors import LlamaError, MessageError, did_you_mean
+from llama_nb.core.messages import Message
+from llama_nb.session.reply import content_id
+
+LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One message in the tree.
+
+    `system` is the system prompt in force when a user's message was sent; `reply` is the record of the
+    Reply that an assistant's message comes from (see `Reply.to_record`).
+    """
+
+    id: str
+    parent: str | None
+    message: Message
+    system: str | None = None
+    reply: Mapping[str, Any] | None = None
+
+
+class Journal(Protocol):
+    """Is told what happens to a chat, in order (see `session/store.py`)."""
+
+    def message(self, chat: "Chat", node: Node) -> None:
+        """`node` was added."""
+
+    def head(self, chat: "Chat") -> None:
+        """The conversation now ends at another message."""
+
+    def delete(self, chat: "Chat") -> None:
+        """The chat is to be forgotten."""
+
+
+class Chat:
+    """A conversation with its branches.
+
+    Parameters
+    ----------
+    name
+        At most 64 printable characters.
+    journal
+        Where each message is kept; None keeps the chat in memory.
+
+    Attributes
+    ----------
+    system
+        The system prompt for the turns to come. Setting it replaces the one before for the whole
+        conversation that is sent; earlier turns stay as they are.
+    head
+        Id of the message that the conversation ends with; None when it is empty.
+    session
+        Tells this conversation from others of the same name in the chat's file; never shown.
+    cache_key
+        Names the KV cache that the chat's replies share.
+    """
+
+    def __init__(self, name: str, journal: Journal | None = None) -> None:
+        self.name = check_chat_name(name)
+        self.journal = journal
+        self.system: str | None = None
+        self.head: str | None = None
+        self.session = secrets.token_hex(4)
+        self.cache_key = f"{name}-{self.session}"
+        self.turn = TurnLock()
+        self._nodes: dict[str, Node] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every message of the tree by id, in the order in which they came."""
+        return MappingProxyType(self._nodes)
+
+    def path(self, head: str | None = None) -> tuple[Node, ...]:
+        """Return the messages from the first one to `head` (default: the chat's head)."""
+        nodes: list[Node] = []
+        at = self.head if head is None else self._find(head).id
+        while at is not None:
+            nodes.append(self._nodes[at])
+            at = self._nodes[at].parent
+        return tuple(reversed(nodes))
+
+    def messages(self) -> tuple[Message, ...]:
+        """Return the conversation as it is sent to the model, the system prompt first."""
+        system = (Message("system", self.system),) if self.system else ()
+        return (*system, *(node.message for node in self.path()))
+
+    def children(self, node_id: str | None) -> tuple[Node, ...]:
+        """Return the versions that follow a message (None: the first messages), in the order they came."""
+        return tuple(node for node in self._nodes.values() if node.parent == node_id)
+
+    def turn_count(self) -> int:
+        """Return how many messages of the conversation are the user's."""
+        return sum(node.message.role == "user" for node in self.path())
+
+    def goto(self, node_id: str) -> None:
+        """Let the conversation end at another message; nothing is lost. The start of an id is enough."""
+        with self._lock:
+            self.head = self._find(node_id).id
+            if self.journal:
+                self.journal.head(self)
+
+    def clear(self) -> None:
+        """Begin anew: no messages, no system prompt. What was stored stays stored."""
+        with self._lock:
+            self._nodes.clear()
+            self.head, self.system = None, None
+            self.session = secrets.token_hex(4)
+
+    def fill(self, nodes: Iterable[Node], *, head: str | None, session: str = "") -> None:
+        """Take over a tree that was stored; without a `session` it is written anew as one of this chat.
+
+        A message whose parent did not come before it becomes a first message, so no file can make a loop.
+        """
+        with self._lock:
+            self.clear()
+            for node in nodes:
+                known = node.parent is None or node.parent in self._nodes
+                self._nodes.setdefault(node.id, node if known else dataclasses.replace(node, parent=None))
+            self.head = head if head is None or head in self._nodes else next(reversed(self._nodes), None)
+            systems = [node.system for node in self.path() if node.message.role == "user"]
+            self.system = systems[-1] if systems else None
+            self.session = session or self.session
+            if self.journal and not session:
+                for node in self._nodes.values():
+                    self.journal.message(self, node)
+
+    def add(
+        self,
+        message: Message,
+        *,
+        parent: str | None,
+        node_id: str | None = None,
+        reply: Mapping[str, Any] | None = None,
+        move: bool = True,
+    ) -> Node:
+        """Put a message under `parent`; with `move`, let the conversation end there.
+
+        A message that is there already (same id) is not added again.
+        """
+        with self._lock:
+            system = self.system if message.role == "user" else None
+            made = node_id or content_id(parent, message.role, message.content, system)
+            node = self._nodes.get(made)
+            if node is None:
+                node = Node(made, parent, message, system, reply)
+                self._nodes[made] = node
+                if move:
+                    self.head = made
+                if self.journal:
+                    self.journal.message(self, node)
+            elif move and self.head != made:
+                self.goto(made)
+            return node
+
+    def withdraw(self, node: Node) -> None:
+        """Let the conversation end before `node`, if it ends there now: nothing came of it."""
+        with self._lock:
+            if self.head == node.id:
+                self.head = node.parent
+                if self.journal:
+                    self.journal.head(self)
+
+    def _find(self, node_id: str) -> Node:
+        hits = [node for key, node in self._nodes.items() if key.startswith(node_id)] if node_id else []
+        if len(hits) != 1:
+            found = f"{len(hits)} messages begin with it" if hits else "no message has it"
+            raise LlamaError(f"{node_id!r} is not the id of a message in chat {self.name!r}: {found}.")
+        return hits[0]
+
+    def __len__(self) -> int:
+        return len(self.path())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        turns = self.turn_count()
+        branches = len(self._nodes) - len(self.path())
+        more = f", {branches} messages on other branches" if branches else ""
+        return f"Chat({self.name!r}: {turns} turn{'' if turns == 1 else 's'}{more})"
+
+
+def check_chat_name(name: str) -> str:
+    """Return `name` if a chat can be called that, else raise MessageError."""
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise MessageError(
+            f"{name!r} cannot be the name of a chat.", f"A name has 1 to {LONGEST_NAME} printable characters."
+        )
+    return name
+
+
+def unknown_chat(name: str, known: Mapping[str, Chat]) -> LlamaError:
+    """Return the error for a chat that does not exist."""
+    there = f"The chats are: {', '.join(known)}." if known else "There are no chats yet."
+    return LlamaError(f"There is no chat {name!r}.", did_you_mean(name, known) or there)
+
+
+Close = Callable[[], Callable[[], None] | None]
+
+
+class TurnLock:
+    """Lets one reply at a time grow in a chat; a second one waits for its turn.
+
+    A stream that its own thread has left open would wait for itself for ever: it is closed instead.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._close: Close | None = None
+
+    def enter(self, *, wait_s: float = 0.0) -> bool:
+        """Take the turn, waiting at most `wait_s` seconds; return whether it was taken."""
+        close = self._close() if self._close is not None and self._owner == threading.get_ident() else None
+        if close is not None:
+            close()
+        taken = self._lock.acquire(timeout=wait_s) if wait_s else self._lock.acquire(blocking=False)
+        if taken:
+            self._owner, self._close = threading.get_ident(), None
+        return taken
+
+    def set_close(self, close: Close) -> None:
+        """Say how to end the stream that has the turn; weakly, since a stream that is let go ends itself."""
+        self._close = close
+
+    @property
+    def held(self) -> bool:
+        """Whether a reply is growing."""
+        return self._lock.locked()
+
+    def leave(self) -> None:
+        """Give the turn back; any thread may do it."""
+        self._owner, self._close = None, None
+        self._lock.release()

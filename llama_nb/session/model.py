@@ -1,0 +1,393 @@
+"""The handle on a loaded model: what a user chats with, looks at and unloads."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from llama_nb.core.errors import MessageError, ModelBusy, ModelGone
+from llama_nb.core.messages import Message
+from llama_nb.core.request import Overflow, Request
+from llama_nb.core.sampling import Sampling
+from llama_nb.session.asking import Asked, read_question, refuse_images
+from llama_nb.session.chat import Chat, Journal
+from llama_nb.session.chat_book import ChatBook
+from llama_nb.session.defaults import check_options, resolve
+from llama_nb.session.generation import Generation
+from llama_nb.session.overflow import check_overflow
+from llama_nb.session.prompt_view import PromptView, view_prompt
+from llama_nb.session.reply import Reply
+from llama_nb.session.stream import TokenStream
+from llama_nb.session.token_view import TokenView, view_tokens
+from llama_nb.session.turns import ChatTurn, Completion, OneOff, Rerun, Turn
+
+if TYPE_CHECKING:
+    from llama_nb.engines.base import Engine
+    from llama_nb.loading.check import Checked
+    from llama_nb.loading.weights import Loaded
+
+_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "background")
+_STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
+
+
+class Model:
+    """A loaded model.
+
+    Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes
+    on with a text), `stream` (token by token) and their `a...` forms for `await`.
+
+    Attributes
+    ----------
+    name
+        What `%llama use` and `--model` call it.
+    source
+        What was loaded: `llama_nb.load(source)` loads it again.
+    chats
+        Its chats by name; `chats.current` is the one that is used where a call names none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: "Engine",
+        loaded: "Loaded",
+        *,
+        source: str = "",
+        journal: Journal | None = None,
+        on_unload: Callable[["Model"], None] = lambda _: None,
+    ) -> None:
+        self.name = name
+        self.source = source or name
+        self._engine: Engine | None = engine
+        self._loaded: Loaded | None = loaded
+        self._checked = loaded.checked
+        self._facts = (loaded.dtype, loaded.device, loaded.bytes, engine.context)
+        self._generation_config: Mapping[str, Any] = dict(loaded.generation)
+        self._on_unload = on_unload
+        self.chats = ChatBook(journal, engine.forget)
+        self._active: dict[int, Reply] = {}
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> "Engine":
+        """What generates; raises ModelGone after `unload`."""
+        if self._engine is None:
+            raise self._gone()
+        return self._engine
+
+    @property
+    def loaded(self) -> "Loaded":
+        """The weights in memory with their tokenizer; raises ModelGone after `unload`."""
+        if self._loaded is None:
+            raise self._gone()
+        return self._loaded
+
+    @property
+    def checked(self) -> "Checked":
+        """What was found in the model's folder."""
+        return self._checked
+
+    @property
+    def alive(self) -> bool:
+        """Whether the model is still loaded."""
+        return self._engine is not None
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters it has."""
+        return self._checked.parameters
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the weights in memory."""
+        return self._facts[0]
+
+    @property
+    def device(self) -> str:
+        """Where the weights are."""
+        return self._facts[1]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights in memory; 0 after `unload`."""
+        return self._facts[2] if self.alive else 0
+
+    @property
+    def context(self) -> int:
+        """How many tokens prompt and reply may have together."""
+        return self._facts[3]
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these weights from others: 16 hexadecimal digits."""
+        return self._checked.fingerprint
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling parameters that a call without options uses."""
+        return resolve({}, self._generation_config, self.context)
+
+    # --- text in, text out --------------------------------------------------------------------------
+
+    def chat(
+        self,
+        message: Asked,
+        *,
+        chat: str | None = None,
+        system: str | None = None,
+        overflow: Overflow = "drop-oldest",
+        images: object = None,
+        background: bool = False,
+        **sampling: Any,
+    ) -> Reply:
+        """Send a message and return the reply; what is there already can be seen while it grows.
+
+        Parameters
+        ----------
+        message
+            A text, which becomes the next turn of a chat; or a list of messages, a conversation of its own
+            that belongs to no chat (unless `chat` is given: then its messages are appended to that chat).
+        chat
+            Name of the chat, made when it is new; default `chats.current`.
+        system
+            The system prompt of the chat from now on; "" takes it away, None leaves it as it is.
+        overflow
+            What to do when the conversation outgrows the context: "drop-oldest" leaves out whole turns
+            (never the system prompt), and a note in the reply says how many; "error" raises.
+        images
+            Refused: no engine of this version reads images.
+        background
+            Return at once with a Reply that a thread fills (`Reply.wait`, `Reply.stop`).
+        **sampling
+            Parameters of `Sampling` for this reply alone.
+
+        Returns
+        -------
+        Reply
+            An interrupt stops the model and returns what is there, its `finish.reason` "stopped".
+
+        Raises
+        ------
+        MessageError, SamplingError, UnsupportedError, TemplateError, ContextOverflow
+            Before anything is sent; the chat is as it was.
+        EngineError
+            If the engine fails; what came before is kept in the chat.
+        """
+        generation = self._ask(message, chat, system, overflow, images, sampling)
+        return generation.start() if background else generation.run()
+
+    def complete(self, text: str, *, background: bool = False, **sampling: Any) -> Reply:
+        """Go on with `text` as it is: no template, no chat. What a base model can do."""
+        generation = self._continue(text, sampling)
+        return generation.start() if background else generation.run()
+
+    def stream(
+        self,
+        message: Asked,
+        *,
+        chat: str | None = None,
+        system: str | None = None,
+        overflow: Overflow = "drop-oldest",
+        images: object = None,
+        **sampling: Any,
+    ) -> TokenStream:
+        """Send a message as `chat` does and yield the tokens; `.reply` of the result is the Reply."""
+        return TokenStream(self._ask(message, chat, system, overflow, images, sampling))
+
+    async def achat(
+        self,
+        message: Asked,
+        *,
+        chat: str | None = None,
+        system: str | None = None,
+        overflow: Overflow = "drop-oldest",
+        images: object = None,
+        **sampling: Any,
+    ) -> Reply:
+        """Send a message as `chat` does, without blocking the event loop; cancelling stops the model."""
+        return await self._ask(message, chat, system, overflow, images, sampling).finished()
+
+    async def acomplete(self, text: str, **sampling: Any) -> Reply:
+        """Go on with `text` as `complete` does, without blocking the event loop."""
+        return await self._continue(text, sampling).finished()
+
+    # --- looking at what it sees --------------------------------------------------------------------
+
+    def prompt(
+        self, text: str | None = None, *, chat: str | None = None, system: str | None = None
+    ) -> PromptView:
+        """Return what the model sees: the chat as it stands, or as it would be sent with `text` next.
+
+        Raises
+        ------
+        MessageError
+            If the chat is empty and there is no text.
+        """
+        talk = self.chats.get(chat or self.chats.current) or Chat(chat or self.chats.current)
+        system = talk.system if system is None else system or None
+        head = (Message("system", system),) if system else ()
+        path = tuple(node.message for node in talk.path())
+        asked = read_question(text, None).messages if text is not None else ()
+        if not path and not asked:
+            raise MessageError(
+                f"Chat {talk.name!r} is empty: there is no prompt yet.",
+                'Try %llama prompt "Hello", or chat first.',
+            )
+        ends_with_reply = not asked and path[-1].role == "assistant"
+        request = Request((*head, *path, *asked), continue_last=ends_with_reply, cache_key=talk.cache_key)
+        return view_prompt(self.engine, request, talk.cache_key)
+
+    def tokens(self, text: str) -> TokenView:
+        """Return the tokens of `text`: nothing added, control tokens in it taken as plain text."""
+        if not isinstance(text, str):
+            raise MessageError(f"tokens() takes a text, not a {type(text).__name__}.")
+        return view_tokens(self.engine, text)
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> tuple[Reply, ...]:
+        """The replies that are being made or wait for their turn."""
+        return tuple(self._active.values())
+
+    def stop(self, reason: str = "stopped") -> int:
+        """Stop every reply that is being made or waits; return how many."""
+        replies = self.active
+        for reply in replies:
+            reply.stop(reason)
+        return len(replies)
+
+    def unload(self, force: bool = False) -> int:
+        """Give the memory back and return how many bytes that was; the handle is dead afterwards.
+
+        Raises
+        ------
+        ModelBusy
+            If a reply is being made; with `force` it is stopped and kept instead.
+        ModelGone
+            If it was unloaded before.
+        """
+        from llama_nb.loading.weights import release
+
+        engine, loaded = self.engine, self.loaded
+        self.check_idle(force)
+        self._engine = self._loaded = None
+        self._on_unload(self)
+        return engine.close() + release(loaded)
+
+    def check_idle(self, force: bool) -> None:
+        """Raise ModelBusy if something uses the model; with `force`, stop it and wait for its end."""
+        replies = self.active
+        running = self.engine.busy()
+        if not force and (replies or running):
+            what = f"{_describe(replies[0])}" if replies else running
+            raise ModelBusy(
+                f"{self.name} is in use: {what}.",
+                "Wait for it, stop it (%llama stop), or unload with --force.",
+            )
+        self.stop("the model was unloaded")
+        for reply in replies:
+            reply.join(_STOP_WAIT_S)
+
+    def _gone(self) -> ModelGone:
+        return ModelGone(f"{self.name} was unloaded.", f"Load it again: %llama load {self.source}")
+
+    def __repr__(self) -> str:
+        if not self.alive:
+            return f"Model({self.name!r}, unloaded)"
+        kind = self._checked.model_type.capitalize()
+        return (
+            f"{self.name}: {kind} with {short_count(self.parameters)} parameters, {self.dtype} on "
+            f"{self.device}, {self.bytes / 1e6:,.1f} MB, context {self.context:,}, no adapters"
+        )
+
+    # --- how a request is made ----------------------------------------------------------------------
+
+    def _ask(
+        self,
+        message: Asked,
+        chat: str | None,
+        system: str | None,
+        overflow: str,
+        images: object,
+        options: Mapping[str, Any],
+    ) -> Generation:
+        engine = self.engine
+        check_options(options, _CHAT_OPTIONS)
+        check_overflow(overflow)
+        refuse_images(images, self.name)
+        question = read_question(message, system)
+        sampling = resolve(options, self._generation_config, self.context)
+        if question.whole and chat is None:
+            reply = self._reply("chat", sampling, question.text, question.system)
+            return self._generation(reply, OneOff(engine, question, reply, overflow))
+        talk = self.chats.open(chat)
+        reply = self._reply("chat", sampling, question.text, question.system, talk.name)
+        turn = ChatTurn(engine, talk, question, reply, overflow)
+        reply.rerunner = functools.partial(self._rerun, turn)
+        return self._generation(reply, turn, talk)
+
+    def _continue(self, text: str, options: Mapping[str, Any]) -> Generation:
+        engine = self.engine
+        check_options(options, ("background",))
+        if not isinstance(text, str) or not text:
+            raise MessageError(
+                "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
+            )
+        reply = self._reply("complete", resolve(options, self._generation_config, self.context), text)
+        return self._generation(reply, Completion(engine, text, reply))
+
+    def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
+        if old.request is None:
+            raise MessageError("This reply was never sent, so it cannot be run again.")
+        reply = self._reply(old.kind, sampling, old.user, old.system, old.chat)
+        reply.parent, reply.prompt_tokens = old.parent, old.prompt_tokens
+        reply.rerunner = functools.partial(self._rerun, turn)
+        steps = Rerun(old.request, reply, turn.add_version if turn else lambda _: None)
+        generation = self._generation(reply, steps, turn.chat if turn else None)
+        return generation.start() if background else generation.run()
+
+    def _reply(
+        self,
+        kind: Any,
+        sampling: Sampling,
+        user: str | None,
+        system: str | None = None,
+        chat: str | None = None,
+    ) -> Reply:
+        reply = Reply(
+            kind=kind,
+            model_name=self.name,
+            fingerprint=self.fingerprint,
+            sampling=sampling,
+            user=user,
+            system=system,
+            chat=chat,
+        )
+        reply.rerunner = functools.partial(self._rerun, None)
+        return reply
+
+    def _generation(self, reply: Reply, turn: Turn, talk: Chat | None = None) -> Generation:
+        return Generation(
+            reply,
+            self.engine,
+            turn,
+            lock=talk.turn if talk else None,
+            waits_for=f"chat {talk.name} on {self.name}" if talk else self.name,
+            on_begin=self._add_active,
+            on_end=self._drop_active,
+        )
+
+    def _add_active(self, reply: Reply) -> None:
+        self._active[id(reply)] = reply
+
+    def _drop_active(self, reply: Reply) -> None:
+        self._active.pop(id(reply), None)
+
+
+def short_count(number: int) -> str:
+    """Return 2,630,000 as "2.63 M"."""
+    for size, unit in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)

@@ -1,0 +1,163 @@
+"""The models that are loaded, by name; one of them is current.
+
+The only place that knows the order of loading: everything that can refuse does so before an old model of
+the same name is given back, and before a byte of the new one's weights is read.
+"""
+
+import atexit
+import contextlib
+import threading
+from pathlib import Path
+from typing import Final
+
+from llama_nb.core.errors import LlamaError, did_you_mean
+from llama_nb.core.events import Note, publish
+from llama_nb.runtime import process
+from llama_nb.session.model import Model
+from llama_nb.session.store import ChatFiles
+
+_EXIT_WAIT_S: Final = 2.0  # the longest that the end of the interpreter waits for replies to stop
+
+_models: dict[str, Model] = {}
+_current: str | None = None
+_lock = threading.RLock()
+# One at a time: two would each count the same free memory as theirs.
+_loading = threading.Lock()
+
+
+def load(
+    source: str | Path,
+    *,
+    quant: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    name: str | None = None,
+    force: bool = False,
+) -> Model:
+    """Load a model and make it the current one.
+
+    Parameters
+    ----------
+    source
+        A bundled name ("cria"), a folder in Hugging Face layout, or a hub id, which is downloaded or taken
+        from the cache.
+    quant
+        A quantisation method; none exists in this version.
+    dtype
+        "auto" (float32 for small models), "float32", "bfloat16" or "float16".
+    device
+        "auto", "cpu", "cuda" or "mps".
+    name
+        What to call it; default the bundled name, the folder's name or the hub id. A model of that name is replaced once the new
+        one's checks have passed.
+    force
+        Stop what uses the model that is replaced.
+
+    Raises
+    ------
+    LoadError, FitError
+        If it cannot be loaded; what was loaded before is as it was.
+    ModelBusy
+        If a model that would be replaced is in use.
+    """
+    process.prepare()
+    from llama_nb.engines.registry import open_engine
+    from llama_nb.loading.open import load_checked
+    from llama_nb.loading.source import resolve
+
+    with _loading:
+        called = name or resolve(source).name
+        old = _models.get(called)
+        if old is not None and not force:
+            old.check_idle(force=False)
+
+        def give_back_old() -> None:
+            if old is not None and old.alive:
+                freed = old.unload(force=force)
+                publish(Note(f"{called} was loaded before: replaced, {freed / 1e6:,.1f} MB given back."))
+
+        loaded = load_checked(
+            source,
+            dtype=dtype,
+            device=device,
+            quant=quant,
+            name=called,
+            spare=old.bytes if old is not None else 0,
+            before_read=give_back_old,
+        )
+        engine = open_engine(loaded)
+        model = Model(called, engine, loaded, source=str(source), journal=ChatFiles(), on_unload=_forget)
+        with _lock:
+            _models[called] = model
+        use(called)
+        return model
+
+
+def current() -> Model:
+    """Return the current model.
+
+    Raises
+    ------
+    LlamaError
+        If none is loaded.
+    """
+    with _lock:
+        if _current is None:
+            raise LlamaError("No model is loaded.", "Load one: %llama load cria")
+        return _models[_current]
+
+
+def use(name: str) -> Model:
+    """Make the loaded model called `name` the current one and return it."""
+    global _current
+    with _lock:
+        model = find(name)
+        _current = name
+        return model
+
+
+def loaded() -> dict[str, Model]:
+    """Return the loaded models by name."""
+    with _lock:
+        return dict(_models)
+
+
+def find(name: str) -> Model:
+    """Return the loaded model called `name`; LlamaError with the nearest name if there is none."""
+    with _lock:
+        if name in _models:
+            return _models[name]
+        there = f"Loaded: {', '.join(_models)}." if _models else f"Nothing is loaded: %llama load {name}"
+        raise LlamaError(f"No loaded model is called {name!r}.", did_you_mean(name, _models) or there)
+
+
+def unload(name: str | None = None, force: bool = False) -> int:
+    """Unload a model (default the current one) and return how many bytes that gave back."""
+    return (current() if name is None else find(name)).unload(force=force)
+
+
+def stop_all(reason: str = "stopped") -> int:
+    """Stop every reply that is being made or waits, and return how many those were."""
+    return sum(model.stop(reason) for model in loaded().values())
+
+
+def _forget(model: Model) -> None:
+    global _current
+    with _lock:
+        if _models.get(model.name) is model:
+            del _models[model.name]
+        if _current == model.name and model.name not in _models:
+            _current = next(reversed(_models), None)
+
+
+@atexit.register
+def _stop_at_exit() -> None:
+    """Stop the workers, so that the interpreter ends at once and cleanly."""
+    models = list(loaded().values())
+    for model in models:
+        model.stop("the session ends")
+    for model in models:
+        for reply in model.active:
+            reply.join(_EXIT_WAIT_S)
+        with contextlib.suppress(Exception):
+            model.engine.close()

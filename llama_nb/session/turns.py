@@ -1,0 +1,177 @@
+"""What a Generation does before and after the engine works: the turn of a chat, a one-off, a completion.
+
+`prepare` says what to send and changes the chat only when that is sure to be sendable; `settle` keeps what
+came of it. A turn that brought nothing leaves the conversation as it was.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from llama_nb.core.errors import ContextOverflow
+from llama_nb.core.messages import Message
+from llama_nb.core.request import Request
+from llama_nb.session.asking import Question
+from llama_nb.session.chat import Chat, Node
+from llama_nb.session.overflow import fit
+from llama_nb.session.reply import Reply
+
+if TYPE_CHECKING:
+    from llama_nb.engines.base import Engine, Prompt
+
+# How a generation may end without a word and still be the model's answer.
+_ANSWERED: Final = ("end", "stop_string", "length", "context")
+
+
+class Turn(Protocol):
+    """The two ends of a generation."""
+
+    def prepare(self) -> Request:
+        """Return what to send; raise if that cannot be sent, with nothing changed."""
+
+    def settle(self) -> None:
+        """Keep what came of it."""
+
+
+@dataclass
+class ChatTurn:
+    """One turn of a chat: the question goes under the chat's head, the reply under the question."""
+
+    engine: "Engine"
+    chat: Chat
+    question: Question
+    reply: Reply
+    overflow: str
+    asked: Node | None = None
+    first: Node | None = None
+    session: str = ""
+
+    def prepare(self) -> Request:
+        """Fit the conversation with the question into the context, then put the question into the chat."""
+        chat, question = self.chat, self.question
+        system = chat.system if question.system is None else question.system or None
+        head = (Message("system", system),) if system else ()
+        path = tuple(node.message for node in chat.path())
+        request = Request(
+            (*head, *path, *question.messages),
+            self.reply.sampling,
+            cache_key=chat.cache_key,
+            purpose=f"chat {chat.name}",
+        )
+        request, prompt, left_out = fit(self.engine, request, self.overflow)
+        note_prompt(self.reply, prompt, question, left_out)
+        chat.system = system
+        self.reply.system, self.reply.parent = system, chat.head
+        self.session = chat.session
+        for message in question.messages:
+            self.asked = chat.add(message, parent=chat.head)
+            self.first = self.first or self.asked
+        return request
+
+    def settle(self) -> None:
+        """Put the reply under the question, or take the question back if there is none."""
+        chat, reply = self.chat, self.reply
+        if self.asked is None or self.first is None or chat.session != self.session:
+            return  # not sent, or the chat was cleared meanwhile
+        if reply.text or (reply.finish and reply.finish.reason in _ANSWERED):
+            chat.add(
+                Message("assistant", reply.text),
+                parent=self.asked.id,
+                node_id=reply.id,
+                reply=reply.to_record(),
+                move=chat.head == self.asked.id,
+            )
+            return
+        if chat.head == self.asked.id:
+            chat.withdraw(self.first)
+            reply.notes.append("Nothing was answered, so the message is not part of the chat.")
+
+    def add_version(self, reply: Reply) -> None:
+        """Put another answer beside the one of this turn, without moving the conversation."""
+        if self.asked is not None and self.chat.session == self.session:
+            self.chat.add(
+                Message("assistant", reply.text),
+                parent=self.asked.id,
+                node_id=reply.id,
+                reply=reply.to_record(),
+                move=False,
+            )
+
+
+@dataclass
+class OneOff:
+    """A conversation that belongs to no chat."""
+
+    engine: "Engine"
+    question: Question
+    reply: Reply
+    overflow: str
+
+    def prepare(self) -> Request:
+        """Fit the conversation into the context."""
+        head = (Message("system", self.question.system),) if self.question.system else ()
+        request = Request((*head, *self.question.messages), self.reply.sampling, purpose="a one-off chat")
+        request, prompt, left_out = fit(self.engine, request, self.overflow)
+        note_prompt(self.reply, prompt, self.question, left_out)
+        return request
+
+    def settle(self) -> None:
+        """Keep nothing."""
+
+
+@dataclass
+class Completion:
+    """Raw text that the model goes on with."""
+
+    engine: "Engine"
+    text: str
+    reply: Reply
+
+    def prepare(self) -> Request:
+        """Check that the text fits."""
+        request = Request(self.text, self.reply.sampling, purpose="complete")
+        prompt = self.engine.prompt(request)
+        if len(prompt.ids) >= self.engine.context:
+            raise ContextOverflow(
+                f"The text has {len(prompt.ids):,} tokens, and the context of {self.engine.name} is "
+                f"{self.engine.context:,}: {len(prompt.ids) - self.engine.context + 1:,} too many.",
+                "Shorten it, or load a model with a longer context.",
+            )
+        self.reply.prompt_tokens = len(prompt.ids)
+        return request
+
+    def settle(self) -> None:
+        """Keep nothing."""
+
+
+@dataclass
+class Rerun:
+    """An earlier request with other sampling; in a chat the answer becomes another version."""
+
+    request: Request
+    reply: Reply
+    add_version: Callable[[Reply], None]
+
+    def prepare(self) -> Request:
+        """Send what was sent before."""
+        return dataclasses.replace(self.request, sampling=self.reply.sampling)
+
+    def settle(self) -> None:
+        """Put the version into the tree; the conversation stays where it is."""
+        if self.reply.text:
+            self.add_version(self.reply)
+
+
+def note_prompt(reply: Reply, prompt: "Prompt", question: Question, left_out: str) -> None:
+    """Write into the reply what its reader should know about the prompt."""
+    reply.prompt_tokens = len(prompt.ids)
+    if left_out:
+        reply.notes.append(left_out)
+    typed = "\n".join(message.content for message in question.messages)
+    literal = [token for token in prompt.literal if token in typed]
+    if literal:
+        names = ", ".join(f"`{token}`" for token in literal)
+        reply.notes.append(
+            f"{names} in your message {'is' if len(literal) == 1 else 'are'} shown to the model as text."
+        )

@@ -61,30 +61,48 @@ class CheckedModel(Protocol):
     """What an engine reads from a checked model folder."""
 
     @property
-    def folder(self) -> Path: ...
+    def folder(self) -> Path:
+        """Where the files are."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in messages."""
+
     @property
-    def context(self) -> int: ...
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+
     @property
-    def parameters(self) -> int: ...
+    def parameters(self) -> int:
+        """How many parameters it has."""
 
 
 class LoadedModel(Protocol):
     """What the loading layer hands over: weights in memory and their tokenizer."""
 
     @property
-    def module(self) -> Any: ...
+    def module(self) -> Any:
+        """A transformers model, in eval mode, without gradients."""
+
     @property
-    def tokenizer(self) -> Any: ...
+    def tokenizer(self) -> Any:
+        """Its tokenizer, with a `tokenizers` backend."""
+
     @property
-    def checked(self) -> CheckedModel: ...
+    def checked(self) -> CheckedModel:
+        """What the checks of its files found."""
+
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Where the weights are: "cpu", "cuda" or "mps"."""
+
     @property
-    def generation(self) -> Mapping[str, Any]: ...
+    def generation(self) -> Mapping[str, Any]:
+        """The content of generation_config.json."""
+
     @property
-    def chat_template(self) -> str | None: ...
+    def chat_template(self) -> str | None:
+        """The source of the chat template; None for a base model."""
 
 
 @runtime_checkable

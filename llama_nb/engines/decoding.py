@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
+from transformers import LlamaForCausalLM
 
 from llama_nb.core.events import Alternative, Finish, FinishReason, TokenEvent, Usage
 from llama_nb.core.sampling import Sampling
@@ -28,15 +29,46 @@ class Forward:
         self._module = module
         self._device = module.device
         self._chunk = _clamp(int(0.1 * _SLOW_FLOPS / (2 * max(1, parameters))))
+        # One token needs no mask, so a plain Llama's layers can be called one by one: the same modules
+        # without the wrappers around them, which take 0.65 of the 2.9 ms of a token of stories260K.
+        self._layers_alone = type(module) is LlamaForCausalLM
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[int], entry: CacheEntry) -> Floats:
         """Append `ids` to the cache and return the logits behind the last one, shape (V,)."""
         inputs = torch.tensor([ids], device=self._device)
-        output = self._module(input_ids=inputs, past_key_values=entry.cache, use_cache=True, logits_to_keep=1)
+        if len(ids) == 1 and self._layers_alone and not self._watched():
+            logits = self._one(inputs, entry)
+        else:
+            output = self._module(
+                input_ids=inputs, past_key_values=entry.cache, use_cache=True, logits_to_keep=1
+            )
+            logits = output.logits
         entry.ids.extend(ids)
-        logits: Floats = output.logits[0, -1].float().cpu().numpy()
+        found: Floats = logits[0, -1].float().cpu().numpy()
+        return found
+
+    def _one(self, inputs: torch.Tensor, entry: CacheEntry) -> torch.Tensor:
+        core = self._module.model
+        hidden = core.embed_tokens(inputs)
+        place = torch.tensor([[len(entry.ids)]], device=self._device)
+        turned = core.rotary_emb(hidden, position_ids=place)
+        for layer in core.layers:
+            hidden = layer(
+                hidden,
+                attention_mask=None,
+                position_embeddings=turned,
+                position_ids=place,
+                past_key_values=entry.cache,
+                use_cache=True,
+            )
+        logits: torch.Tensor = self._module.lm_head(core.norm(hidden))
         return logits
+
+    def _watched(self) -> bool:
+        """Whether somebody hooked into the modules that `_one` does not call."""
+        both = (self._module, self._module.model)
+        return any(module._forward_hooks or module._forward_pre_hooks for module in both)
 
     def chunks(self, ids: Sequence[int]) -> Iterator[Sequence[int]]:
         """Cut `ids` into pieces of about a quarter of a second each."""
@@ -110,7 +142,7 @@ class _Run:
     def events(self) -> Iterator[TokenEvent]:
         job = self._job
         ids = [*job.prompt, *job.before]
-        # Greedy decoding draws nothing; `skip` keeps a seeded reply the same when it is stopped and continued.
+        # Greedy draws nothing; `skip` keeps a seeded reply the same when it is stopped, then continued.
         draws = Draws(job.sampling.seed or 0, len(job.before)) if not job.sampling.greedy else _no_draw
         sampler = Sampler(job.sampling, ids, job.before)
         for token in job.before:
@@ -121,7 +153,7 @@ class _Run:
                 yield self._closing(reason)
                 return
             logits = self._forward(chunk, job.entry)
-        assert logits is not None  # noqa: S101 - the last token of a prompt is never cached
+        assert logits is not None
         while True:
             if (reason := self._stopped()) is not None:
                 yield self._closing(reason)

@@ -28,7 +28,7 @@ class GrowingLayer(DynamicLayer):
         self._length = 0
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append, and return all keys and all values."""
         if not self.is_initialized:
@@ -90,7 +90,7 @@ class CacheEntry:
         return max(0, min(common_prefix(self.ids, ids), len(ids) - 1))
 
     def keep(self, count: int) -> int:
-        """Trim every layer to the first `count` tokens, or to fewer where a layer holds fewer; return how many."""
+        """Trim every layer to the first `count` tokens, fewer where a layer holds fewer; return how many."""
         lengths = [int(layer.get_seq_length()) for layer in self.cache.layers] or [0]
         count = min(count, len(self.ids), *lengths)
         try:
@@ -143,7 +143,7 @@ class CacheStore:
             self._entries.clear()
 
     def take(self, key: str | None, ids: Sequence[int]) -> CacheEntry:
-        """Return the cache of `key` trimmed to what it shares with `ids`, all but their last token at most."""
+        """Return the cache of `key` trimmed to what it shares with `ids`, all but the last at most."""
         with self._lock:
             entry = self._entries.get(key) if key is not None else None
             if entry is None or entry.state != self._state:

@@ -44,7 +44,9 @@ class PromptBuilder:
         self.special = frozenset(id_ for id_, token in added.items() if token.special)
         self._bos: int | None = tokenizer.bos_token_id
         written = template or ""
-        control = {t.content for t in added.values() if t.content.strip() and (t.special or t.content in written)}
+        control = {
+            t.content for t in added.values() if t.content.strip() and (t.special or t.content in written)
+        }
         longest_first = sorted(control, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
@@ -96,7 +98,7 @@ class PromptBuilder:
     def _chat(self, messages: tuple[Message, ...], request: Request, spans: bool) -> Prompt:
         if self._renderer is None:
             raise UnsupportedError(
-                f"{self._name} is a base model: it has no chat template, so it continues text and does not chat.",
+                f"{self._name} is a base model: it has no chat template, so it continues text only.",
                 "Use `%%llama complete` (in Python `model.complete(text)`), or `%llama load cria` to chat.",
             )
         if not messages:
@@ -110,12 +112,16 @@ class PromptBuilder:
         ending = ""
         if request.continue_last:
             if messages[-1].role != "assistant":
-                raise MessageError(f"The last message is the {messages[-1].role}'s: only an assistant's is continued.")
+                raise MessageError(
+                    f"The last message is the {messages[-1].role}'s: only an assistant's is continued."
+                )
             ending = marked[-1]["content"]
             marked = marked[:-1]
         wanted = [self._variables(marked, marked_tools, True)]
         if spans:
-            wanted += [self._variables(marked[:count], marked_tools, False) for count in range(1, len(marked) + 1)]
+            wanted += [
+                self._variables(marked[:count], marked_tools, False) for count in range(1, len(marked) + 1)
+            ]
         texts = self._renderer.render(wanted)
         full = (texts[0] or "") + ending
         with self._lock:
@@ -191,13 +197,22 @@ class PromptBuilder:
 
 
 def _spans(
-    roles: Sequence[str], prefixes: Sequence[str | None], full: str, starts: Sequence[int], count: int, continued: bool
+    roles: Sequence[str],
+    prefixes: Sequence[str | None],
+    full: str,
+    starts: Sequence[int],
+    count: int,
+    continued: bool,
 ) -> tuple[PromptSpan, ...]:
     # Message k ends where the rendering of the first k messages ends, if that is a beginning of the whole.
     borders: list[int] = [0]
     for prefix in prefixes:
         length = len(prefix) if prefix is not None and full.startswith(prefix) else -1
-        place = next((i for i, start in enumerate(starts) if start >= length), count) if length >= 0 else borders[-1]
+        place = (
+            next((i for i, start in enumerate(starts) if start >= length), count)
+            if length >= 0
+            else borders[-1]
+        )
         borders.append(max(borders[-1], place))
     if continued:
         borders.append(count)

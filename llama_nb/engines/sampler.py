@@ -28,7 +28,7 @@ class NonFiniteLogitsError(ArithmeticError):
     """The logits hold NaN or infinity, or nothing but minus infinity."""
 
 
-class _HeadTooSmall(Exception):  # noqa: N818 - a signal to the chain, not an error
+class _HeadTooSmall(Exception):
     """A stage cannot tell from this head which tokens it keeps."""
 
 
@@ -205,18 +205,25 @@ class Sampler:
             raise NonFiniteLogitsError(peak)
         log_z, entropy = _log_z_and_entropy(logits, peak)
         scores = self._penalised(logits)
-        shown = find_head(logits, max(1, alternatives)) if scores is not logits or self._sampling.greedy else None
+        apart = scores is not logits or self._sampling.greedy
+        shown = find_head(logits, max(1, alternatives)) if apart else None
+        steps: tuple[tuple[str, Head], ...] = ()
+        sampled: list[float | None]
         if self._sampling.greedy:
+            assert shown is not None  # greedy sets it apart
             token = int(scores.argmax())
-            steps: tuple[tuple[str, Head], ...] = ()
-            sampled = {token: 0.0}
+            sampled = [0.0 if id_ == token else None for id_ in shown.ids[:alternatives].tolist()]
         else:
             steps = self._run(scores)
-            token, sampled = _draw(steps[-1][1], draw())
-            shown = shown or steps[0][1].cut(max(1, alternatives))
+            shown = shown or steps[0][1]
+            wheel = _Wheel(steps[-1][1])
+            token = wheel.draw(draw())
+            sampled = wheel.logprobs(shown.ids[:alternatives])
         self._remember(token)
-        pairs = zip(shown.ids[:alternatives].tolist(), shown.logits[:alternatives].tolist(), strict=True)
-        candidates = tuple(Candidate(id_, logit - log_z, sampled.get(id_)) for id_, logit in pairs)
+        rows = zip(
+            shown.ids[:alternatives].tolist(), shown.logits[:alternatives].tolist(), sampled, strict=True
+        )
+        candidates = tuple(Candidate(id_, logit - log_z, after) for id_, logit, after in rows)
         return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps)
 
     def _run(self, scores: Floats) -> tuple[tuple[str, Head], ...]:
@@ -246,7 +253,9 @@ class Sampler:
         if counting:
             ids = np.fromiter(self._counts.keys(), np.int64)
             counts = np.fromiter(self._counts.values(), np.float32)
-            scores[ids] -= np.float32(settings.frequency_penalty) * counts + np.float32(settings.presence_penalty)
+            scores[ids] -= np.float32(settings.frequency_penalty) * counts + np.float32(
+                settings.presence_penalty
+            )
         return scores
 
     def _remember(self, token: int) -> None:
@@ -283,20 +292,31 @@ def _log_z_and_entropy(logits: Floats, peak: float) -> tuple[float, float]:
     return peak + log_total, max(0.0, log_total - mean / total)
 
 
-def _draw(head: Head, uniform: float) -> tuple[int, dict[int, float]]:
-    """Choose by inverse cumulative mass in the order of ids, which rounding does not shuffle as ranks are."""
-    weights = head.weights()
-    mass = float(weights.sum())
-    tail = head.tail.weights(head) if head.tail else None
-    total = mass + (float(tail.sum()) if tail is not None else 0.0)
-    chances = np.log(weights / total).tolist()
-    sampled = dict(zip(head.ids[:HEAD].tolist(), chances, strict=False))
-    target = uniform * total
-    if tail is not None and target >= mass and total > mass:
-        running = np.cumsum(tail)
-        place = int(np.searchsorted(running, target - mass, side="right"))
-        return min(place, int(np.flatnonzero(tail)[-1])), sampled
-    order = np.argsort(head.ids)
-    running = np.cumsum(weights[order])
-    place = min(int(np.searchsorted(running, target, side="right")), len(order) - 1)
-    return int(head.ids[order[place]]), sampled
+class _Wheel:
+    """The final distribution, to draw from and to look up."""
+
+    def __init__(self, head: Head) -> None:
+        order = np.argsort(head.ids)
+        # In the order of ids, which rounding does not shuffle as it does ranks.
+        self._ids = head.ids[order]
+        self._weights = head.weights()[order]
+        self._running = np.cumsum(self._weights)
+        self._mass = float(self._running[-1])
+        self._tail = head.tail.weights(head) if head.tail else None
+        self._total = self._mass + (float(self._tail.sum()) if self._tail is not None else 0.0)
+
+    def draw(self, uniform: float) -> int:
+        """Choose by inverse cumulative mass."""
+        target = uniform * self._total
+        if self._tail is not None and target >= self._mass and self._total > self._mass:
+            place = int(np.searchsorted(np.cumsum(self._tail), target - self._mass, side="right"))
+            return min(place, int(np.flatnonzero(self._tail)[-1]))
+        place = int(np.searchsorted(self._running, target, side="right"))
+        return int(self._ids[min(place, len(self._ids) - 1)])
+
+    def logprobs(self, ids: Ids) -> list[float | None]:
+        """Return the log-probability of each of `ids`, None for those that cannot come."""
+        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        chances = (self._weights[places] / self._total).tolist()
+        there = (self._ids[places] == ids).tolist()
+        return [math.log(p) if h and p > 0 else None for p, h in zip(chances, there, strict=True)]

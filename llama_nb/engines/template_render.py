@@ -3,7 +3,7 @@
 Standard library and Jinja only, and imported by path in the child: it must not import from llama_nb.
 """
 
-import datetime
+import datetime as dt
 import json
 import signal
 import sys
@@ -45,7 +45,7 @@ def _compile(template: str) -> jinja2.Template:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().astimezone().strftime(form)
+    environment.globals["strftime_now"] = lambda form: dt.datetime.now().astimezone().strftime(form)
     return environment.from_string(template)
 
 

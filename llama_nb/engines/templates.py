@@ -98,9 +98,9 @@ class TemplateRenderer:
     def _exchange(self, text: str, limit: float) -> str:
         """Send a line and return the answer, "" when the child is gone or was ended after `limit` seconds."""
         child = self._child
-        assert child is not None  # noqa: S101
-        assert child.stdin is not None  # noqa: S101
-        assert child.stdout is not None  # noqa: S101
+        assert child is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         timer = threading.Timer(limit, child.kill)
         timer.daemon = True
         timer.start()

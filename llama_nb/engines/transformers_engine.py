@@ -78,7 +78,7 @@ class TransformersEngine:
         return self._prompts.build(request)
 
     def count_tokens(self, text: str | Sequence[Message]) -> int:
-        """Count the tokens of a text as it would be continued, or of messages with the header of the answer."""
+        """Count the tokens of a text as it would be continued, or of messages with the answer's header."""
         given = text if isinstance(text, str) else tuple(text)
         return len(self._prompts.build(Request(given), spans=False).ids)
 
@@ -154,7 +154,8 @@ class TransformersEngine:
             raise self._not_numbers(entry) from None
         except torch.OutOfMemoryError as error:
             raise EngineError(
-                f"{self.name} ran out of memory after {len(entry.ids):,} tokens: {str(error).splitlines()[0]}",
+                f"{self.name} ran out of memory after {len(entry.ids):,} tokens: "
+                f"{str(error).splitlines()[0]}",
                 "Shorten the prompt, or unload another model (`%llama models`).",
             ) from error
         finally:
@@ -171,7 +172,11 @@ class TransformersEngine:
         prompt = self._prompts.build(asked, spans=False).ids
         entry = self._caches.peek(request.cache_key)
         if entry is not None and entry.reply_text == text and entry.prompt == prompt:
-            return prompt, entry.reply, text  # the very tokens, which tokenising the text again might not give
+            return (
+                prompt,
+                entry.reply,
+                text,
+            )  # the very tokens, which tokenising the text again might not give
         return prompt, full[len(prompt) :], text
 
     def _decode(self, ids: list[int]) -> str:

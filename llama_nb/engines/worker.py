@@ -172,7 +172,7 @@ class Worker:
 
 
 class JobStream(Iterator[TokenEvent]):
-    """The caller's side of a job. An interrupt while it waits stops the job, and every event is still delivered."""
+    """The caller's side of a job. An interrupt while it waits stops the job; all events still come."""
 
     def __init__(self, worker: Worker, job: Job) -> None:
         self._worker = worker
@@ -225,7 +225,8 @@ class JobStream(Iterator[TokenEvent]):
         if not self._worker.alive() and not job.done:
             self.close()
             raise EngineError(
-                "The worker thread of the model ended unexpectedly.", "Load the model again with `%llama load`."
+                "The worker thread of the model ended unexpectedly.",
+                "Load the model again with `%llama load`.",
             )
         with contextlib.suppress(queue.Empty):
             job.wake.get(timeout=_POLL_S)
@@ -259,7 +260,8 @@ def _for_caller(error: BaseException) -> BaseException:
     if isinstance(error, LlamaError):
         return error
     wrapped = EngineError(
-        f"The engine failed: {type(error).__name__}: {error}", "Run it again; with --debug the traceback is shown."
+        f"The engine failed: {type(error).__name__}: {error}",
+        "Run it again; with --debug the traceback is shown.",
     )
     wrapped.__cause__ = error
     return wrapped

@@ -4,6 +4,8 @@ A missing model skips the test with the reason, except where CI=true: there it f
 """
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,31 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def _beside() -> Iterator[Path]:
+    """Yield where the shared models may be: beside this checkout, and beside the one it was cloned from."""
+    yield ROOT.parent
+    ask = ["git", "config", "--get", "remote.origin.url"]
+    origin = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    if origin and Path(origin).is_absolute():
+        yield Path(origin).parent
+
+
 def _model_folder(name: str, variable: str) -> Path:
-    folder = Path(os.environ.get(variable) or ROOT.parent / "shared" / "models" / name)
-    if not (folder / "tokenizer.json").is_file():
-        reason = f"{folder} is not a model's folder; set {variable} to the folder of {name}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return folder
+    asked = os.environ.get(variable)
+    folders = [Path(asked)] if asked else [parent / "shared" / "models" / name for parent in _beside()]
+    for folder in folders:
+        if (folder / "tokenizer.json").is_file():
+            return folder
+    reason = f"no {name} in {' or '.join(map(str, folders))}; set {variable} to its folder"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,8 @@ def test_jupyterlab_opens_on_the_first_notebook(clone: Path, tmp_path: Path, com
 
 
 def test_without_arguments_the_command_says_what_it_can(root: Path) -> None:
-    done = subprocess.run(["python3", "-m", "llama_nb"], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["python3", "-m", "llama_nb"], cwd=root, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: python -m llama_nb lab")

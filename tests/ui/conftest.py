@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
+from tests.models import write_random_llama
 from tests.ui.canary import Canary
 from tools.lab_page import LabPage, launch
 from tools.lab_server import LabServer
@@ -66,3 +67,12 @@ def notebook(lab: LabServer, request: pytest.FixtureRequest) -> Callable[..., st
         return name
 
     return write
+
+
+@pytest.fixture(scope="session")
+def slow_llama(tmp_path_factory: pytest.TempPathFactory, llama3_tokenizer: Path) -> Path:
+    """A random Llama whose replies are gibberish and long: its end token is one of 128,256."""
+    folder = tmp_path_factory.mktemp("models") / "gibberish"
+    return write_random_llama(
+        folder, tokenizer_from=llama3_tokenizer, layers=12, hidden=64, context=8192, tie=True
+    )

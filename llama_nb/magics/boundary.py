@@ -5,6 +5,7 @@ to render itself shortly. The Python API shows the usual traceback. Nothing here
 """
 
 import contextlib
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Final
@@ -16,6 +17,7 @@ MAX_LINES: Final = 12
 WIDTH: Final = 110
 _RED: Final = "\x1b[31m"
 _PLAIN: Final = "\x1b[39m"
+_COLOURS: Final = re.compile(r"\x1b\[\d+m")
 
 
 class CommandError(LlamaError):
@@ -31,11 +33,11 @@ class ReplyInterrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def few_lines(*, debug: bool) -> Iterator[None]:
+def few_lines(*, debug: bool, colour: bool = True) -> Iterator[None]:
     """Let what is raised inside the block show as a few lines; with `debug` as the full traceback.
 
     `_render_traceback_` is set on the instance: a UsageError would let the cell pass under nbval, and a
-    class-wide one would shorten what users of the Python API see.
+    method of the class would shorten what users of the Python API see.
     """
     try:
         yield
@@ -43,7 +45,7 @@ def few_lines(*, debug: bool) -> Iterator[None]:
         if debug:
             error.__dict__.pop("_render_traceback_", None)
         else:
-            lines = _lines(error)
+            lines = [line if colour else _COLOURS.sub("", line) for line in _lines(error)]
             if lines:
                 # Bound now: Python deletes the name `error` before IPython renders it.
                 error._render_traceback_ = lambda shown=tuple(lines): list(shown)  # type: ignore[attr-defined]

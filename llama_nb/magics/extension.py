@@ -4,13 +4,13 @@ Imports no torch, no transformers and no ipywidgets: verbs import what they need
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from llama_nb.magics import completion, model_card, verbs
+from llama_nb.magics import completion, input_lines, model_card, verbs
 from llama_nb.magics.boundary import debug_asked, few_lines
 from llama_nb.magics.commands.help import explain
 from llama_nb.magics.parser import split_line
@@ -19,8 +19,6 @@ from llama_nb.magics.verbs import Call
 from llama_nb.runtime.environment import detect
 from llama_nb.runtime.process import prepare
 from llama_nb.widgets import live
-
-NAME: Final = "llama"
 
 
 @magics_class
@@ -53,7 +51,8 @@ class LlamaMagics(Magics):
 
         Every verb takes --debug, which shows the whole traceback of an error.
         """
-        with few_lines(debug=debug_asked(line)):
+        colour = str(getattr(self.shell, "colors", "")).lower() != "nocolor"
+        with few_lines(debug=debug_asked(line), colour=colour):
             return run(self.shell, line, cell, local_ns or {})
 
 
@@ -83,7 +82,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         stack.callback(_remove_magics, shell)
         shell.register_magics(LlamaMagics)
         stack.callback(completion.install(shell))
-        stack.callback(_accept_empty_cells(shell))
+        stack.callback(input_lines.install(shell))
         stack.callback(model_card.install(shell))
         stack.callback(live.install(detect))
         _installed[shell] = stack.pop_all()
@@ -99,20 +98,5 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 def _remove_magics(shell: InteractiveShell) -> None:
     manager = shell.magics_manager
     for kind in ("line", "cell"):
-        manager.magics[kind].pop(NAME, None)
+        manager.magics[kind].pop(input_lines.NAME, None)
     manager.registry.pop(LlamaMagics.__name__, None)
-
-
-def _accept_empty_cells(shell: InteractiveShell) -> Callable[[], None]:
-    """Let `%%llama` without a body reach us: IPython raises a UsageError for it, which passes under nbval."""
-
-    def add_body(lines: list[str]) -> list[str]:
-        if lines and lines[0].split(None, 1)[:1] == [f"%%{NAME}"] and not "".join(lines[1:]):
-            return [lines[0].rstrip("\n") + "\n", "\n"]
-        return lines
-
-    # Without this the terminal would take the first line of a cell for the whole cell.
-    add_body.has_side_effects = True  # type: ignore[attr-defined]
-    transforms = shell.input_transformers_cleanup
-    transforms.append(add_body)
-    return lambda: transforms.remove(add_body) if add_body in transforms else None

@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any, Final
 
 from llama_nb.core import events
-from llama_nb.core.errors import did_you_mean
 from llama_nb.core.sampling import RANGES, Sampling
 from llama_nb.magics import names
 from llama_nb.magics.boundary import CommandError, ReplyInterrupted
@@ -158,10 +157,4 @@ def choose_model(name: str | None) -> Any:
     """Return the loaded model called `name`, or the current one."""
     from llama_nb.session import registry
 
-    if name is None:
-        return registry.current()
-    loaded = registry.loaded()
-    if name not in loaded:
-        there = f"Loaded: {', '.join(loaded)}." if loaded else "No model is loaded: %llama load cria"
-        raise CommandError(f"No loaded model is called {name!r}.", did_you_mean(name, loaded) or there)
-    return loaded[name]
+    return registry.current() if name is None else registry.find(name)

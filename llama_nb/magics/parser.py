@@ -6,6 +6,7 @@ meant; argparse never prints and never exits.
 """
 
 import argparse
+import itertools
 import keyword
 import re
 from collections.abc import Callable, Iterable
@@ -88,6 +89,9 @@ class VerbParser(argparse.ArgumentParser):
         """
         arguments, words = self._separate(rest)
         if self.text_name is None:
+            words = list(
+                itertools.takewhile(lambda word: word.quoted or not word.text.startswith("#"), words)
+            )
             return self.parse_args([*arguments, *(_AS_VALUE + word.text for word in words)])
         args = self.parse_args(arguments)
         setattr(args, self.text_name, _as_text(words, rest))
@@ -153,6 +157,8 @@ def split_line(line: str, verbs: Iterable[str], *, cell: bool) -> Line:
     known = list(verbs)
     stripped = line.strip()
     first = stripped.split(None, 1)[0] if stripped else ""
+    if first.rstrip("?") in known and first.endswith("?"):
+        return Line("help", first.rstrip("?"))
     if first in known:
         verb, rest = first, stripped[len(first) :].strip()
     elif first.startswith("--") or (cell and (not first or _KEEP_FIRST.match(stripped))):

@@ -31,6 +31,7 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument(
         "--overflow",
         choices=("drop-oldest", "error"),
+        metavar="HOW",
         default="drop-oldest",
         help="when the chat outgrows the context: leave out the oldest turns, or fail",
     )

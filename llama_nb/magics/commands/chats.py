@@ -16,10 +16,10 @@ from llama_nb.magics.verbs import Call
 
 EXAMPLES = (
     "%llama chats",
-    "%llama chats new sums",
+    "%llama chats new ideas",
     "%llama chats use main",
-    "%llama chats clear sums",
-    "%llama chats delete sums",
+    "%llama chats clear ideas",
+    "%llama chats delete ideas",
 )
 ACTIONS: Final = ("new", "use", "clear", "delete")
 

@@ -1,5 +1,6 @@
-"""Continue a text as it is, without a chat template: for base models, and to see what a model does by itself.
+"""Continue a text as it is, without a chat template.
 
+For base models, and to see what a model does by itself.
 In a cell the body is the text, to the last character before its final line break.
 """
 

@@ -1,6 +1,7 @@
 """Say what the verbs do: all of them, or one with its options and examples."""
 
 import argparse
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from llama_nb.core.errors import did_you_mean
@@ -65,7 +66,7 @@ def explain(verb: str) -> str:
         parts.append("")
     parts += [
         "Options:",
-        *_rows((_usage(action), action.help or "") for action in dict.fromkeys(actions)),
+        *_rows((_usage(action), _meaning(action)) for action in dict.fromkeys(actions)),
         "",
     ]
     parts.append("Examples:")
@@ -78,11 +79,18 @@ def _usage(action: argparse.Action) -> str:
     name = ", ".join(action.option_strings)
     if action.nargs == 0:
         return name
-    if action.choices is not None:
-        return f"{name} {{{','.join(map(str, action.choices))}}}"
     metavar = action.metavar or action.dest.upper()
     return f"{name} {' '.join(metavar) if isinstance(metavar, tuple) else metavar}"
 
 
+def _meaning(action: argparse.Action) -> str:
+    choices = f" ({', '.join(map(str, action.choices))})" if action.choices is not None else ""
+    return f"{action.help or ''}{choices}"
+
+
 def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"  {left:<28}  {right}" for left, right in pairs]
+    lines: list[str] = []
+    for left, right in pairs:
+        first, *more = textwrap.wrap(right, 78) or [""]
+        lines += [f"  {left:<26}  {first}".rstrip(), *(" " * 30 + line for line in more)]
+    return lines

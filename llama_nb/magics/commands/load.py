@@ -30,6 +30,7 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--name", help="what to call it; without it, what the source is called")
     parser.add_argument(
         "--dtype",
+        metavar="FORMAT",
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
         help="the weights' number format",

@@ -3,9 +3,10 @@
 An option on a chat's own line still comes first.
 """
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from llama_nb.core.sampling import FIELDS, RANGES, Sampling, check_names
 from llama_nb.magics import names
@@ -67,9 +68,15 @@ def _overview() -> Shown:
 
 
 def _current(name: str) -> Any:
-    overrides = settings.get_sampling_overrides()
-    value = overrides.get(name, getattr(Sampling(), name))
+    value = getattr(_sampling(), name)
     return "off" if value is None or value == () else value
+
+
+def _sampling() -> Sampling:
+    registry = sys.modules.get("llama_nb.session.registry")
+    if registry is not None and registry.loaded():
+        return cast("Sampling", registry.current().sampling)
+    return Sampling(**settings.get_sampling_overrides())
 
 
 def _meaning(name: str) -> str:

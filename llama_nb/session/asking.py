@@ -57,13 +57,13 @@ def _read_conversation(messages: tuple[Message, ...], system: str | None) -> Que
             raise MessageError(
                 "There are two system prompts: messages[0] and system=.", "Leave one of them out."
             )
-        system, messages = messages[0].content, messages[1:]
-    for index, message in enumerate(messages):
+        system = messages[0].content
+    for index, message in enumerate(messages[1:], start=1):
         if message.role == "system":
             raise MessageError(
                 f"messages[{index}] is a second system prompt.", "Only the first message can be one."
             )
-    if not messages:
+    if messages[-1].role == "system":
         raise MessageError("Nothing to send: there is only a system prompt.")
     if messages[-1].role == "assistant":
         raise MessageError(
@@ -72,7 +72,8 @@ def _read_conversation(messages: tuple[Message, ...], system: str | None) -> Que
         )
     if not messages[-1].content.strip():
         raise MessageError("Nothing to send: the last message is empty.")
-    return Question(messages, system, whole=True)
+    turns = messages[1:] if messages[0].role == "system" else messages
+    return Question(turns, system, whole=True)
 
 
 def refuse_images(images: object, model: str) -> None:

@@ -280,7 +280,8 @@ class Model:
         replies = self.active
         running = self.engine.busy()
         if not force and (replies or running):
-            what = f"{_describe(replies[0])}" if replies else running
+            chat = replies[0].chat if replies else None
+            what = f"chat {chat!r} is being answered" if chat else f"a request runs ({running or 'queued'})"
             raise ModelBusy(
                 f"{self.name} is in use: {what}.",
                 "Wait for it, stop it (%llama stop), or unload with --force.",

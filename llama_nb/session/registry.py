@@ -48,8 +48,8 @@ def load(
     device
         "auto", "cpu", "cuda" or "mps".
     name
-        What to call it; default the bundled name, the folder's name or the hub id. A model of that name is replaced once the new
-        one's checks have passed.
+        What to call it; default the bundled name, the folder's name or the hub id. A model of that name is
+        replaced once the new one's checks have passed.
     force
         Stop what uses the model that is replaced.
 

@@ -33,5 +33,11 @@ class TokenStream(Iterator[TokenEvent]):
         """Stop the reply; harmless when it is done."""
         self._events.close()
 
+    def __enter__(self) -> "TokenStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __repr__(self) -> str:
         return f"TokenStream({self.reply!r})"

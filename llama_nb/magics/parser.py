@@ -89,10 +89,8 @@ class VerbParser(argparse.ArgumentParser):
         """
         arguments, words = self._separate(rest)
         if self.text_name is None:
-            words = list(
-                itertools.takewhile(lambda word: word.quoted or not word.text.startswith("#"), words)
-            )
-            return self.parse_args([*arguments, *(_AS_VALUE + word.text for word in words)])
+            before_comment = itertools.takewhile(lambda word: word.quoted or word.text[0] != "#", words)
+            return self.parse_args([*arguments, *(_AS_VALUE + word.text for word in before_comment)])
         args = self.parse_args(arguments)
         setattr(args, self.text_name, _as_text(words, rest))
         return args

@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -41,6 +42,9 @@ class Journal(Protocol):
 
     def head(self, chat: "Chat") -> None:
         """The conversation now ends at another message."""
+
+    def file(self, chat: "Chat") -> Path:
+        """Return where the chat is kept."""
 
     def delete(self, chat: "Chat") -> None:
         """The chat is to be forgotten."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from llama_nb.core.errors import ModelBusy
+from llama_nb.core.errors import ChatStoreError, ModelBusy
 from llama_nb.session.chat import Chat, Journal, check_chat_name, unknown_chat
 
 MAIN = "main"
@@ -81,7 +81,14 @@ class ChatBook(Mapping[str, Chat]):
 
         found = self.open(name)
         self._check_idle(found)
-        restore_into(found, source)
+        if source is not None:
+            restore_into(found, Path(source).expanduser())
+        elif self._journal is not None:
+            restore_into(found, self._journal.file(found), own=True)
+        else:
+            raise ChatStoreError(
+                "This model's chats are kept in memory only.", "Give the path of a saved notebook."
+            )
         return found
 
     def _find(self, name: str) -> Chat:

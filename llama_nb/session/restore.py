@@ -15,10 +15,11 @@ from llama_nb.core.events import Note, publish
 from llama_nb.core.messages import Message
 from llama_nb.session.chat import Chat, Node
 from llama_nb.session.reply import MIME, content_id
-from llama_nb.session.store import SCHEMA, chat_file
+from llama_nb.session.store import SCHEMA
 
 LARGEST_FILE: Final = 256 * 2**20
 LONGEST_LINE: Final = 8 * 2**20
+_HINT: Final = "A chat is also in the notebook that was saved with it: %llama chat --from FILE.ipynb"
 _ROLES: Final = ("user", "assistant", "tool")
 
 
@@ -32,22 +33,29 @@ class StoredChat:
     skipped: int = 0
 
 
-def restore_into(chat: Chat, source: str | Path | None = None) -> None:
+def restore_into(chat: Chat, path: Path, *, own: bool = False) -> None:
     """Put a stored conversation in the place of what `chat` holds, and say what was restored.
+
+    `own` says that it is the chat's own file: what is in it need not be written again.
 
     Raises
     ------
     ChatStoreError
         If the file is missing, is too large, or holds no conversation.
     """
-    path = chat_file(chat.name) if source is None else Path(source).expanduser()
     stored = from_notebook(path) if path.suffix == ".ipynb" else restore(path, other_than=chat.session)
-    chat.fill(stored.nodes, head=stored.head, session=stored.session if source is None else "")
+    chat.fill(stored.nodes, head=stored.head, session=stored.session if own else "")
     turns = chat.turn_count()
-    skipped = f"; {stored.skipped} unreadable lines were left out" if stored.skipped else ""
+    skipped = _left_out(stored.skipped)
     system = " and its system prompt" if chat.system else ""
     what = f"{turns} turn{'' if turns == 1 else 's'}{system}"
     publish(Note(f"Chat {chat.name!r}: {what} restored from {path.name}{skipped}."))
+
+
+def _left_out(lines: int) -> str:
+    if not lines:
+        return ""
+    return f"; {lines} unreadable line{' was' if lines == 1 else 's were'} left out"
 
 
 def restore(path: Path, *, other_than: str = "") -> StoredChat:
@@ -69,9 +77,7 @@ def restore(path: Path, *, other_than: str = "") -> StoredChat:
     found = [chat for chat in chats.values() if chat.nodes and chat.session != other_than]
     if not found:
         unreadable = f" {skipped} lines could not be read." if skipped else ""
-        raise ChatStoreError(
-            f"There is no earlier conversation in {path.name}.{unreadable}", "Stored chats: %llama chats"
-        )
+        raise ChatStoreError(f"There is no earlier conversation in {path.name}.{unreadable}", _HINT)
     found[-1].skipped = skipped
     return found[-1]
 
@@ -167,7 +173,7 @@ def _read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8", "replace")
     except FileNotFoundError:
         raise ChatStoreError(
-            f"{path.name} does not exist: nothing was stored for this chat.", "Stored chats: %llama chats"
+            f"{path.name} does not exist: nothing was stored for this chat.", _HINT
         ) from None
     except OSError as error:
         raise ChatStoreError(f"{path.name} cannot be read: {error.strerror}.") from None

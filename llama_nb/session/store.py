@@ -56,10 +56,14 @@ class ChatFiles:
         """Append where the conversation ends now."""
         self._append(chat, {"type": "head", "head": chat.head})
 
+    def file(self, chat: Chat) -> Path:
+        """Return the chat's file, which may not exist."""
+        return (self._folder or chat_folder()) / f"{_file_name(chat.name)}.jsonl"
+
     def delete(self, chat: Chat) -> None:
         """Remove the chat's file."""
         with contextlib.suppress(OSError):
-            chat_file(chat.name, self._folder).unlink()
+            self.file(chat).unlink()
 
     def _append(self, chat: Chat, event: dict[str, Any]) -> None:
         if self._folder is None and not keeps_chats():
@@ -68,7 +72,7 @@ class ChatFiles:
         line = json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
         try:
             with self._lock:
-                append_line(chat_file(chat.name, self._folder), line)
+                append_line(self.file(chat), line)
         except OSError as error:
             self._warn(error)
 
@@ -96,11 +100,6 @@ def chat_folder() -> Path:
     kind = detect().kind
     name = {"plain": "python", "terminal": "terminal"}.get(kind, "session")
     return Path.cwd() / FOLDER / "chats" / name
-
-
-def chat_file(name: str, folder: Path | None = None) -> Path:
-    """Return the file of the chat called `name`."""
-    return (folder or chat_folder()) / f"{_file_name(name)}.jsonl"
 
 
 def append_line(file: Path, line: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Generator, Iterator
+from typing import Self
 
 from llama_nb.core.events import TokenEvent
 from llama_nb.session.generation import Generation
@@ -33,7 +34,7 @@ class TokenStream(Iterator[TokenEvent]):
         """Stop the reply; harmless when it is done."""
         self._events.close()
 
-    def __enter__(self) -> "TokenStream":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

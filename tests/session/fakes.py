@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -163,6 +164,10 @@ class Memory:
     def head(self, chat: Any) -> None:
         """Keep the head."""
         self.lines.append(("head", chat.head))
+
+    def file(self, chat: Any) -> Path:
+        """Name no file that exists."""
+        return Path(f"/nowhere/{chat.name}.jsonl")
 
     def delete(self, chat: Any) -> None:
         """Keep that it was deleted."""

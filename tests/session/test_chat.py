@@ -61,7 +61,10 @@ def test_a_list_of_messages_is_a_one_off_unless_a_chat_is_named() -> None:
     assert reply.text == "You said: one two (2)"
     assert (reply.chat, reply.system, reply.user) == (None, "s", "one two")
     assert len(m.chats["main"]) == 0
-    m.chat([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}, Message("user", "z")], chat="main")
+    m.chat(
+        [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}, Message("user", "z")],
+        chat="main",
+    )
     assert [text for _, text in texts(m.chats["main"])] == ["x", "y", "z", "You said: z (3)"]
 
 

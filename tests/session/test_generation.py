@@ -44,7 +44,9 @@ def wait_for_tokens(reply: Reply, count: int = 3) -> None:
 def test_a_reply_is_announced_advanced_and_ended(seen: list[events.Event]) -> None:
     reply = fake_model().chat("hello")
     assert kinds(seen) == ["ReplyStarted"] + ["ReplyAdvanced"] * 5 + ["ReplyEnded"]
-    assert "".join(event.token.text for event in seen if isinstance(event, events.ReplyAdvanced)) == reply.text
+    assert (
+        "".join(event.token.text for event in seen if isinstance(event, events.ReplyAdvanced)) == reply.text
+    )
     assert reply.finish is not None
     assert (reply.finish.reason, reply.done, reply.error) == ("end", True, None)
     assert reply.logprobs == [-0.5] * 4
@@ -117,7 +119,9 @@ def test_the_second_message_waits_for_the_first_reply(seen: list[events.Event]) 
     first = m.chat("one", background=True)
     second = m.chat("two", background=True)
     assert isinstance(seen[-1], events.Waiting | events.ReplyAdvanced)
-    assert [event.waits_for for event in seen if isinstance(event, events.Waiting)][:1] == ["chat main on fake"]
+    assert [event.waits_for for event in seen if isinstance(event, events.Waiting)][:1] == [
+        "chat main on fake"
+    ]
     wait_for_tokens(first)
     first.stop()
     second.stop_flag.wait(0)
@@ -284,7 +288,14 @@ def test_what_is_in_use_is_not_unloaded_without_force(monkeypatch: pytest.Monkey
     assert reply.done
     assert reply.text
     assert repr(m) == "Model('fake', unloaded)"
-    for use in (lambda: m.chat("x"), lambda: m.engine, lambda: m.loaded, m.unload, lambda: m.tokens("x"), reply.rerun):
+    for use in (
+        lambda: m.chat("x"),
+        lambda: m.engine,
+        lambda: m.loaded,
+        m.unload,
+        lambda: m.tokens("x"),
+        reply.rerun,
+    ):
         with pytest.raises(ModelGone, match=r"%llama load fake"):
             use()
     assert m.bytes == 0

@@ -4,10 +4,12 @@ import pytest
 
 from llama_nb.core.errors import ContextOverflow
 from llama_nb.core.messages import Message
+from llama_nb.core.request import Request
+from llama_nb.session.model import Model
 from tests.session.fakes import FakeEngine, fake_model
 
 
-def long_chat(context: int = 60, turns: int = 6) -> tuple[FakeEngine, "object"]:
+def long_chat(context: int = 60, turns: int = 6) -> tuple[FakeEngine, Model]:
     engine = FakeEngine(context=1000, rule=lambda request: ["a", " b", " c"])
     m = fake_model(engine)
     for number in range(turns):
@@ -18,25 +20,25 @@ def long_chat(context: int = 60, turns: int = 6) -> tuple[FakeEngine, "object"]:
 
 def test_the_oldest_turns_go_and_the_system_prompt_stays() -> None:
     engine, m = long_chat()
-    reply = m.chat("the last one")  # type: ignore[attr-defined]
+    reply = m.chat("the last one")
     sent = engine.requests[-1].input
     assert sent[0] == Message("system", "Be brief.")
     assert sent[1].role == "user"
     assert sent[-1] == Message("user", "the last one")
     size = len(engine.prompt(engine.requests[-1]).ids)
     assert size + 15 <= 60  # a quarter of the context is kept for the reply
-    whole = len(engine.prompt(type(engine.requests[-1])(m.chats["main"].messages()[:-1])).ids)  # type: ignore[attr-defined]
+    whole = len(engine.prompt(Request(m.chats["main"].messages()[:-1])).ids)
     dropped = 6 - (len(sent) - 2) // 2
     assert reply.notes == [
         f"The oldest {dropped} turns were left out ({whole - size} tokens): the whole conversation has {whole} "
         "tokens, and the context of fake is 60, 15 of them kept for the reply."
     ]
-    assert len(m.chats["main"].path()) == 14  # type: ignore[attr-defined]
+    assert len(m.chats["main"].path()) == 14
 
 
 def test_no_more_is_left_out_than_needed() -> None:
     engine, m = long_chat(context=88)
-    m.chat("the last one")  # type: ignore[attr-defined]
+    m.chat("the last one")
     sent = engine.requests[-1]
     size = len(engine.prompt(sent).ids)
     turn = 1 + 5 + 1 + 3
@@ -45,10 +47,12 @@ def test_no_more_is_left_out_than_needed() -> None:
 
 def test_error_asks_before_anything_is_left_out() -> None:
     engine, m = long_chat()
-    before = m.chats["main"].head  # type: ignore[attr-defined]
-    with pytest.raises(ContextOverflow, match=r"The prompt has \d+ tokens, and the context of fake is 60: \d+ too"):
-        m.chat("the last one", overflow="error")  # type: ignore[attr-defined]
-    assert m.chats["main"].head == before  # type: ignore[attr-defined]
+    before = m.chats["main"].head
+    with pytest.raises(
+        ContextOverflow, match=r"The prompt has \d+ tokens, and the context of fake is 60: \d+ too"
+    ):
+        m.chat("the last one", overflow="error")
+    assert m.chats["main"].head == before
     assert len(engine.requests) == 6
 
 
@@ -56,8 +60,8 @@ def test_error_asks_before_anything_is_left_out() -> None:
 def test_one_message_that_is_too_long_is_refused_with_counts(turns: int) -> None:
     _, m = long_chat(turns=turns)
     with pytest.raises(ContextOverflow, match=r"The message alone has 1,\d\d\d tokens"):
-        m.chat("word " * 1000)  # type: ignore[attr-defined]
-    assert m.chats["main"].turn_count() == turns  # type: ignore[attr-defined]
+        m.chat("word " * 1000)
+    assert m.chats["main"].turn_count() == turns
 
 
 def test_a_message_that_leaves_less_room_than_wished_is_sent() -> None:
@@ -69,7 +73,9 @@ def test_a_message_that_leaves_less_room_than_wished_is_sent() -> None:
 
 
 def test_a_completion_that_is_too_long_is_refused() -> None:
-    with pytest.raises(ContextOverflow, match="The text has 101 tokens, and the context of fake is 60: 42 too many"):
+    with pytest.raises(
+        ContextOverflow, match="The text has 101 tokens, and the context of fake is 60: 42 too many"
+    ):
         fake_model(FakeEngine(context=60)).complete("word " * 100)
 
 

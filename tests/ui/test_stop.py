@@ -1,4 +1,4 @@
-"""A reply on its way, in a real page: it streams, is stopped by button or interrupt, and survives a reload."""
+"""A reply on its way, in a real page: it streams, stops by button or interrupt, and survives a reload."""
 
 from collections.abc import Callable
 from pathlib import Path

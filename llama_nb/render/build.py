@@ -1,6 +1,6 @@
 """markdown-it's tokens to nodes: the only place that decides what of Markdown a page may show.
 
-It knows tokens of one top-level block at a time and the link definitions of the whole text; it parses nothing.
+It knows the tokens of one top-level block at a time; it parses nothing.
 """
 
 import re
@@ -123,9 +123,8 @@ def code_node(code: str, info: str, pieces: dict[str, list[Node]] | None = None)
 def count_elements(code: Element) -> int:
     """Return how many elements a node of `code_node` holds, itself included."""
     inner = code["c"][0]
-    return 2 + (
-        0 if isinstance(inner, str) else sum(not isinstance(child, str) for child in inner.get("c", ()))
-    )
+    children = [] if isinstance(inner, str) else inner.get("c", [])
+    return 2 + sum(isinstance(child, dict) for child in children)
 
 
 def _tag(token: Token) -> str | None:
@@ -164,25 +163,14 @@ def build_inline(tokens: Sequence[Token]) -> tuple[list[Node], int]:
     builder = Builder(depth=_INLINE_DEPTH)
     links: list[tuple[Builder, str]] = []
     for token in tokens:
-        kind = token.type
-        if kind in {"text", "text_special"}:
-            builder.add(clean(token.content))
-        elif kind == "code_inline":
-            builder.add(element("code", clean(token.content)))
-        elif kind in {"softbreak", "hardbreak"}:
-            builder.open("br")
-        elif kind == "image":
-            builder.add(image_text(str(token.attrs.get("src", "")), token.content))
-        elif kind == "link_open":
+        if token.type == "link_open":
             links.append((builder, str(token.attrs.get("href", ""))))
             builder = Builder(depth=_INLINE_DEPTH - 2)
-        elif kind == "link_close":
+        elif token.type == "link_close":
             label, (builder, href) = builder, links.pop()
             builder.graft(link_nodes(href, label.nodes), label.elements + 1)
-        elif token.nesting > 0:
-            builder.open(_INLINE_TAGS.get(kind.removesuffix("_open")))
-        elif token.nesting < 0:
-            builder.close()
+        else:
+            _add_inline(builder, token)
         if builder.elements >= BLOCK_ELEMENTS:
             builder.graft([element("br"), _CUT], 1)
             break
@@ -194,16 +182,31 @@ def build_inline(tokens: Sequence[Token]) -> tuple[list[Node], int]:
     return builder.nodes, builder.elements
 
 
+def _add_inline(builder: Builder, token: Token) -> None:
+    kind = token.type
+    if kind in {"text", "text_special"}:
+        builder.add(clean(token.content))
+    elif kind == "code_inline":
+        builder.add(element("code", clean(token.content)))
+    elif kind in {"softbreak", "hardbreak"}:
+        builder.open("br")
+    elif kind == "image":
+        builder.add(image_text(str(token.attrs.get("src", "")), token.content))
+    elif token.nesting > 0:
+        builder.open(_INLINE_TAGS.get(kind.removesuffix("_open")))
+    elif token.nesting < 0:
+        builder.close()
+
+
 def image_text(url: str, alt: str) -> str:
     """Say where an image would have come from; nothing loads it."""
     described = clean_line(alt)
-    return f"image: {_shown_url(url)} (not loaded)" + (
-        f", described as \u201c{described}\u201d" if described else ""
-    )
+    shown = f"image: {_shown_url(url)} (not loaded)"
+    return f"{shown}, described as \u201c{described}\u201d" if described else shown
 
 
 def link_nodes(href: str, label: list[Node]) -> list[Node]:
-    """Return a link followed by its host, unless the label shows that; what may not be a link becomes text."""
+    """Return a link followed by its host, unless the label shows it; what may not be a link becomes text."""
     host = link_host(href)
     text = plain_text(label).strip()
     if host is None:

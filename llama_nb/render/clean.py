@@ -26,7 +26,7 @@ def _replacements() -> dict[int, str | None]:
         *range(0x7F, 0xA0),  # C1 controls
         0x00AD,  # soft hyphen
         0x180E,
-        0x200B,  # zero-width space; joiners and direction marks (200C to 200F) stay: scripts and emoji need them
+        0x200B,  # zero-width space; joiners and marks (200C to 200F) stay: scripts and emoji need them
         *range(0x202A, 0x202F),  # direction embeddings and overrides
         *range(0x2060, 0x2070),  # invisible operators, direction isolates
         0xFEFF,
@@ -43,10 +43,10 @@ _REPLACEMENTS: Final = _replacements()
 
 
 def clean(text: str) -> str:
-    """Return `text` without what could act on a terminal or mislead a reader.
+    r"""Return `text` without what could act on a terminal or mislead a reader.
 
     Terminal (ANSI) sequences, control characters but tab and newline, direction overrides and zero-width
-    characters that no script needs are taken out; line ends become "\\n"; halves of characters and NUL
+    characters that no script needs are taken out; line ends become "\n"; halves of characters and NUL
     become U+FFFD.
     """
     if text.isascii() and text.isprintable():

@@ -142,12 +142,23 @@ def _class_of(kind: Any) -> str:
     from pygments.token import Token
 
     names = {
-        Token.Keyword: "k", Token.Operator.Word: "k", Token.Literal.String: "s", Token.Comment: "c",
-        Token.Literal.Number: "m", Token.Name.Function: "nf", Token.Name.Class: "nc", Token.Name.Builtin: "nb",
-        Token.Name.Decorator: "nd", Token.Name.Tag: "nt", Token.Name.Attribute: "na",
-        Token.Generic.Deleted: "gd", Token.Generic.Inserted: "gi", Token.Generic.Heading: "gh",
-        Token.Generic.Subheading: "gh", Token.Generic.Prompt: "gp",
-    }  # fmt: skip
+        Token.Keyword: "k",
+        Token.Operator.Word: "k",
+        Token.Literal.String: "s",
+        Token.Comment: "c",
+        Token.Literal.Number: "m",
+        Token.Name.Function: "nf",
+        Token.Name.Class: "nc",
+        Token.Name.Builtin: "nb",
+        Token.Name.Decorator: "nd",
+        Token.Name.Tag: "nt",
+        Token.Name.Attribute: "na",
+        Token.Generic.Deleted: "gd",
+        Token.Generic.Inserted: "gi",
+        Token.Generic.Heading: "gh",
+        Token.Generic.Subheading: "gh",
+        Token.Generic.Prompt: "gp",
+    }
     for ancestor in reversed(kind.split()):
         if ancestor in names:
             return f"ln-{names[ancestor]}"

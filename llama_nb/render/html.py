@@ -1,7 +1,7 @@
 """Nodes to HTML that stands alone: inline styles only, readable without any of them, on light and on dark.
 
 What a node asks for is checked here once more, and nh3 is the second wall. No colour of a text is fixed: none
-has enough contrast on both white and JupyterLab's dark #111 (the best is 4.35), so texts take the page's colours.
+has enough contrast on both white and JupyterLab's dark #111 (the best is 4.35), so they take the page's.
 """
 
 import html as standard
@@ -69,12 +69,36 @@ _WALL: Final = nh3.Cleaner(
     url_schemes={"https"},
     link_rel="noopener noreferrer nofollow",
     strip_comments=True,
-    filter_style_properties=set(
-        """background-color border border-bottom border-collapse border-left border-radius border-top color
-        display font-family font-size font-style font-variant-numeric font-weight line-height margin margin-right
-        max-height max-width opacity overflow padding padding-left text-align text-decoration vertical-align
-        white-space overflow-wrap""".split()
-    ),
+    filter_style_properties={
+        "background-color",
+        "border",
+        "border-bottom",
+        "border-collapse",
+        "border-left",
+        "border-radius",
+        "border-top",
+        "color",
+        "display",
+        "font-family",
+        "font-size",
+        "font-style",
+        "font-variant-numeric",
+        "font-weight",
+        "line-height",
+        "margin",
+        "margin-right",
+        "max-height",
+        "max-width",
+        "opacity",
+        "overflow",
+        "padding",
+        "padding-left",
+        "text-align",
+        "text-decoration",
+        "vertical-align",
+        "white-space",
+        "overflow-wrap",
+    },
 )
 
 

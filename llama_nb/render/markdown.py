@@ -1,8 +1,8 @@
 """Markdown to a list of nodes, one for each top-level block, all at once or while the text still grows.
 
 HTML is not read: a tag is text. What becomes of each Markdown token is decided in build.py. The stream parses
-only the unfinished end of the text again; a block is finished when the block after it is, too, and enough lines
-follow (a table's second line, a setext underline or a title of a link definition may change what is before).
+only the unfinished end of the text again; a block is finished when enough of what follows it is there (a
+table's second line or the title of a link definition may change what is before).
 """
 
 import re
@@ -27,7 +27,8 @@ MOST_ELEMENTS: Final = 16_000
 # How many whole lines of the next block must be there: a table is known by its second one.
 _SETTLED_LINES: Final = 2
 _MORE: Final = "\u2026 the rest is in reply.text"
-_FENCE: Final = re.compile(r"(`{3,}(?=[^`\n]*\n)|~{3,})([^\n]*)\n")
+# With a "|" it may be the head of a table.
+_FENCE: Final = re.compile(r"(`{3,}(?=[^`\n]*\n)|~{3,})([^|\n]*)\n")
 
 Inline = tuple[list[Node], int]
 
@@ -88,7 +89,7 @@ class _Block:
 
 
 class _Memory:
-    """What need not be parsed again while one block grows: texts of its items or cells, pieces of its code."""
+    """What need not be parsed again while a block grows: texts of its items or cells, pieces of its code."""
 
     def __init__(self) -> None:
         self._inline: dict[str, tuple[Inline, dict[str, Any]]] = {}
@@ -193,7 +194,7 @@ class BlockStream:
         return list(self._nodes)
 
     def feed(self, delta: str) -> tuple[int, list[Node]]:
-        """Add `delta` to the text; return the index of the first block that changed and the blocks from there."""
+        """Add `delta` to the text; return the index of the first changed block and the blocks from there."""
         shown, rest = delta[: self._room], delta[self._room :]
         self._room -= len(shown)
         self._more += len(rest.encode("utf-8", "surrogatepass"))
@@ -231,7 +232,7 @@ class BlockStream:
         return _Block([], text, 0, text.count("\n") + 1, node, count_elements(node))
 
     def _redefine(self) -> int:
-        """Build the finished blocks again whose link definitions came or went; return the first one's index."""
+        """Build finished blocks again whose link definitions came or went; return the first one's index."""
         first = len(self._done)
         if self._changed:
             for index, block in enumerate(self._done):

@@ -1,4 +1,4 @@
-"""The node tree: the only form in which model text reaches a page, and the allowlist that says what may be in it.
+"""The node tree: the only form in which model text reaches a page, and the allowlist of what may be in it.
 
 A node is a text (`str`) or an element `{"t": tag, "a": attributes, "c": children}`, where "a" and "c" may be
 absent. It is JSON, so it travels to the page as it is. It does not know Markdown.
@@ -20,7 +20,35 @@ class Element(TypedDict, total=False):
 Node: TypeAlias = str | Element
 
 TAGS: Final = frozenset(
-    "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code em strong s a hr br table thead tbody tr th td span div".split()
+    {
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "pre",
+        "code",
+        "em",
+        "strong",
+        "s",
+        "a",
+        "hr",
+        "br",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "span",
+        "div",
+    }
 )
 VOID: Final = frozenset({"hr", "br"})
 # Pygments' short names, prefixed. What is not here is shown as plain code.

@@ -1,10 +1,11 @@
-/** The JupyterLab plugin: how `%%llama` cells look. Saved replies are drawn by mime.ts. */
+/** The JupyterLab plugin: how `%%llama` cells look, and finished replies in a reloaded page. mime.ts draws them. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import type { Cell } from "@jupyterlab/cells";
 import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
 import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
 import { isLlamaCell, llamaCells } from "./cells";
+import { acceptFinals } from "./outputs";
 
 const PROSE = "text/x-ipythongfm";
 
@@ -18,8 +19,12 @@ const plugin: JupyterFrontEndPlugin<void> = {
       name: "llama-nb:cells",
       factory: () => EditorExtensionRegistry.createImmutableExtension(llamaCells()),
     });
-    notebooks.widgetAdded.connect((_tracker, panel) => colourAsProse(panel));
-    notebooks.forEach(colourAsProse);
+    const attend = (panel: NotebookPanel) => {
+      colourAsProse(panel);
+      acceptFinals(panel);
+    };
+    notebooks.widgetAdded.connect((_tracker, panel) => attend(panel));
+    notebooks.forEach(attend);
   },
 };
 

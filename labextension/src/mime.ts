@@ -28,7 +28,7 @@ function draw(record: ReplyRecord): HTMLElement {
   view.status.textContent = record.status || record.model;
   const failed = record.finish === "error";
   show(view, record.notes, failed ? record.detail || "The reply ended with an error." : "");
-  if (record.tokens.length) view.actions.prepend(tokensButton(view.answer, record.tokens));
+  if (record.tokens.length) view.actions.append(tokensButton(view.answer, record.tokens));
   return view.root;
 }
 

@@ -21,9 +21,10 @@ const TAGS = new Set(
 );
 const EMPTY = new Set(["hr", "br"]);
 const ALIGNMENTS = new Set(["left", "center", "right"]);
-const TOKEN_CLASS = /^ln-[a-z0-9]{1,4}$/;
+const CODE_CLASSES = new Set("k s c m nf nc nb nd nt na gd gi gh gp".split(" ").map((name) => `ln-${name}`));
+const HTTPS = /^https:\/\/[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?(:[0-9]{1,5})?([/?#][!-~]*)?$/i;
 
-export const MAX_DEPTH = 64;
+export const MAX_DEPTH = 100;
 export const MAX_NODES = 60_000;
 export const MAX_TEXT = 1_000_000;
 
@@ -126,17 +127,11 @@ function decorate(element: HTMLElement, node: Element_): void {
   } else if (element instanceof HTMLTableCellElement) {
     if (typeof given.align === "string" && ALIGNMENTS.has(given.align)) element.style.textAlign = given.align;
   }
-  if (typeof given.class === "string" && TOKEN_CLASS.test(given.class)) element.className = given.class;
+  if (typeof given.class === "string" && CODE_CLASSES.has(given.class)) element.className = given.class;
 }
 
 function httpsOnly(href: unknown): string | null {
-  if (typeof href !== "string" || href.length > 2048) return null;
-  try {
-    const url = new URL(href);
-    return url.protocol === "https:" && !url.username && !url.password ? url.href : null;
-  } catch {
-    return null;
-  }
+  return typeof href === "string" && href.length <= 2000 && HTTPS.test(href) ? href : null;
 }
 
 function codeCopyButton(pre: Element): HTMLButtonElement {

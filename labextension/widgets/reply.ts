@@ -7,6 +7,7 @@
 
 import { announce } from "./announce";
 import { apply, type Delta } from "./delta";
+import { FINAL_EVENT } from "./final";
 import { element, frame, show } from "./frame";
 import { reconcile, type Tree } from "./nodes";
 import type { ReplyViewTraits } from "./traits";
@@ -29,8 +30,19 @@ interface DeltaMessage {
 }
 
 const HINT_AFTER_MS = 1000;
+// The first hello can travel before the page has a subshell of the kernel, and then waits for the cell's end.
+const HELLO_AFTER_MS = [0, 150, 500, 1500, 5000];
+const ATTACH_TRIES = 50;
+const ATTACH_EVERY_MS = 100;
 
-export function initialize({ model }: { model: ReplyModel }): () => void {
+/** One name per loaded page, however often this module is loaded in it. */
+function pageName(): string {
+  const page = globalThis as { llamaNbPage?: string };
+  page.llamaNbPage ??= Math.random().toString(36).slice(2);
+  return page.llamaNbPage;
+}
+
+function initialize({ model }: { model: ReplyModel }): () => void {
   const onMessage = (message: DeltaMessage) => {
     // After a gap nothing fits until the next checkpoint brings the whole tree.
     if (message?.kind !== "delta" || message.revision !== model.get("revision") + 1) return;
@@ -42,11 +54,21 @@ export function initialize({ model }: { model: ReplyModel }): () => void {
     model.set("blocks", next);
   };
   model.on("msg:custom", onMessage);
-  model.send({ kind: "hello" });
-  return () => model.off("msg:custom", onMessage);
+  const hellos = HELLO_AFTER_MS.map((delay) =>
+    window.setTimeout(() => {
+      // The first two always go: a page that was loaded again finds `stoppable` set by the one before.
+      if (delay < 500 || (model.get("running") && !model.get("stoppable"))) {
+        model.send({ kind: "hello", page: pageName() });
+      }
+    }, delay),
+  );
+  return () => {
+    for (const hello of hellos) window.clearTimeout(hello);
+    model.off("msg:custom", onMessage);
+  };
 }
 
-export function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => void {
+function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => void {
   const owner = new AbortController();
   const view = frame(model.get("header"), () => view.answer.textContent ?? "");
   const stop = element("button", "llama-nb-stop", "Stop") as HTMLButtonElement;
@@ -100,7 +122,20 @@ export function render({ model, el }: { model: ReplyModel; el: HTMLElement }): (
     hint.hidden = !model.get("running") || model.get("stoppable");
   };
 
+  let offering = 0;
+  const offerFinal = (tries = ATTACH_TRIES) => {
+    const detail = model.get("final");
+    if (tries === 0 || Object.keys(detail).length === 0) return;
+    if (el.isConnected) {
+      const offer = new CustomEvent(FINAL_EVENT, { bubbles: true, cancelable: true, detail });
+      if (!el.dispatchEvent(offer)) model.send({ kind: "replaced" });
+    } else {
+      offering = window.setTimeout(() => offerFinal(tries - 1), ATTACH_EVERY_MS);
+    }
+  };
+
   const follow: [string, () => void][] = [
+    ["change:final", () => offerFinal()],
     ["change:blocks", drawBlocks],
     ["change:status", drawStatus],
     ["change:running", ended],
@@ -113,9 +148,11 @@ export function render({ model, el }: { model: ReplyModel; el: HTMLElement }): (
   for (const [event, draw] of follow) model.on(event, draw);
   for (const draw of [drawBlocks, drawStatus, drawState, drawHint, drawNotes]) draw();
   el.append(view.root);
+  offerFinal();
   return () => {
     owner.abort();
     window.clearTimeout(hinting);
+    window.clearTimeout(offering);
     for (const [event, draw] of follow) model.off(event, draw);
     view.root.remove();
   };

@@ -9,3 +9,6 @@ export interface Header {
   model?: string;
   chat?: string;
 }
+
+/** A mime bundle: data by mime type. */
+export type Bundle = Record<string, unknown>;

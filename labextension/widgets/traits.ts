@@ -1,11 +1,12 @@
 /** Made from the Python traits by `python -m tools.traits`; do not edit. */
 
 import type { Tree } from "./nodes";
-import type { Header } from "./shapes";
+import type { Bundle, Header } from "./shapes";
 
 export interface ReplyViewTraits {
   blocks: Tree[];
   error: string;
+  final: Bundle;
   header: Header;
   notes: string[];
   revision: number;

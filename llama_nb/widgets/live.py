@@ -7,19 +7,19 @@ how a reply looks is the views' and the render layer's business.
 import contextlib
 import contextvars
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from llama_nb.core import events
 from llama_nb.runtime.environment import Environment
 from llama_nb.widgets.output import Output
-from llama_nb.widgets.page_reply import PageReply
 from llama_nb.widgets.plain_reply import FinalReply, TextReply
 from llama_nb.widgets.progress_line import ProgressLines
 
 _log = logging.getLogger("llama_nb")
 _text_only: contextvars.ContextVar[bool] = contextvars.ContextVar("llama_nb_text_only", default=False)
+# The reply that this thread or task is busy with: an engine that waits in a queue does not know its reply.
+_current: contextvars.ContextVar[int] = contextvars.ContextVar("llama_nb_current_reply", default=0)
 
 
 @contextlib.contextmanager
@@ -35,11 +35,14 @@ def text_only() -> Iterator[None]:
 class ShownReply(Protocol):
     """A reply on its way to whoever watches; made when the reply starts."""
 
-    def advance(self, event: events.ReplyAdvanced | events.Waiting | events.Note) -> None:
-        """Take a token, what the reply waits for, or a note."""
+    def advance(self, event: events.ReplyAdvanced | events.Waiting) -> None:
+        """Take a token, or what the reply waits for. Costs the caller microseconds."""
 
     def end(self) -> None:
         """Leave what a saved notebook keeps."""
+
+    def close(self) -> None:
+        """Give back what only the page needed; called some time after the end."""
 
 
 class LiveReplies:
@@ -57,45 +60,41 @@ class LiveReplies:
         self._detect = detect
         self._output = output or Output()
         self._shown: dict[int, ShownReply] = {}
-        self._by_thread: dict[int, ShownReply] = {}
-        self._progress = ProgressLines(detect, self._output)
+        self._ended: list[ShownReply] = []
+        self._lines = ProgressLines(detect, self._output)
 
     def __call__(self, event: events.Event) -> None:
-        """Show one event. An interrupt that arrives meanwhile stops the reply and loses nothing of it."""
-        try:
-            self._take(event)
-        except KeyboardInterrupt:
-            reply = getattr(event, "reply", None)
-            if reply is None:
-                raise
-            reply.stop()
-            if isinstance(event, events.ReplyEnded):
-                self._take(event)
-
-    def _take(self, event: events.Event) -> None:
+        """Show one event."""
         match event:
             case events.ReplyStarted(reply):
                 self._start(reply)
             case events.ReplyAdvanced(reply) | events.Waiting(reply):
-                shown = self._shown.get(id(reply))
+                shown = self._shown.get(_current.get() if reply is None else id(reply))
                 if shown is not None:
-                    self._by_thread[threading.get_ident()] = shown
                     shown.advance(event)
             case events.ReplyEnded(reply):
-                self._end(reply)
-            case events.Note(text):
-                shown = self._by_thread.get(threading.get_ident())
+                shown = self._shown.pop(id(reply), None)
                 if shown is not None:
-                    shown.advance(event)
-                else:
-                    self._progress.line(text)
+                    shown.end()
+                    self._ended.append(shown)
+            case events.Note(text):
+                self._lines.line(text)
             case events.Progress():
-                self._progress.advance(event)
+                self._lines.advance(event)
+
+    def close(self) -> None:
+        """Close what has ended.
+
+        Not at once: a page that was loaded again during a cell asks for its widgets only after the cell.
+        """
+        ended, self._ended = self._ended, []
+        for shown in ended:
+            shown.close()
 
     def _start(self, reply: Any) -> None:
-        environment = self._detect()
-        shown = self._view(reply, environment)
-        self._shown[id(reply)] = self._by_thread[threading.get_ident()] = shown
+        self.close()
+        self._shown[id(reply)] = self._view(reply, self._detect())
+        _current.set(id(reply))
         reply.displayed = True  # so that it is not shown again as the cell's value
 
     def _view(self, reply: Any, environment: Environment) -> ShownReply:
@@ -104,22 +103,23 @@ class LiveReplies:
         if not environment.watched or not environment.widgets:
             return FinalReply(reply, self._output, watched=environment.watched)
         try:
+            # Only now: anywidget takes 0.4 s to import, which loading the extension must not cost.
+            from llama_nb.widgets.page_reply import PageReply
+
             return PageReply(reply, self._output)
         except Exception:
             # Without a working widget the reply is still shown, when it is whole.
             _log.exception("the live view of a reply could not be made")
             return FinalReply(reply, self._output, watched=True)
 
-    def _end(self, reply: Any) -> None:
-        shown = self._shown.get(id(reply))
-        if shown is None:
-            return
-        shown.end()
-        self._shown.pop(id(reply), None)
-        for thread in [thread for thread, other in tuple(self._by_thread.items()) if other is shown]:
-            self._by_thread.pop(thread, None)
-
 
 def install(detect: Callable[[], Environment]) -> Callable[[], None]:
     """Show every reply from now on; return the function that ends it."""
-    return events.subscribe(LiveReplies(detect))
+    live = LiveReplies(detect)
+    unsubscribe = events.subscribe(live)
+
+    def uninstall() -> None:
+        unsubscribe()
+        live.close()
+
+    return uninstall

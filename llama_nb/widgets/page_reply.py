@@ -15,7 +15,7 @@ from llama_nb.widgets.reply_view import ReplyView
 
 END_TIMEOUT_S: Final = 10.0
 
-Event = events.ReplyAdvanced | events.Waiting | events.Note
+Event = events.ReplyAdvanced | events.Waiting
 
 
 class PageReply:
@@ -28,7 +28,7 @@ class PageReply:
         self._context = contextvars.copy_context()
         self._stream = markdown.BlockStream()
         self._pulse = Pulse(reply.model_name)
-        self._view = ReplyView(on_stop=reply.stop)
+        self._view = ReplyView(on_stop=reply.stop, notes=list(reply.notes))
         self._view.start(_header(reply))
         self._view.push(0, [], self._pulse.line())
         bundle = self._view._repr_mimebundle_()
@@ -36,29 +36,31 @@ class PageReply:
         self._batcher: Batcher[Event] = Batcher(self._send, failed=self._view.fail)
 
     def advance(self, event: Event) -> None:
-        """Put a token, a waiting or a note into the next batch."""
+        """Put a token, or what the reply waits for, into the next batch."""
         self._batcher.put(event)
 
     def end(self) -> None:
         """Send the rest and replace the widget by what a saved notebook keeps."""
-        self._batcher.close(END_TIMEOUT_S)
-        self._view.finish()
-        # The cell that started the reply, also when another thread ends it.
-        self._context.run(self._replace)
-        self._view.close()
+        try:
+            self._batcher.close(END_TIMEOUT_S)
+        finally:
+            final = rendered.bundle(self._reply.to_record(), watched=True)
+            self._view.finish(final)
+            # In the context of the cell that started the reply, also when another thread ends it.
+            self._context.run(self._output.update, final, self._display_id)
 
-    def _replace(self) -> None:
-        self._output.update(rendered.bundle(self._reply.to_record(), watched=True), self._display_id)
+    def close(self) -> None:
+        """Take the widget from the page, unless a page that was loaded again may still show it."""
+        if not self._view.reloaded:
+            self._view.close()
 
     def _send(self, batch: list[Event]) -> None:
         text = ""
         for event in batch:
-            if isinstance(event, events.Note):
-                self._view.note(event.text)
-                continue
             self._pulse.take(event)
             if isinstance(event, events.ReplyAdvanced):
                 text += event.token.text
+        self._view.notes = list(self._reply.notes)
         changed, blocks = self._stream.feed(text) if text else (len(self._view.blocks), [])
         self._view.push(changed, blocks, self._pulse.line())
 

@@ -57,9 +57,9 @@ class ProgressLines:
         """Show a note that belongs to no reply."""
         environment = self._detect()
         if environment.kind == "terminal":
-            self._output.write(f"[{clean.clean(text)}]\n")
+            self._output.write(f"[{clean.clean_line(text)}]\n")
         elif environment.watched:
-            self._output.display(_bundle(clean.clean(text)))
+            self._output.display(_bundle(clean.clean_line(text)))
 
 
 class _Line:
@@ -72,7 +72,7 @@ class _Line:
 
 def _sentence(progress: Progress, spent_s: float) -> str:
     done, total = progress.done, progress.total
-    what = clean.clean(progress.what)
+    what = clean.clean_line(progress.what)
     if progress.ended:
         return f"{what}: {_amount(done, progress.unit)} in {_duration(spent_s)}"
     if not total:

@@ -3,6 +3,9 @@
 Knows node trees and the page; knows neither sessions nor Markdown. Both sides hold the same tree: the page
 is told the difference each time (`delta`), and the whole tree in checkpoints, so that a page that missed
 messages comes back within seconds.
+
+A page that was loaded again while the reply was written does not know the display id under which its output
+will be replaced. To such a page the widget hands the finished output itself (`final`).
 """
 
 import time
@@ -16,6 +19,9 @@ from llama_nb.widgets.traits import Count, Flag, Nodes, Record, Text, Texts
 CHECKPOINT_S: Final = 1.0
 # A long tree is checkpointed more rarely, so that checkpoints never cost more than this on average.
 CHECKPOINT_BYTES_PER_S: Final = 4096
+MOST_PAGES: Final = 100
+# Sent with a delta, at a checkpoint or when a page asks, never because the kernel's copy changed.
+_HELD: Final = ("blocks", "revision", "status", "final")
 
 
 class ReplyView(Widget):
@@ -39,10 +45,12 @@ class ReplyView(Widget):
     running = Flag()
     stoppable = Flag()
     notes = Texts()
+    final = Record("Bundle")
 
     def __init__(self, on_stop: Callable[[], None] = lambda: None, **traits: Any) -> None:
         self.on_stop = on_stop
         self._checkpoint_due = 0.0
+        self._pages: set[str] = set()
         super().__init__(**traits)
 
     def start(self, header: dict[str, Any]) -> None:
@@ -65,24 +73,33 @@ class ReplyView(Widget):
         else:
             self.send({"kind": "delta", "revision": self.revision, "status": status, "change": change})
 
-    def note(self, text: str) -> None:
-        """Add a line under the answer."""
-        self.notes = [*self.notes, text]
-
-    def finish(self) -> None:
-        """End the caret; the page reads the whole answer to a screen reader."""
+    def finish(self, final: dict[str, Any]) -> None:
+        """End the caret; `final` is the mime bundle that takes this widget's place in the notebook."""
+        self.final = final
         self.running = False
+        self._hand_over()
+
+    @property
+    def reloaded(self) -> bool:
+        """Whether more than one page has shown this reply."""
+        return len(self._pages) > 1
 
     def received(self, message: dict[str, Any]) -> None:
-        """Take the page's messages: "hello" when it begins to show the reply, "stop" from the button.
+        """Take the page's messages.
 
-        That a hello arrives while the reply runs is what proves that a Stop can arrive too.
+        "hello" comes from each page that begins to show the reply. That one arrives while the reply runs is
+        what proves that a Stop can arrive too. "stop" comes from the button; "replaced" from a page that put
+        the finished output in this widget's place.
         """
         kind = message.get("kind")
-        if kind == "hello" and self.running:
-            self.stoppable = True
+        if kind == "hello" and len(self._pages) < MOST_PAGES:
+            self._pages.add(str(message.get("page"))[:64])
+            self.stoppable = self.running
+            self._hand_over()
         elif kind == "stop":
             self.on_stop()
+        elif kind == "replaced":
+            self.close()
 
     def text_twin(self) -> str:
         """Return a line that says what would be here."""
@@ -93,6 +110,9 @@ class ReplyView(Widget):
         self._checkpoint_due = time.monotonic() + max(CHECKPOINT_S, size / CHECKPOINT_BYTES_PER_S)
         self.send_state(["blocks", "revision", "status"])
 
+    def _hand_over(self) -> None:
+        if self.reloaded and self.final:
+            self.send_state(["blocks", "revision", "status", "final"])
+
     def _should_send_property(self, key: str, value: Any) -> bool:
-        # The tree travels as deltas and checkpoints, never because the kernel's copy changed.
-        return key not in ("blocks", "revision", "status") and super()._should_send_property(key, value)
+        return key not in _HELD and super()._should_send_property(key, value)

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkllama_nb=self.rspackChunkllama_nb||[]).push([[700],{33(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([a.id,`/* %%llama cells: the body is a message to a model, so it reads like prose. */
+"use strict";(self.rspackChunkllama_nb=self.rspackChunkllama_nb||[]).push([[700],{33(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* %%llama cells: the body is a message to a model, so it reads like prose. */
 
 .cm-content .llama-nb-magic {
   color: var(--jp-content-font-color2, #626b76);
@@ -19,8 +19,8 @@
   background: rgb(100 116 139 / 18%);
   font-family: var(--jp-code-font-family, monospace);
 }
-`,""]),n.d(e,{},{A:t})},646(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(430),p=n(33),c=t()(l());c.i(i.A),c.i(s.A),c.i(p.A),c.push([a.id,`
-`,""]),n.d(e,{},{A:c})},430(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([a.id,`/* The tokens of a reply: one warm tint, deeper and then underlined the less the token was expected. */
+`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(430),p=n(33),c=t()(l());c.i(i.A),c.i(s.A),c.i(p.A),c.push([e.id,`
+`,""]),n.d(a,{},{A:c})},430(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* The tokens of a reply: one warm tint, deeper and then underlined the less the token was expected. */
 
 .llama-nb-tokens {
   padding: 2px 12px;
@@ -65,7 +65,7 @@
   border-color: var(--ln-accent);
   color: var(--ln-accent);
 }
-`,""]),n.d(e,{},{A:t})},854(a,e,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([a.id,`/* A reply, live and saved. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
+`,""]),n.d(a,{},{A:t})},854(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A reply, live and saved. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
 
 .llama-nb-reply {
   --ln-text: var(--jp-content-font-color1, var(--vscode-editor-foreground, #20252b));
@@ -269,36 +269,49 @@ html[theme="dark"] .llama-nb-reply {
   white-space: pre;
 }
 
-/* Pygments' short classes by their first letter or two. */
-.llama-nb-reply span[class^="ln-k"] {
+/* The classes of code that render/nodes.py allows. */
+.llama-nb-reply .ln-k {
   color: var(--ln-keyword);
   font-weight: 600;
 }
 
-.llama-nb-reply span[class^="ln-s"] {
+.llama-nb-reply .ln-s {
   color: var(--ln-string);
 }
 
-.llama-nb-reply span[class^="ln-m"],
-.llama-nb-reply span[class^="ln-il"] {
+.llama-nb-reply .ln-m {
   color: var(--ln-number);
 }
 
-.llama-nb-reply span[class^="ln-c"] {
+.llama-nb-reply .ln-c {
   color: var(--ln-comment);
   font-style: italic;
 }
 
-.llama-nb-reply span:is(.ln-nf, .ln-nc, .ln-nd, .ln-nt, .ln-fm) {
+.llama-nb-reply :is(.ln-nf, .ln-nc, .ln-nt) {
   color: var(--ln-name);
 }
 
-.llama-nb-reply span:is(.ln-nb, .ln-bp, .ln-ne) {
+.llama-nb-reply :is(.ln-nb, .ln-na) {
   color: var(--ln-builtin);
 }
 
-.llama-nb-reply span:is(.ln-o, .ln-ow) {
+.llama-nb-reply .ln-nd {
   color: var(--ln-operator);
+}
+
+.llama-nb-reply .ln-gd {
+  color: var(--ln-string);
+  text-decoration: line-through;
+}
+
+.llama-nb-reply .ln-gi {
+  color: var(--ln-keyword);
+  text-decoration: underline;
+}
+
+.llama-nb-reply :is(.ln-gh, .ln-gp) {
+  color: var(--ln-muted);
 }
 
 /* Around the answer. */
@@ -328,6 +341,10 @@ html[theme="dark"] .llama-nb-reply {
   color: var(--ln-muted);
   font-size: 0.86em;
   font-variant-numeric: tabular-nums;
+}
+
+.llama-nb-hint:not(:empty) {
+  margin-left: -6px;
 }
 
 .llama-nb-hint:not(:empty)::before {
@@ -465,4 +482,4 @@ html[theme="dark"] .llama-nb-reply {
     display: none;
   }
 }
-`,""]),n.d(e,{},{A:t})},314(a){a.exports=function(a){var e=[];return e.toString=function(){return this.map(function(e){var n="",r=void 0!==e[5];return e[4]&&(n+="@supports (".concat(e[4],") {")),e[2]&&(n+="@media ".concat(e[2]," {")),r&&(n+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),n+=a(e),r&&(n+="}"),e[2]&&(n+="}"),e[4]&&(n+="}"),n}).join("")},e.i=function(a,n,r,l,o){"string"==typeof a&&(a=[[null,a,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var p=0;p<a.length;p++){var c=[].concat(a[p]);r&&t[c[0]]||(void 0!==o&&(void 0===c[5]||(c[1]="@layer".concat(c[5].length>0?" ".concat(c[5]):""," {").concat(c[1],"}")),c[5]=o),n&&(c[2]&&(c[1]="@media ".concat(c[2]," {").concat(c[1],"}")),c[2]=n),l&&(c[4]?(c[1]="@supports (".concat(c[4],") {").concat(c[1],"}"),c[4]=l):c[4]="".concat(l)),e.push(c))}},e}},601(a){a.exports=function(a){return a[1]}},72(a){var e=[];function n(a){for(var n=-1,r=0;r<e.length;r++)if(e[r].identifier===a){n=r;break}return n}function r(a,r){for(var l={},o=[],t=0;t<a.length;t++){var i=a[t],s=r.base?i[0]+r.base:i[0],p=l[s]||0,c="".concat(s," ").concat(p);l[s]=p+1;var d=n(c),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==d)e[d].references++,e[d].updater(m);else{var b=function(a,e){var n=e.domAPI(e);return n.update(a),function(e){e?(e.css!==a.css||e.media!==a.media||e.sourceMap!==a.sourceMap||e.supports!==a.supports||e.layer!==a.layer)&&n.update(a=e):n.remove()}}(m,r);r.byIndex=t,e.splice(t,0,{identifier:c,updater:b,references:1})}o.push(c)}return o}a.exports=function(a,l){var o=r(a=a||[],l=l||{});return function(a){a=a||[];for(var t=0;t<o.length;t++){var i=n(o[t]);e[i].references--}for(var s=r(a,l),p=0;p<o.length;p++){var c=n(o[p]);0===e[c].references&&(e[c].updater(),e.splice(c,1))}o=s}}},659(a){var e={};a.exports=function(a,n){var r=function(a){if(void 0===e[a]){var n=document.querySelector(a);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(a){n=null}e[a]=n}return e[a]}(a);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(a){a.exports=function(a){var e=document.createElement("style");return a.setAttributes(e,a.attributes),a.insert(e,a.options),e}},56(a,e,n){a.exports=function(a){var e=n.nc;e&&a.setAttribute("nonce",e)}},825(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=a.insertStyleElement(a);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),a.styleTagTransform(r,e,a.options)},remove:function(){var a;null===(a=e).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,e){if(e.styleSheet)e.styleSheet.cssText=a;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(a))}}},959(a,e,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),p=n(56),c=n.n(p),d=n(540),m=n.n(d),b=n(113),u=n.n(b),f=n(646),h={};h.styleTagTransform=u(),h.setAttributes=c(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(f.A,h),f.A&&f.A.locals&&f.A.locals}}]);
+`,""]),n.d(a,{},{A:t})},314(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var n="",r=void 0!==a[5];return a[4]&&(n+="@supports (".concat(a[4],") {")),a[2]&&(n+="@media ".concat(a[2]," {")),r&&(n+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),n+=e(a),r&&(n+="}"),a[2]&&(n+="}"),a[4]&&(n+="}"),n}).join("")},a.i=function(e,n,r,l,o){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var p=0;p<e.length;p++){var c=[].concat(e[p]);r&&t[c[0]]||(void 0!==o&&(void 0===c[5]||(c[1]="@layer".concat(c[5].length>0?" ".concat(c[5]):""," {").concat(c[1],"}")),c[5]=o),n&&(c[2]&&(c[1]="@media ".concat(c[2]," {").concat(c[1],"}")),c[2]=n),l&&(c[4]?(c[1]="@supports (".concat(c[4],") {").concat(c[1],"}"),c[4]=l):c[4]="".concat(l)),a.push(c))}},a}},601(e){e.exports=function(e){return e[1]}},72(e){var a=[];function n(e){for(var n=-1,r=0;r<a.length;r++)if(a[r].identifier===e){n=r;break}return n}function r(e,r){for(var l={},o=[],t=0;t<e.length;t++){var i=e[t],s=r.base?i[0]+r.base:i[0],p=l[s]||0,c="".concat(s," ").concat(p);l[s]=p+1;var d=n(c),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==d)a[d].references++,a[d].updater(m);else{var b=function(e,a){var n=a.domAPI(a);return n.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&n.update(e=a):n.remove()}}(m,r);r.byIndex=t,a.splice(t,0,{identifier:c,updater:b,references:1})}o.push(c)}return o}e.exports=function(e,l){var o=r(e=e||[],l=l||{});return function(e){e=e||[];for(var t=0;t<o.length;t++){var i=n(o[t]);a[i].references--}for(var s=r(e,l),p=0;p<o.length;p++){var c=n(o[p]);0===a[c].references&&(a[c].updater(),a.splice(c,1))}o=s}}},659(e){var a={};e.exports=function(e,n){var r=function(e){if(void 0===a[e]){var n=document.querySelector(e);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(e){n=null}a[e]=n}return a[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},56(e,a,n){e.exports=function(e){var a=n.nc;a&&e.setAttribute("nonce",a)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),e.styleTagTransform(r,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}},959(e,a,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),p=n(56),c=n.n(p),d=n(540),m=n.n(d),b=n(113),u=n.n(b),f=n(646),h={};h.styleTagTransform=u(),h.setAttributes=c(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(f.A,h),f.A&&f.A.locals&&f.A.locals}}]);

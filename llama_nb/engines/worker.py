@@ -162,9 +162,10 @@ class Worker:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
-    def __del__(self) -> None:
-        # The thread holds the queue only, so that a forgotten model ends its thread.
-        with contextlib.suppress(Exception):
+    def __del__(self, suppress: type[contextlib.suppress] = contextlib.suppress) -> None:
+        # The thread holds the queue only, so that a forgotten model ends its thread. The default argument is
+        # there because module globals are None when the interpreter ends.
+        with suppress(Exception):
             self._queue.closed = True
             if self._queue.changed.acquire(blocking=False):
                 self._queue.changed.notify_all()
@@ -250,8 +251,8 @@ class JobStream(Iterator[TokenEvent]):
         if not self._job.done and not self._job.stop.is_set() and self._submitted:
             self._job.stop.set("nobody reads the reply any more")
 
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
+    def __del__(self, suppress: type[contextlib.suppress] = contextlib.suppress) -> None:
+        with suppress(Exception):
             if not self._over:
                 self.close()
 

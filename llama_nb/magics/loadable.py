@@ -13,4 +13,6 @@ def overview() -> Shown:
     rows = [[model.name, "loaded", number(model.parameters), size(model.bytes)] for model in loaded.values()]
     rows += [[name, "bundled", "", ""] for name in source.bundled() if name not in loaded]
     rows += [[model.name, "in the cache", "", size(model.bytes)] for model in source.cached()]
+    if not rows:
+        return Shown("No model is bundled, in the cache or loaded.")
     return table(["model", "where", "parameters", "size"], rows)

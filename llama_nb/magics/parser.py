@@ -11,7 +11,7 @@ import keyword
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from llama_nb.core.errors import did_you_mean
 from llama_nb.magics.boundary import CommandError
@@ -74,6 +74,14 @@ class VerbParser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Never leave the interpreter."""
         raise CommandError(f"%llama {self.verb}: {message or status}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is not one of an option's choices; argparse's own sentence names no nearest one."""
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            name = action.option_strings[0] if action.option_strings else action.dest
+            hint = f"One of: {', '.join(choices)}."
+            raise CommandError(f"{name} is {value!r}.", f"{did_you_mean(str(value), choices)} {hint}".strip())
 
     def options(self) -> dict[str, argparse.Action]:
         """Return every option string with its action."""

@@ -48,12 +48,18 @@ def complete(words: Sequence[str]) -> Iterable[str]:
 def run(args: Namespace, call: Call) -> Any:
     """Load and return the Model."""
     del call
-    if args.source is None:
+    if args.source is None and args.name is None:
         return overview() + Shown("To load one: %llama load cria")
     from llama_nb.session import registry
 
     model = registry.load(
-        args.source, quant=args.quant, dtype=args.dtype, device=args.device, name=args.name, force=args.force
+        args.source or "",
+        quant=args.quant,
+        dtype=args.dtype,
+        device=args.device,
+        name=args.name,
+        force=args.force,
     )
-    publish(Note("To talk to it: %%llama on the first line of a cell, the message below."))
+    verb = "%%llama" if model.engine.has_chat_template else "%%llama complete"
+    publish(Note(f"To talk to it: {verb} on the first line of a cell, the text below."))
     return model

@@ -116,6 +116,7 @@ def append_line(file: Path, line: bytes) -> None:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     handle = os.open(file, flags, 0o600)
     try:
+        _lock(handle)
         if os.fstat(handle).st_size:
             os.lseek(handle, -1, os.SEEK_END)
             if os.read(handle, 1) != b"\n":
@@ -125,6 +126,14 @@ def append_line(file: Path, line: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Wait until no other kernel appends; closing the file unlocks it. Where there are no locks, do without."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _make_private_folder(folder: Path) -> None:

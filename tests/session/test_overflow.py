@@ -30,8 +30,8 @@ def test_the_oldest_turns_go_and_the_system_prompt_stays() -> None:
     whole = len(engine.prompt(Request(m.chats["main"].messages()[:-1])).ids)
     dropped = 6 - (len(sent) - 2) // 2
     assert reply.notes == [
-        f"The oldest {dropped} turns were left out ({whole - size} tokens): the whole conversation has {whole} "
-        "tokens, and the context of fake is 60, 15 of them kept for the reply."
+        f"The oldest {dropped} turns were left out ({whole - size} tokens): the whole conversation has "
+        f"{whole} tokens, and the context of fake is 60, 15 of them kept for the reply."
     ]
     assert len(m.chats["main"].path()) == 14
 

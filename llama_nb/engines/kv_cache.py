@@ -71,9 +71,8 @@ class CacheEntry:
     """A cache, the token ids whose keys and values it holds, and the model state that they came from."""
 
     def __init__(self, config: Any, state: int) -> None:
-        self.cache = DynamicCache(config=config)
-        if all(type(layer) is DynamicLayer for layer in self.cache.layers) and self.cache.layers:
-            self.cache.layers = [GrowingLayer() for _ in self.cache.layers]
+        self._config = config
+        self.cache = _new_cache(config)
         self.ids: list[int] = []
         self.state = state
         # What the last generation answered, and with which tokens: it can be continued exactly.
@@ -95,11 +94,10 @@ class CacheEntry:
         count = min(count, len(self.ids), *lengths)
         try:
             for layer, length in zip(self.cache.layers, lengths, strict=False):
-                layer.crop(count - length)
+                if count < length:
+                    layer.crop(count - length)
         except RuntimeError:  # a sliding-window layer that has forgotten what it would need
-            self.cache.reset()
-            for layer in self.cache.layers:
-                layer.is_initialized = False
+            self.cache = _new_cache(self._config)
             count = 0
         del self.ids[count:]
         return count
@@ -113,6 +111,13 @@ class CacheEntry:
             elif layer.is_initialized:
                 total += layer.keys.nbytes + layer.values.nbytes
         return total
+
+
+def _new_cache(config: Any) -> DynamicCache:
+    cache = DynamicCache(config=config)
+    if cache.layers and all(type(layer) is DynamicLayer for layer in cache.layers):
+        cache.layers = [GrowingLayer() for _ in cache.layers]
+    return cache
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

@@ -38,13 +38,13 @@ def run(
     engine: TransformersEngine,
     given: Any,
     *,
-    stop: StopFlag | None = None,
+    flag: StopFlag | None = None,
     key: str | None = None,
     alternatives: int = 3,
     **sampling: Any,
 ) -> list[TokenEvent]:
     request = Request(given, Sampling(**sampling), cache_key=key, alternatives=alternatives)
-    return list(engine.stream(request, stop or StopFlag()))
+    return list(engine.stream(request, flag or StopFlag()))
 
 
 def ids(events: list[TokenEvent]) -> list[int]:

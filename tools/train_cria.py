@@ -126,7 +126,7 @@ def train(args: argparse.Namespace) -> None:
     if saved.exists():
         progress.update(torch.load(saved, weights_only=True)["progress"])
     stage = stage_of(recipe, progress["step"])
-    plan = tuple((length, rows) for length, rows in recipe["plan"])
+    plan = tuple((length, rows) for length, rows in stage["plan"])
     job = Job(
         str(out / "tokenizer.json"),
         recipe["architecture"],

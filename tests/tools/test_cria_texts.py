@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from tools.cria import conversation, copying, follow_ups, glossary, judging, obeying, outside, stories, sums, tool_calls
+from tools.cria import (
+    conversation,
+    copying,
+    follow_ups,
+    glossary,
+    judging,
+    obeying,
+    outside,
+    stories,
+    sums,
+    tool_calls,
+)
 from tools.cria.words import as_typed, held_out, seeded
 
 
@@ -18,10 +29,13 @@ def test_at_least_sixty_questions_each_with_its_key_phrase_and_many_phrasings():
     assert len(glossary.ENTRIES) >= 80
     for entry in glossary.ENTRIES:
         assert entry.key.lower() in entry.core.lower(), entry
-        assert entry.word and " " not in entry.word
+        assert entry.word
+        assert " " not in entry.word
         phrasings = {glossary.ask(seeded("phrasings", n), entry=entry).question for n in range(60)}
         assert len(phrasings) >= 8
-    names = [name for entry in glossary.ENTRIES for name in {n.lower() for n in (*entry.names, *entry.questions)}]
+    names = [
+        name for entry in glossary.ENTRIES for name in {n.lower() for n in (*entry.names, *entry.questions)}
+    ]
     assert len(names) == len(set(names))
 
 
@@ -43,7 +57,10 @@ def test_no_word_of_one_answer_stands_for_two_questions():
         (stories.PHRASINGS, stories.HELD_OUT_PHRASINGS),
         *((obeying.WORDINGS[form], obeying.HELD_OUT_WORDINGS[form]) for form in obeying.FORMS),
         *((follow_ups.WORDINGS[kind], follow_ups.HELD_OUT_WORDINGS[kind]) for kind in follow_ups.KINDS),
-        *((tool_calls.QUESTIONS[name], tool_calls.HELD_OUT_QUESTIONS[name]) for name in tool_calls.PARAMETERS),
+        *(
+            (tool_calls.QUESTIONS[name], tool_calls.HELD_OUT_QUESTIONS[name])
+            for name in tool_calls.PARAMETERS
+        ),
     ],
 )
 def test_held_out_wordings_are_not_in_the_training_part(train, test):
@@ -94,7 +111,9 @@ def test_stories_name_hero_and_animal_and_are_short():
 def test_tool_uses_are_calls_that_json_reads():
     for n in range(90):
         used = tool_calls.use(seeded("tools", n), list(tool_calls.PARAMETERS)[n % 3], held=n % 2 == 1)
-        call = judging.call_of(f'<|python_tag|>{json.dumps({"name": used.name, "parameters": used.arguments})}')
+        call = judging.call_of(
+            f"<|python_tag|>{json.dumps({'name': used.name, 'parameters': used.arguments})}"
+        )
         assert call == {"name": used.name, "parameters": used.arguments}
         assert all(key in used.answer for key in used.keys)
 
@@ -107,4 +126,7 @@ def test_cases_of_the_evaluation_are_repeatable_and_as_many_as_said():
 
 
 def test_variations_keep_names_and_numbers():
-    assert {as_typed(seeded("t", n), "What is 4 + 5?", slips=False) for n in range(60)} >= {"What is 4 + 5", "What is 4 + 5?"}
+    assert {as_typed(seeded("t", n), "What is 4 + 5?", slips=False) for n in range(60)} >= {
+        "What is 4 + 5",
+        "What is 4 + 5?",
+    }

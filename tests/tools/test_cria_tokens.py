@@ -29,7 +29,10 @@ def loaded(small, tmp_path_factory):
 def test_any_text_comes_back_from_its_tokens(small):
     rng = random.Random(5)
     texts = ["", "  two  spaces ", "\n\n\ttab", "7 + 8 = 15.", "hé ñ 你好 🦙 नमस्ते", "a\u0000b"]
-    texts += ["".join(chr(rng.choice((rng.randrange(128), rng.randrange(0x2FFF)))) for _ in range(60)) for _ in range(50)]
+    texts += [
+        "".join(chr(rng.choice((rng.randrange(128), rng.randrange(0x2FFF)))) for _ in range(60))
+        for _ in range(50)
+    ]
     for text in texts:
         assert small.decode(small.encode(text, add_special_tokens=False).ids) == text
 
@@ -42,7 +45,6 @@ def test_every_byte_is_a_token_and_digits_stand_alone(small):
 
 
 def test_a_rare_word_is_cut_alike_with_and_without_a_space(small):
-    # A letter that is a word by itself is glued to the space, so an invented word may begin with none of these.
     for word in ("zorvik", "plunquex", "mivvo"):
         inside = small.encode(f" {word}", add_special_tokens=False).tokens
         assert "".join(inside).removeprefix("Ġ") == word
@@ -72,7 +74,9 @@ def test_the_template_writes_what_the_trainer_writes(loaded, small, number):
     assert text == "".join(piece for piece, _ in pieces)
     ids, _ = RowMaker(small, 1, MIXTURE).encode(pieces)
     assert loaded.apply_chat_template(messages, tools=tools)["input_ids"] == ids
-    prompt = loaded.apply_chat_template(messages[:-1], tools=tools, tokenize=False, add_generation_prompt=True)
+    prompt = loaded.apply_chat_template(
+        messages[:-1], tools=tools, tokenize=False, add_generation_prompt=True
+    )
     assert text.startswith(prompt)
 
 
@@ -87,7 +91,9 @@ def test_the_template_takes_parts_tool_roles_and_no_system(loaded):
 def test_only_what_the_assistant_writes_has_full_weight(small):
     messages, tools = _example(3)
     ids, weights = RowMaker(small, 1, MIXTURE).encode(rendering.render(messages, tools))
-    learned = small.decode([i for i, w in zip(ids, weights, strict=True) if w == 1.0], skip_special_tokens=False)
+    learned = small.decode(
+        [i for i, w in zip(ids, weights, strict=True) if w == 1.0], skip_special_tokens=False
+    )
     written = [rendering.call_text(m) + rendering.EOM if m.get("tool_calls") else m["content"] + rendering.EOT
                for m in messages if m["role"] == "assistant"]  # fmt: skip
     assert learned == "".join(written)

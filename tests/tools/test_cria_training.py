@@ -13,11 +13,18 @@ from tools import train_cria
 from tools.cria import model as models
 from tools.cria.optimiser import Optimiser, Rates, orthogonal, schedule
 
-SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8}
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "head_dim": 8,
+}
 RECIPE = {
-    "vocabulary": {"size": 500, "glued": 40}, "tokenizer_texts": 60, "shape": SHAPE, "plan": [[64, 2], [48, 1]],
+    "vocabulary": {"size": 500, "glued": 40}, "tokenizer_texts": 60, "shape": SHAPE,
     "rates": {"matrices": 0.02, "others": 0.004}, "warm_up": 2, "clip": 1.0, "decay_share": 0.4,
-    "stages": [{"from_step": 0, "mixture": {"64": {"chat": 1, "additions": 1}, "48": {"copies": 1, "repeated_tokens": 1}}}],
+    "stages": [{"from_step": 0, "plan": [[64, 2], [48, 1]],
+                "mixture": {"64": {"chat": 1, "additions": 1}, "48": {"copies": 1, "repeated_tokens": 1}}}],
 }  # fmt: skip
 
 
@@ -25,12 +32,27 @@ def options(folder: Path, steps: int) -> argparse.Namespace:
     recipe = folder.parent / "recipe.json"
     recipe.write_text(json.dumps(RECIPE))
     return argparse.Namespace(
-        out=str(folder), tokens=steps * 176, architecture="dense", seed=3, recipe=str(recipe), workers=0, save_every=1e9
+        out=str(folder),
+        tokens=steps * 176,
+        architecture="dense",
+        seed=3,
+        recipe=str(recipe),
+        workers=0,
+        save_every=1e9,
     )
 
 
 def weights(folder: Path) -> torch.Tensor:
     return torch.load(folder / "checkpoint.pt", weights_only=True)["flat"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    # Toy matrices are slower on several threads, and much slower on a busy machine.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +72,9 @@ def test_a_resumed_training_equals_an_unbroken_one(trained, tmp_path, monkeypatc
     monkeypatch.setattr(train_cria, "control", whole_control)
     train_cria.train(options(folder, 5))
     assert torch.equal(weights(folder), weights(trained))
-    losses = [[json.loads(line)["loss"] for line in (run / "metrics.jsonl").open()] for run in (folder, trained)]
+    losses = [
+        [json.loads(line)["loss"] for line in (run / "metrics.jsonl").open()] for run in (folder, trained)
+    ]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 5
 
@@ -58,10 +82,16 @@ def test_a_resumed_training_equals_an_unbroken_one(trained, tmp_path, monkeypatc
 def test_a_stage_changes_the_mixture_on_the_way(trained, tmp_path):
     folder = tmp_path / "staged"
     args = options(folder, 5)
-    later = {"from_step": 3, "mixture": {"64": {"story": 1}, "48": {"sum_sheet": 1}}}
+    later = {
+        "from_step": 3,
+        "plan": [[64, 2], [48, 1]],
+        "mixture": {"64": {"story": 1}, "48": {"sum_sheet": 1}},
+    }
     Path(args.recipe).write_text(json.dumps(RECIPE | {"stages": [*RECIPE["stages"], later]}))
     train_cria.train(args)
-    first, second = ([json.loads(line)["loss"] for line in (run / "metrics.jsonl").open()] for run in (trained, folder))
+    first, second = (
+        [json.loads(line)["loss"] for line in (run / "metrics.jsonl").open()] for run in (trained, folder)
+    )
     assert first[:3] == second[:3]
     assert first[3] != second[3]
 

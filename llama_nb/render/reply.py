@@ -18,7 +18,7 @@ from llama_nb.render.nodes import Node
 MIME: Final = "application/vnd.llama-nb.reply+json"
 # What a record keeps of a long reply; 20,000 tokens are about 0.6 MB.
 MOST_TOKENS: Final = 20_000
-_LONGEST_SYSTEM: Final = 2_000
+_LONGEST_SYSTEM: Final = 400
 _KEYS: Final = ("schema", "id", "parent", "chat", "kind", "finish")
 
 SLATE: Final = "#64748b"

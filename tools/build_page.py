@@ -1,7 +1,7 @@
 """Builds what the page runs: the widgets' bundles and the JupyterLab plugin, and records from what.
 
-`python -m tools.build_page` (or `make page`). The results are committed, so that a clone installs without Node;
-a test compares the recorded hash with that of the sources, so that a stale build cannot land.
+`python -m tools.build_page` (or `make page`). The results are committed, so that a clone installs without
+Node; a test compares the recorded hash with that of the sources, so that a stale build cannot land.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What every widget has: refused typos, errors that show in the page, a stable repr, a twin without JavaScript.
+"""What every widget has: refused typos, errors shown in the page, a stable repr, twins without JavaScript.
 
 Knows ipywidgets, anywidget and the kernel's comms; knows no model and no single widget.
 """
@@ -62,7 +62,7 @@ class Widget(anywidget.AnyWidget):
         def guarded(*arguments: Any, **options: Any) -> None:
             try:
                 callback(*arguments, **options)
-            except Exception as failure:
+            except Exception as failure:  # noqa: BLE001 - whatever it is, the page shows it
                 _log.exception("a callback of %r failed", self)
                 self.fail(failure)
 
@@ -71,7 +71,9 @@ class Widget(anywidget.AnyWidget):
     def fail(self, failure: BaseException) -> None:
         """Show `failure` in the widget."""
         text = str(failure)
-        self.error = text if isinstance(failure, LlamaError) else f"{type(failure).__name__}: {text}".rstrip(": ")
+        self.error = (
+            text if isinstance(failure, LlamaError) else f"{type(failure).__name__}: {text}".rstrip(": ")
+        )
 
     def text_twin(self) -> str:
         """Return what a page or terminal without widgets shows."""

@@ -23,7 +23,7 @@ _log = logging.getLogger("llama_nb")
 
 
 class Pace:
-    """How far apart batches are: 33 ms after the first, 200 ms in the long run, up to 250 when sending is slow.
+    """How far apart batches are: 33 ms at first, 200 ms in the long run, up to 250 when sending is slow.
 
     Arithmetic on the times it is told; it never looks at a clock.
     """
@@ -88,7 +88,7 @@ class Batcher(Generic[T]):
             began = self._clock()
             try:
                 self._send(batch)
-            except Exception as failure:
+            except Exception as failure:  # noqa: BLE001 - told to `failed`; the thread must go on
                 _log.exception("a batch for the page could not be sent")
                 self._failed(failure)
             self._pace.sent(began, self._clock())

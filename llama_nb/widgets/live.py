@@ -1,7 +1,8 @@
-"""What the session publishes, shown where it happens: the observer that makes replies appear as they are written.
+"""What the session publishes, shown where it happens: replies appear as they are written.
 
 It chooses a view for each reply by who watches (a page, a terminal, nobody) and hands it the reply's events;
-how a reply looks is the views' and the render layer's business.
+how a reply looks is the views' and the render layer's business. The views are imported when the first reply
+comes: `%load_ext` pays for none of them.
 """
 
 import contextlib
@@ -13,7 +14,6 @@ from typing import Any, Protocol
 from llama_nb.core import events
 from llama_nb.runtime.environment import Environment
 from llama_nb.widgets.output import Output
-from llama_nb.widgets.plain_reply import FinalReply, TextReply
 from llama_nb.widgets.progress_line import ProgressLines
 
 _log = logging.getLogger("llama_nb")
@@ -98,6 +98,8 @@ class LiveReplies:
         reply.displayed = True  # so that it is not shown again as the cell's value
 
     def _view(self, reply: Any, environment: Environment) -> ShownReply:
+        from llama_nb.widgets.plain_reply import FinalReply, TextReply
+
         if environment.kind == "terminal" or _text_only.get():
             return TextReply(reply, self._output, watched=environment.watched)
         if not environment.watched or not environment.widgets:
@@ -107,8 +109,7 @@ class LiveReplies:
             from llama_nb.widgets.page_reply import PageReply
 
             return PageReply(reply, self._output)
-        except Exception:
-            # Without a working widget the reply is still shown, when it is whole.
+        except Exception:  # noqa: BLE001 - without a working widget the reply is still shown, when it is whole
             _log.exception("the live view of a reply could not be made")
             return FinalReply(reply, self._output, watched=True)
 

@@ -27,7 +27,7 @@ class PageReply:
         self._display_id = output.new_id()
         self._context = contextvars.copy_context()
         self._stream = markdown.BlockStream()
-        self._pulse = Pulse(reply.model_name)
+        self._pulse = Pulse(_name(reply))
         self._view = ReplyView(on_stop=reply.stop, notes=list(reply.notes))
         self._view.start(_header(reply))
         self._view.push(0, [], self._pulse.line())
@@ -95,17 +95,17 @@ class Pulse:
             return f"{self._model} · reading the prompt"
         line = f"{self._model} · {self._tokens:,} {'token' if self._tokens == 1 else 'tokens'}"
         spent = self._last_s - self._first_s
-        return f"{line} · {_three_digits((self._tokens - 1) / spent)} tokens/s" if spent > 0 else line
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        return f"{line} · {rendered.digits((self._tokens - 1) / spent)} tokens/s" if spent > 0 else line
 
 
 def _header(reply: Any) -> dict[str, Any]:
     return {
-        "user_nodes": markdown.tree(reply.user) if reply.user else [],
+        "user_nodes": rendered.user_nodes(reply.user or "", reply.kind),
         "system": reply.system or "",
-        "model": reply.model_name,
+        "model": _name(reply),
         "chat": reply.chat or "",
     }
+
+
+def _name(reply: Any) -> str:
+    return rendered.model_name({"model": {"name": reply.model_name}})

@@ -13,7 +13,7 @@ Event = events.ReplyAdvanced | events.Waiting
 
 
 class FinalReply:
-    """Shows a reply when it is whole, as one display: nbval, nbclient and papermill compare and store just that."""
+    """Shows a reply when it is whole, as the one display that nbval, nbclient and papermill keep."""
 
     def __init__(self, reply: Any, output: Output, *, watched: bool) -> None:
         self._reply = reply
@@ -34,7 +34,7 @@ class FinalReply:
 
 
 class TextReply:
-    """Prints a reply as it is written; where nobody watches in one piece, so that the output is always the same."""
+    """Prints a reply as it is written; where nobody watches in one piece, so that the output never varies."""
 
     def __init__(self, reply: Any, output: Output, *, watched: bool) -> None:
         self._reply = reply

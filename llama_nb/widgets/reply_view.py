@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from llama_nb.render.nodes import Node
 from llama_nb.widgets.base import STATIC, Widget
-from llama_nb.widgets.delta import Node, difference
+from llama_nb.widgets.delta import difference
 from llama_nb.widgets.traits import Count, Flag, Nodes, Record, Text, Texts
 
 CHECKPOINT_S: Final = 1.0
@@ -59,7 +60,7 @@ class ReplyView(Widget):
         self.running = True
 
     def push(self, from_index: int, blocks: Sequence[Node], status: str) -> None:
-        """Show `blocks` from block number `from_index` on, and the status line: one message, if anything changed."""
+        """Show `blocks` from number `from_index` on and the status line: one message, if anything changed."""
         tree = [*self.blocks[:from_index], *blocks]
         change = difference(self.blocks, tree)
         if change is None and status == self.status:

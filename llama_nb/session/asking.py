@@ -1,11 +1,14 @@
 """What a user hands to a chat, checked and turned into messages."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from llama_nb.core.errors import MessageError, UnsupportedError
 from llama_nb.core.messages import Message, parse_messages
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 Asked = str | Iterable[Message | Mapping[str, Any]]
 
@@ -37,7 +40,10 @@ def read_question(asked: Asked, system: str | None) -> Question:
     """
     if system is not None and not isinstance(system, str):
         raise MessageError(f"system is a {type(system).__name__}, not text.")
+    if system is not None:
+        check_text(system, "The system prompt")
     if isinstance(asked, str):
+        check_text(asked, "The message")
         if not asked.strip():
             raise MessageError(
                 "Nothing to send: the message is empty.", "Write it below the magic, or m.chat('Hello')."
@@ -52,6 +58,8 @@ def read_question(asked: Asked, system: str | None) -> Question:
 
 
 def _read_conversation(messages: tuple[Message, ...], system: str | None) -> Question:
+    for index, message in enumerate(messages):
+        check_text(message.content, f"messages[{index}]")
     if messages[0].role == "system":
         if system is not None:
             raise MessageError(
@@ -74,6 +82,16 @@ def _read_conversation(messages: tuple[Message, ...], system: str | None) -> Que
         raise MessageError("Nothing to send: the last message is empty.")
     turns = messages[1:] if messages[0].role == "system" else messages
     return Question(turns, system, whole=True)
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise MessageError if `text` holds half of a surrogate pair, which no tokenizer takes."""
+    broken = _SURROGATE.search(text)
+    if broken is not None:
+        raise MessageError(
+            f"{what} holds half of a character, {broken.group()!r}, at position {broken.start()}.",
+            "It was cut or decoded wrongly; text.encode('utf-8', 'replace').decode() makes it sendable.",
+        )
 
 
 def refuse_images(images: object, model: str) -> None:

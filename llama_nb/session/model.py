@@ -8,7 +8,7 @@ from llama_nb.core.errors import MessageError, ModelBusy, ModelGone
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Overflow, Request
 from llama_nb.core.sampling import Sampling
-from llama_nb.session.asking import Asked, read_question, refuse_images
+from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
 from llama_nb.session.chat import Chat, Journal
 from llama_nb.session.chat_book import ChatBook
 from llama_nb.session.defaults import check_options, resolve
@@ -335,6 +335,7 @@ class Model:
             raise MessageError(
                 "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
             )
+        check_text(text, "The text")
         reply = self._reply("complete", resolve(options, self._generation_config, self.context), text)
         return self._generation(reply, Completion(engine, text, reply))
 

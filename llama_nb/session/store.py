@@ -129,7 +129,7 @@ def append_line(file: Path, line: bytes) -> None:
 
 
 def _lock(handle: int) -> None:
-    """Wait until no other kernel appends; closing the file unlocks it. Where there are no locks, do without."""
+    """Wait until no other kernel appends (where files can be locked); closing the file unlocks it."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 

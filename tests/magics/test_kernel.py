@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from operator import itemgetter
 
 import nbformat
 import pytest
@@ -47,10 +48,11 @@ def test_a_kept_reply_can_be_shown_again(kernel):
 
 def test_nobody_watches_one_final_display(kernel):
     result = kernel.run("%%llama\nhello there", allow_stdin=False)
-    assert [message["msg_type"] for message in result.messages if message["msg_type"] != "status"] == [
-        "execute_input",
-        "display_data",
+    # comm_close: views of earlier cells may be taken down now.
+    kinds = [
+        kind for kind in map(itemgetter("msg_type"), result.messages) if kind not in {"status", "comm_close"}
     ]
+    assert kinds == ["execute_input", "display_data"]
     data = result.displays[0]["data"]
     assert REPLY in data
     assert result.displays[0].get("transient", {}).get("display_id") is None
@@ -119,6 +121,7 @@ def test_an_interrupt_keeps_the_reply_and_stops_run_all(kernel):
     cell = kernel.submit("%%llama chat r <<\ncount 400")
     after = kernel.submit("later = 1")
     kernel.until(lambda: len(cell.comms) > 3)
+    kernel.pump(0.3)
     kernel.interrupt()
     kernel.wait(cell)
     kernel.wait(after)
@@ -227,7 +230,7 @@ def test_unloading_the_extension_takes_everything_back_and_reloading_doubles_not
     assert kernel.evaluate(state) == before
     kernel.ok("%unload_ext llama_nb")
     assert kernel.evaluate(state) == (*(count - 1 for count in before[:4]), False)
-    assert not kernel.run("%llama status").text
+    assert "not found" in kernel.run("%llama status").text
     kernel.ok("%load_ext llama_nb")
     assert kernel.evaluate(state) == before
     assert len(kernel.ok("%llama chat hi").outputs) == 1
@@ -272,16 +275,21 @@ print(spent, *[name for name in heavy if name in sys.modules])
 """
 
 
-def python(*arguments, **options):
-    run = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, **options
-    )
-    return run.stdout
+def python(*arguments, stdin=""):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    ).stdout
 
 
 def test_loading_the_extension_is_cheap():
-    measured = [python("-c", LOADING, check=True).split() for _ in range(3)]
-    assert [heavy for _, *heavy in measured] == [[], [], []]
+    measured = [python("-c", LOADING).split() for _ in range(2)]
+    assert [heavy for _, *heavy in measured] == [[], []]
     assert min(float(seconds) for seconds, *_ in measured) <= 0.3
 
 
@@ -290,9 +298,7 @@ def test_a_terminal_prints_the_reply_once():
         "%load_ext llama_nb\nfrom tests.magics import fake\nm = fake.install()\n"
         "%llama chat hello there\nr = %llama chat again\n%llama chat --temprature 1 x\nprint('end')\nexit\n"
     )
-    shown = python(
-        "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=nocolor", input=code, check=False
-    )
+    shown = python("-m", "IPython", "--simple-prompt", "--no-banner", "--colors=nocolor", stdin=code)
     assert shown.count("echo: hello there") == 1
     assert shown.count("echo: again") == 1
     assert "Did you mean '--temperature'?" in shown

@@ -85,7 +85,7 @@ def test_stop_strings_know_new_lines():
         ("--temperature", ["--temperature needs a value"]),
         ("--system --seed 3 hello", ["--system needs a value"]),
         ("-o temperature", ["-o needs a value"]),
-        ("--overflow nowhere hello", ["overflow", "drop-oldest"]),
+        ("--overflow drop-odlest hello", ["--overflow", "Did you mean 'drop-oldest'?", "error"]),
         ("--raw=1 hello", ["raw"]),
     ],
 )

@@ -71,14 +71,13 @@ def test_a_named_model_answers(shell, model):
     assert not model.engine.requests
 
 
-def test_a_background_reply_is_pending(shell):
-    made = fake.install(pace_s=0.02)
+def test_a_background_reply_is_pending(shell, model):
+    fake.install(pace_s=0.02)
     assert shell("r = %llama chat --bg count 20").ok
     reply = shell.names["r"]
     assert not reply.done
     assert shell("%llama stop").value.text == "Stopped 1 reply."
     assert reply.wait(5).finish.reason == "stopped"
-    made.unload(force=True)
 
 
 @pytest.mark.parametrize(

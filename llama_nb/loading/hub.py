@@ -6,6 +6,7 @@ taken up again where it broke, and files that are whole stay for the next attemp
 
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,12 +64,17 @@ def download(repo: str, approve: Callable[[Mapping[str, Any]], None] | None = No
         return _download(repo, missing, sizes, "") if missing else folder
 
 
+def _endpoint() -> str | None:
+    """The hub to ask: a mirror set in this session counts too, which huggingface_hub reads at import only."""
+    return os.environ.get("HF_ENDPOINT")
+
+
 def _describe(repo: str) -> dict[str, int | None]:
     """Return the files of a repository with their sizes."""
     from huggingface_hub import HfApi
 
     try:
-        info: ModelInfo = HfApi().model_info(repo, files_metadata=True, timeout=_TIMEOUT)
+        info: ModelInfo = HfApi(endpoint=_endpoint()).model_info(repo, files_metadata=True, timeout=_TIMEOUT)
     except Exception as error:  # noqa: BLE001 - the hub's client raises its own, httpx's and the system's errors
         raise _explain(repo, error) from None
     return {sibling.rfilename: sibling.size for sibling in info.siblings or []}
@@ -130,7 +136,12 @@ def _download(repo: str, names: Sequence[str], sizes: Mapping[str, int | None], 
         for name in names:
             before = meter.done
             path = hf_hub_download(
-                repo, name, cache_dir=folder, etag_timeout=_TIMEOUT, tqdm_class=meter.bar()
+                repo,
+                name,
+                cache_dir=folder,
+                endpoint=_endpoint(),
+                etag_timeout=_TIMEOUT,
+                tqdm_class=meter.bar(),
             )
             meter.file_ends(before + (sizes[name] or Path(path).stat().st_size))
             local = Path(path).parent

@@ -109,7 +109,8 @@ def pick_device(asked: str, needed: int | None = None) -> str:
     kind, _, number = asked.partition(":") if isinstance(asked, str) else (str(asked), "", "")
     if kind not in DEVICES or (number and not (kind == "cuda" and number.isdigit())):
         raise LoadError(
-            f"device is {asked!r}; it must be one of {', '.join(DEVICES)}.", did_you_mean(kind, DEVICES)
+            f"device is {asked!r}; it must be one of {', '.join(DEVICES)}.",
+            did_you_mean(kind, DEVICES) or "auto takes a GPU when there is one.",
         )
     there = _accelerators()
     if kind == "auto":

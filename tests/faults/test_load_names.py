@@ -84,7 +84,7 @@ FIT = (
     Row(
         "an 8B in 8 GB",
         too_big,
-        ("does not fit", "bfloat16 on cpu needs 15.0 GB", "weights 14.0 GB", "2,048 tokens", "8.00 GB are free",
+        ("does not fit", "bfloat16 on cpu needs 15.0 GB", "weights 14.0 GB", "2,048 tokens", "8.00 GB are",
          "`%llama load meta-llama/Llama-3.2-3B-Instruct`", "`%llama load cria`"),
         error=FitError,
     ),

@@ -154,18 +154,14 @@ class _Run:
                 return
             logits = self._forward(chunk, job.entry)
         assert logits is not None
-        while True:
-            if (reason := self._stopped()) is not None:
-                yield self._closing(reason)
-                return
+        while (reason := self._stopped()) is None:
+            if self._tokens:
+                logits = self._forward(self._tokens[-1:], job.entry)
             event = self._step(sampler, draws, logits)
             yield event
             if event.finish is not None:
                 return
-            if (reason := self._stopped()) is not None:
-                yield self._closing(reason)
-                return
-            logits = self._forward(self._tokens[-1:], job.entry)
+        yield self._closing(reason)
 
     def _step(self, sampler: Sampler, draws: Callable[[], float], logits: Floats) -> TokenEvent:
         job = self._job

@@ -168,7 +168,9 @@ class PromptBuilder:
                 ids += new
                 starts += [place + offset for offset in offsets]
             elif len(piece) > 1:
-                new = self._plain(piece[1:-1])
+                # Behind a newline, as in `_piece`.
+                new, before = self._plain("\n" + piece[1:-1]), self._plain("\n")
+                new = new[len(before) :] if new[: len(before)] == before else self._plain(piece[1:-1])
                 ids += new
                 starts += [place] * len(new)
             place += len(piece)

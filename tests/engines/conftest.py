@@ -27,7 +27,9 @@ LLAMA3_TEMPLATE = (
 
 
 @pytest.fixture(scope="session")
-def cria_like(llama3_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
+def cria_like(
+    llama3_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TransformersEngine]:
     """A chat model with random weights and the vocabulary of Llama 3."""
     folder = tmp_path_factory.mktemp("tiny")
     write_random_llama(folder, tokenizer_from=llama3_tokenizer, hidden=32, seed=3, context=2048)

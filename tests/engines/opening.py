@@ -21,7 +21,9 @@ def open_folder(folder: Path) -> TransformersEngine:
     return engine
 
 
-def open_module(module: Any, tokenizer: Any, *, template: str | None = None, **checked: Any) -> TransformersEngine:
+def open_module(
+    module: Any, tokenizer: Any, *, template: str | None = None, **checked: Any
+) -> TransformersEngine:
     facts = {"name": "tiny", "folder": Path("tiny"), "parameters": 100_000, "context": 512, **checked}
     loaded: Any = SimpleNamespace(
         module=module.eval(),

@@ -130,7 +130,7 @@ def test_stopped_exactly_after_each_token(stories):
     never = run(stories, LILY, temperature=0, max_tokens=12)
     for index in range(12):
         # Asked before the prefill's only chunk, before the first token, and after each token.
-        got = run(stories, LILY, flag=StopAfter(2 + index), key="exact", temperature=0, max_tokens=12)
+        got = run(stories, LILY, flag=StopAfter(1 + index), key="exact", temperature=0, max_tokens=12)
         assert got[-1].id is None
         assert got[-1].finish.reason == "stopped"
         assert got[-1].finish.detail == "test"
@@ -154,7 +154,9 @@ def test_stopped_inside_a_long_prefill(stories, monkeypatch):
     assert ids(again) == ids(run(stories, long, temperature=0, max_tokens=5))
 
 
-@pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 1.2, "seed": 5, "frequency_penalty": 0.4}])
+@pytest.mark.parametrize(
+    "sampling", [{"temperature": 0}, {"temperature": 1.2, "seed": 5, "frequency_penalty": 0.4}]
+)
 def test_a_stopped_reply_is_continued_with_the_same_tokens(cria_like, sampling):
     from llama_nb.core.messages import Message
 
@@ -257,7 +259,9 @@ def tiny_sizes(**more):
     }
 
 
-@pytest.mark.parametrize("where", ["layer 2 of 4", "the embedding", "the last normalisation", "the output layer"])
+@pytest.mark.parametrize(
+    "where", ["layer 2 of 4", "the embedding", "the last normalisation", "the output layer"]
+)
 def test_logits_that_are_not_numbers_name_the_first_bad_layer(stories, where):
     module = LlamaForCausalLM(LlamaConfig(**tiny_sizes(vocab_size=512)))
     weights = {

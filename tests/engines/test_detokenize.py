@@ -51,7 +51,9 @@ def test_any_tokens_join_to_their_decoding(llama3, sentencepiece, data):
     for backend in (llama3, sentencepiece):
         size = backend.get_vocab_size()
         low = st.integers(0, min(size - 1, 700))  # byte tokens and control tokens are at the ends
-        ids = data.draw(st.lists(st.one_of(low, st.integers(0, size - 1), st.integers(max(0, size - 300), size - 1))))
+        ids = data.draw(
+            st.lists(st.one_of(low, st.integers(0, size - 1), st.integers(max(0, size - 300), size - 1)))
+        )
         pieces = pieces_of(backend, ids)
         assert "".join(pieces) == backend.decode(ids, skip_special_tokens=True)
 

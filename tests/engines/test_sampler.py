@@ -59,8 +59,13 @@ def reference(logits: np.ndarray, sampling: Sampling, seen: list[int]) -> np.nda
 def borderline(scores: np.ndarray, differing: np.ndarray, sampling: Sampling, kept: np.ndarray) -> bool:
     """Whether tokens kept by one side only are ties with, or within rounding of, the last token kept."""
     worst = scores[kept].min()
-    return bool(np.all(np.abs(scores[differing] - worst) < 1e-3)) or sampling.top_p < 1 and bool(
-        np.abs(np.exp(scores[differing] - scores.max())).sum() < 1e-5 * np.exp(scores - scores.max()).sum()
+    return (
+        bool(np.all(np.abs(scores[differing] - worst) < 1e-3))
+        or sampling.top_p < 1
+        and bool(
+            np.abs(np.exp(scores[differing] - scores.max())).sum()
+            < 1e-5 * np.exp(scores - scores.max()).sum()
+        )
     )
 
 
@@ -75,7 +80,9 @@ def borderline(scores: np.ndarray, differing: np.ndarray, sampling: Sampling, ke
     min_p=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
     penalty=st.sampled_from([1.0, 1.3, 0.8]),
 )
-def test_the_chain_equals_transformers_processors(shape, size, seed, temperature, top_k, top_p, min_p, penalty):
+def test_the_chain_equals_transformers_processors(
+    shape, size, seed, temperature, top_k, top_p, min_p, penalty
+):
     sampling = Sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=penalty
     )
@@ -91,7 +98,9 @@ def test_the_chain_equals_transformers_processors(shape, size, seed, temperature
     wanted = np.isfinite(expected)
     differing = np.flatnonzero(kept != wanted)
     if len(differing):
-        scores = reference(logits, Sampling(temperature=temperature, top_p=1.0, repetition_penalty=penalty), seen)
+        scores = reference(
+            logits, Sampling(temperature=temperature, top_p=1.0, repetition_penalty=penalty), seen
+        )
         assert borderline(scores, differing, sampling, kept)
         if shape not in ("flat", "ties", "masked"):
             assert abs(int(kept.sum()) - int(wanted.sum())) <= 2
@@ -126,7 +135,9 @@ def test_entropy_and_logprobs_are_those_of_the_whole_distribution():
         assert choice.logprob == pytest.approx(float(true[choice.id]), abs=1e-4)
         for candidate in choice.candidates:
             assert candidate.logprob == pytest.approx(float(true[candidate.id]), abs=1e-4)
-        assert [c.logprob for c in choice.candidates] == sorted((c.logprob for c in choice.candidates), reverse=True)
+        assert [c.logprob for c in choice.candidates] == sorted(
+            (c.logprob for c in choice.candidates), reverse=True
+        )
 
 
 def test_draws_follow_the_distribution_beyond_the_head_too():
@@ -139,7 +150,11 @@ def test_draws_follow_the_distribution_beyond_the_head_too():
 
 
 @settings(max_examples=50, deadline=None)
-@given(uniform=st.floats(0, 1, exclude_max=True), shape=st.sampled_from(SHAPES), top_p=st.sampled_from([0.9, 1.0]))
+@given(
+    uniform=st.floats(0, 1, exclude_max=True),
+    shape=st.sampled_from(SHAPES),
+    top_p=st.sampled_from([0.9, 1.0]),
+)
 def test_a_removed_token_is_never_chosen(uniform, shape, top_p):
     logits = make_logits(shape, 3000, 7)
     choice = Sampler(Sampling(temperature=1.3, top_p=top_p, min_p=0.02), [0]).choose(logits, lambda: uniform)
@@ -178,7 +193,9 @@ def test_greedy_takes_the_first_of_equal_tokens_as_torch_does():
 
 def test_presence_and_frequency_count_the_reply_only():
     logits = np.zeros(8, dtype=np.float32)
-    sampler = Sampler(Sampling(temperature=0, presence_penalty=0.5, frequency_penalty=0.25), [0, 0, 1], [2, 2, 3])
+    sampler = Sampler(
+        Sampling(temperature=0, presence_penalty=0.5, frequency_penalty=0.25), [0, 0, 1], [2, 2, 3]
+    )
     choice = sampler.choose(logits, lambda: 0.0, 8)
     assert choice.id == 0
     scores = sampler._penalised(logits)

@@ -43,12 +43,18 @@ function pageName(): string {
 }
 
 function initialize({ model }: { model: ReplyModel }): () => void {
+  let asked = false;
   const onMessage = (message: DeltaMessage) => {
-    // After a gap nothing fits until the next checkpoint brings the whole tree.
-    if (message?.kind !== "delta" || message.revision !== model.get("revision") + 1) return;
+    if (message?.kind !== "delta" || message.revision <= model.get("revision")) return;
     const blocks = model.get("blocks") as Tree[];
     const next = message.change ? apply(blocks, message.change) : blocks;
-    if (!next) return;
+    if (!next || message.revision !== model.get("revision") + 1) {
+      // After a gap nothing fits until a checkpoint brings the whole tree.
+      if (!asked) model.send({ kind: "lost" });
+      asked = true;
+      return;
+    }
+    asked = false;
     model.set("revision", message.revision);
     model.set("status", message.status);
     model.set("blocks", next);

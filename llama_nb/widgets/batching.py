@@ -14,16 +14,16 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 FIRST_S: Final = 0.033  # 30 messages a second: what a page draws without falling behind
-STEADY_S: Final = 0.2  # 1,000 tokens at 50 a second in fewer than 120 messages
+STEADY_S: Final = 0.23  # 1,000 tokens at 50 a second in about 105 messages (benchmarks/traffic.py)
 SLOWEST_S: Final = 0.25
-STRETCH: Final = 1.12  # from FIRST_S to STEADY_S in 16 batches, the first 1.5 s of a reply
+STRETCH: Final = 1.12  # from FIRST_S to STEADY_S in 17 batches, the first 2 s of a reply
 SHARE: Final = 0.25  # of the time at most may go into sending
 
 _log = logging.getLogger("llama_nb")
 
 
 class Pace:
-    """How far apart batches are: 33 ms at first, 200 ms in the long run, up to 250 when sending is slow.
+    """How far apart batches are: 33 ms at first, 230 ms in the long run, up to 250 when sending is slow.
 
     Arithmetic on the times it is told; it never looks at a clock.
     """

@@ -1,8 +1,8 @@
 """The live view of one reply: its blocks as they grow, one status line, a Stop button.
 
 Knows node trees and the page; knows neither sessions nor Markdown. Both sides hold the same tree: the page
-is told the difference each time (`delta`), and the whole tree in checkpoints, so that a page that missed
-messages comes back within seconds.
+is told the difference each time (`delta`), and the whole tree in checkpoints and when it asks, so that a page
+that missed messages comes back.
 
 A page that was loaded again while the reply was written does not know the display id under which its output
 will be replaced. To such a page the widget hands the finished output itself (`final`).
@@ -19,7 +19,7 @@ from llama_nb.widgets.traits import Count, Flag, Nodes, Record, Text, Texts
 
 CHECKPOINT_S: Final = 1.0
 # A long tree is checkpointed more rarely, so that checkpoints never cost more than this on average.
-CHECKPOINT_BYTES_PER_S: Final = 4096
+CHECKPOINT_BYTES_PER_S: Final = 1536
 MOST_PAGES: Final = 100
 # Sent with a delta, at a checkpoint or when a page asks, never because the kernel's copy changed.
 _HELD: Final = ("blocks", "revision", "status", "final")
@@ -89,14 +89,16 @@ class ReplyView(Widget):
         """Take the page's messages.
 
         "hello" comes from each page that begins to show the reply. That one arrives while the reply runs is
-        what proves that a Stop can arrive too. "stop" comes from the button; "replaced" from a page that put
-        the finished output in this widget's place.
+        what proves that a Stop can arrive too. "lost" comes from a page that missed a delta, "stop" from the
+        button, "replaced" from a page that put the finished output in this widget's place.
         """
         kind = message.get("kind")
         if kind == "hello" and len(self._pages) < MOST_PAGES:
             self._pages.add(str(message.get("page"))[:64])
             self.stoppable = self.running
             self._hand_over()
+        elif kind == "lost":
+            self._checkpoint()
         elif kind == "stop":
             self.on_stop()
         elif kind == "replaced":

@@ -78,12 +78,12 @@ def test_a_checkpoint_each_second_takes_the_place_of_a_delta(view, wire, clock):
     assert checkpoints[-1]["revision"] == checkpoints[0]["revision"] + 32
 
 
-def test_checkpoints_of_a_long_reply_cost_at_most_4_kb_a_second(view, wire, clock):
+def test_checkpoints_of_a_long_reply_are_rare(view, wire, clock):
     for count in range(200):
         clock.now += 0.1
         view.push(0, [p("x" * 1000 + "y" * 100 * count)], str(count))
     sent = sum(len(json.dumps(state)) for state in wire.updates())
-    assert sent <= 20 * 4096 + 25_000
+    assert sent <= 20 * 1536 + 25_000
 
 
 def test_a_page_that_asks_for_the_state_gets_all_of_it(view):
@@ -107,6 +107,13 @@ def test_stop_is_not_offered_when_the_page_is_heard_too_late(view, wire):
     view.finish({"text/plain": "x"})
     wire.send(view.model_id, {"kind": "hello", "page": "a"})
     assert not view.stoppable
+
+
+def test_a_page_that_missed_a_delta_gets_the_tree(view, wire):
+    view.push(0, [p("one")], "1 token")
+    wire.messages.clear()
+    wire.send(view.model_id, {"kind": "lost"})
+    assert wire.updates() == [{"blocks": [p("one")], "revision": 2, "status": "1 token"}]
 
 
 def test_the_button_calls_on_stop(view, wire):

@@ -19,7 +19,7 @@ from llama_nb.engines import template_render
 
 TIME_LIMIT: Final = 4.0  # seconds for one prompt
 _START_LIMIT: Final = 30.0
-# SHA-256 of the templates of Llama 3, 3.1 and 3.2 Instruct (with and without a newline at the end), which were read.
+# SHA-256 of the templates of Llama 3, 3.1 and 3.2 Instruct, with and without a newline at the end.
 KNOWN: Final = frozenset(
     {
         "ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122",

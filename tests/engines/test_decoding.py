@@ -292,8 +292,7 @@ def test_nan_in_mid_reply_comes_after_the_tokens_before_it(stories, monkeypatch)
     monkeypatch.setattr(engine._forward.__class__, "__call__", failing)
     got = []
     with pytest.raises(EngineError, match="NaN"):
-        for event in engine.stream(Request(LILY, Sampling(temperature=0)), StopFlag()):
-            got.append(event)
+        got.extend(engine.stream(Request(LILY, Sampling(temperature=0)), StopFlag()))
     assert len(got) == 3
     engine.close()
 

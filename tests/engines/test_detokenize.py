@@ -1,5 +1,7 @@
 """The text stream: whole characters, whole stop strings, and nothing lost."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,7 +97,7 @@ def test_stop_strings_cut_at_the_same_place_whatever_the_tokens(text, stops, cut
     borders = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     watcher = StopStrings(stops)
     out = ""
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in itertools.pairwise(borders):
         out += watcher.feed(text[begin:end])
         assert reference_cut(text, stops)[0].startswith(out)
         if watcher.found:

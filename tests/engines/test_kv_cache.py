@@ -1,4 +1,4 @@
-"""Caches: the longest common prefix, torn ones repaired, old ones dropped, and none valid for other weights."""
+"""Caches: common prefixes, torn ones repaired, old ones dropped, and none valid for other weights."""
 
 import pytest
 import torch

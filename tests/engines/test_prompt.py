@@ -137,7 +137,8 @@ def test_a_base_model_says_so(stories):
 
 
 HOSTILE = {
-    "never ends": "{% for a in range(99999) %}{% for b in range(99999) %}{% if b %}{% endif %}{% endfor %}{% endfor %}",
+    "never ends": "{% for a in range(99999) %}{% for b in range(99999) %}{% if b %}{% endif %}"
+    "{% endfor %}{% endfor %}",
     "1 GB by repeating": "{{ 'abcdefgh' * 200000000 }}",
     "1 GB by padding": "{{ '%0999999999d' % 1 }}",
     "1 GB by doubling": "{% set ns = namespace(x='a' * 1000) %}{% for i in range(40) %}"

@@ -59,9 +59,8 @@ def reference(logits: np.ndarray, sampling: Sampling, seen: list[int]) -> np.nda
 def borderline(scores: np.ndarray, differing: np.ndarray, sampling: Sampling, kept: np.ndarray) -> bool:
     """Whether tokens kept by one side only are ties with, or within rounding of, the last token kept."""
     worst = scores[kept].min()
-    return (
-        bool(np.all(np.abs(scores[differing] - worst) < 1e-3))
-        or sampling.top_p < 1
+    return bool(np.all(np.abs(scores[differing] - worst) < 1e-3)) or (
+        sampling.top_p < 1
         and bool(
             np.abs(np.exp(scores[differing] - scores.max())).sum()
             < 1e-5 * np.exp(scores - scores.max()).sum()

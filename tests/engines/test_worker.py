@@ -57,8 +57,7 @@ def test_an_exception_in_the_worker_arrives_within_a_second_after_its_events(wor
     started = time.perf_counter()
     got = []
     with pytest.raises(EngineError, match="RuntimeError: boom") as caught:
-        for event in worker.stream(work, "chat main", StopFlag()):
-            got.append(event)
+        got.extend(worker.stream(work, "chat main", StopFlag()))
     assert time.perf_counter() - started < 1
     assert [event.id for event in got] == [1]
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -149,7 +148,7 @@ def test_a_forgotten_worker_ends_its_thread():
 
 # Code of the package that consumes a stream, as the session does.
 OURS: dict = {"__name__": "llama_nb.session.consumer", "held": interrupts.held}
-exec(  # noqa: S102
+exec(
     """
 def consume(stream, thread):
     got = []
@@ -234,7 +233,7 @@ def test_user_code_between_two_tokens_is_interrupted_by_python(worker):
     user: dict = {"stream": stream, "time": time, "__name__": "__main__"}
     thread = interrupt_later(0.2, raise_in_main)
     with pytest.raises(KeyboardInterrupt):
-        exec("for event in stream:\n    time.sleep(5)", user)  # noqa: S102
+        exec("for event in stream:\n    time.sleep(5)", user)
     thread.join()
     stream.close()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -27,6 +27,7 @@ from llama_nb.core.events import (
     publish,
 )
 from llama_nb.core.stop import StopFlag
+from llama_nb.runtime import cell
 from llama_nb.runtime.secrets import redact
 from llama_nb.session.chat import Close, TurnLock
 from llama_nb.session.reply import Reply
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.1  # how often a reply that waits for its turn looks whether it was stopped
 
 _CANCEL_S: Final = 10.0  # the longest that a cancelled task waits for the model to stop
+
+_interrupted_in: int | None = None  # the cell in which a reply was last interrupted
 
 
 class Generation:
@@ -81,10 +84,15 @@ class Generation:
     # --- three ways to run it -----------------------------------------------------------------------
 
     def run(self) -> Reply:
-        """Generate in this thread until the end; an interrupt stops the reply and is not raised."""
+        """Generate in this thread until the end; an interrupt stops the reply and is not raised.
+
+        The second interrupted reply of one notebook cell is: it is how a loop over messages is left.
+        """
         with interrupt_stops(self.reply.stop_flag):
             for _ in self.events():
                 pass
+        if self.reply.stop_flag.reason == "interrupted" and _interrupted_before():
+            raise KeyboardInterrupt("the second interrupt in this cell; both replies are kept")
         return self.reply
 
     def start(self) -> Reply:
@@ -222,6 +230,14 @@ class Generation:
         tokens = self.reply.tokens
         first = tokens[0].elapsed_s if tokens else None
         return Usage(self.reply.prompt_tokens, 0, len(tokens), first, time.monotonic() - self._began_at)
+
+
+def _interrupted_before() -> bool:
+    """Whether a reply was interrupted in the cell that runs now; remembers that one was."""
+    global _interrupted_in
+    here, before = cell.number(), _interrupted_in
+    _interrupted_in = here
+    return here is not None and here == before
 
 
 @contextlib.contextmanager

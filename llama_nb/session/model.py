@@ -164,7 +164,8 @@ class Model:
         Returns
         -------
         Reply
-            An interrupt stops the model and returns what is there, its `finish.reason` "stopped".
+            An interrupt stops the model and returns what is there, its `finish.reason` "stopped". The
+            second interrupt in one notebook cell is raised, so that a loop over messages can be left.
 
         Raises
         ------

@@ -69,10 +69,11 @@ class PromptView:
 def view_prompt(engine: "Engine", request: Request, cache_key: str) -> PromptView:
     """Return the view of what `request` would send."""
     prompt = engine.prompt(request)
-    rows = [MessageTokens(span.role, span.end - span.start) for span in prompt.spans]
-    rest = len(prompt.ids) - max((span.end for span in prompt.spans), default=len(prompt.ids))
-    if rest:
-        rows.append(MessageTokens("answer", rest))
+    # The rows share out all tokens: what stands before a message's header counts with the message.
+    ends = [0, *(span.end for span in prompt.spans)]
+    rows = [MessageTokens(span.role, span.end - end) for span, end in zip(prompt.spans, ends, strict=False)]
+    if prompt.spans and ends[-1] < len(prompt.ids):
+        rows.append(MessageTokens("answer", len(prompt.ids) - ends[-1]))
     return PromptView(
         text=prompt.text,
         ids=prompt.ids,

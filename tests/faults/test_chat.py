@@ -23,7 +23,9 @@ import llama_nb as llama
 from llama_nb.core import events
 from llama_nb.core.errors import EngineError, LlamaError, UnsupportedError
 from llama_nb.core.messages import Message
+from llama_nb.session.chat import Chat
 from llama_nb.session.model import Model
+from llama_nb.session.restore import restore_into
 from llama_nb.session.store import ChatFiles
 from tests.models import write_random_llama
 
@@ -57,6 +59,24 @@ def m(shared: Model) -> Model:
 @pytest.fixture(scope="module")
 def base(stories260k: Path) -> Iterator[Model]:
     m = llama.load(stories260k, name="base")
+    yield m
+    m.unload(force=True)
+
+
+@pytest.fixture(scope="module")
+def stories_folder(tmp_path_factory: pytest.TempPathFactory, stories260k: Path) -> Path:
+    """Folder of stories260K with a chat template: quick to load."""
+    folder = tmp_path_factory.mktemp("stories") / "stories"
+    shutil.copytree(stories260k, folder, copy_function=shutil.copyfile)
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def stories(stories_folder: Path) -> Iterator[Model]:
+    """A model that a test may break."""
+    m = llama.load(stories_folder, name="stories")
     yield m
     m.unload(force=True)
 
@@ -115,7 +135,8 @@ REFUSED = (
     Row("an image", lambda m: m.chat("x", images=["cat.png"]), ("text only", "vision model")),
     Row("a chat's name", lambda m: m.chat("x", chat=""), ("''", "name of a chat")),
     Row("a chat's name with a line break", lambda m: m.chat("x", chat="a\nb"), ("name of a chat",)),
-    Row("too long for the context", lambda m: m.chat("word " * 600), ("The message alone", "512", "too many")),
+    Row("too long for the context", lambda m: m.chat("word " * 600),
+        ("The message alone", "512", "too many")),
     Row("too long a completion", lambda m: m.complete("word " * 600), ("The text", "512", "too many")),
     Row("overflow refused", lambda m: m.chat([user("word " * 300), {"role": "assistant", "content": "a"},
         user("word " * 300)], overflow="error"), ("The prompt has", "512", "drop-oldest")),
@@ -184,8 +205,8 @@ def late() -> Iterator[list[int]]:
 
 def test_interrupted_at_random_instants_nothing_is_lost(m: Model, late: list[int]) -> None:
     instants = random.Random(0)
-    greedy = {"temperature": 0, "max_tokens": 60}
-    rounds = 12
+    greedy = {"temperature": 0, "max_tokens": 24}
+    rounds = 8
     for _ in range(rounds):
         m.chats.clear()
         timer = threading.Timer(instants.uniform(0.0, 0.1), os.kill, (os.getpid(), signal.SIGINT))
@@ -269,39 +290,35 @@ def test_a_long_conversation_leaves_out_the_oldest_turns_and_says_so(m: Model) -
     assert reply.request.input[0] == Message("system", "Stay.")
 
 
-def test_nan_in_the_weights_is_named(chat_folder: Path) -> None:
+def test_nan_in_the_weights_is_named(stories: Model) -> None:
     import torch
 
-    broken = llama.load(chat_folder, name="nan")
     with torch.no_grad():
-        broken.loaded.module.model.layers[1].mlp.up_proj.weight.fill_(float("nan"))
+        stories.loaded.module.model.layers[1].mlp.up_proj.weight.fill_(float("nan"))
     with pytest.raises(EngineError, match=r"NaN[\s\S]*layer 1"):
-        broken.chat("hello", temperature=0)
-    assert broken.chats["main"].messages() == ()
-    broken.unload()
+        stories.chat("hello", temperature=0)
+    assert stories.chats["main"].messages() == ()
 
 
-def test_an_exception_in_the_worker_is_in_the_cell_within_a_second(chat_folder: Path) -> None:
-    broken = llama.load(chat_folder, name="broken")
-
+def test_an_exception_in_the_worker_is_in_the_cell_within_a_second(stories: Model) -> None:
     def explode(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("planted")
 
-    broken.loaded.module.model.layers[0].register_forward_pre_hook(explode)
+    stories.loaded.module.model.layers[0].register_forward_pre_hook(explode)
     began = time.monotonic()
     with pytest.raises(EngineError, match="ZeroDivisionError"):
-        broken.chat("hello")
+        stories.chat("hello")
     assert time.monotonic() - began < 1
-    broken.unload()
 
 
-def test_threads_with_seeds_get_what_they_would_get_alone(m: Model) -> None:
+def test_threads_with_seeds_get_what_they_would_get_alone(stories: Model) -> None:
     def ask(number: int) -> str:
-        return m.chat(f"I am {number}", chat=f"c{number}", seed=number, temperature=1, max_tokens=12).text
+        options = {"seed": number, "temperature": 1, "max_tokens": 30}
+        return stories.chat(f"I am {number}", chat=f"c{number}", **options).text
 
     alone = {number: ask(number) for number in range(4)}
     for number in range(4):
-        m.chats.delete(f"c{number}")
+        stories.chats.delete(f"c{number}")
     together: dict[int, str] = {}
     threads = [threading.Thread(target=lambda n=n: together.update({n: ask(n)})) for n in range(4)]
     for thread in threads:
@@ -311,14 +328,14 @@ def test_threads_with_seeds_get_what_they_would_get_alone(m: Model) -> None:
     assert together == alone
 
 
-def test_what_waits_says_for_what_and_can_be_stopped(m: Model) -> None:
+def test_what_waits_says_for_what_and_can_be_stopped(stories: Model) -> None:
     waits: list[str] = []
     unsubscribe = events.subscribe(
         lambda event: waits.append(event.waits_for) if isinstance(event, events.Waiting) else None
     )
-    first = m.chat("one", background=True, temperature=1, max_tokens=300)
-    second = m.chat("two", chat="other", background=True)
-    third = m.chat("three", background=True)
+    first = stories.chat("one", background=True, temperature=1, max_tokens=400)
+    second = stories.chat("two", chat="other", background=True)
+    third = stories.chat("three", background=True)
     second.stop()
     third.stop()
     assert second.join(5)
@@ -326,32 +343,27 @@ def test_what_waits_says_for_what_and_can_be_stopped(m: Model) -> None:
     first.stop()
     assert first.join(5)
     unsubscribe()
-    assert "chat main on random" in waits
+    assert "chat main on stories" in waits
 
 
-def test_a_killed_kernel_loses_at_most_the_turn_in_progress(
-    chat_folder: Path, tmp_path: Path, m: Model
-) -> None:
+def test_a_killed_kernel_loses_at_most_the_turn_in_progress(stories_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / ".llama-nb" / "chats" / "lesson"
     code = (
         "import llama_nb as llama\n"
-        "from pathlib import Path\n"
-        "from llama_nb.session.store import ChatFiles\n"
-        f"m = llama.load({str(chat_folder)!r})\n"
-        f"m.chats['main'].journal = ChatFiles(Path({str(folder)!r}))\n"
+        "from llama_nb.runtime import settings\n"
+        "settings.set_chats_on_disk(True)\n"
+        f"m = llama.load({str(stories_folder)!r})\n"
         "m.chat('first', max_tokens=3, temperature=0)\n"
-        "for event in m.stream('second', max_tokens=300, temperature=1, seed=1):\n"
+        "for event in m.stream('second', max_tokens=400, temperature=1, seed=1):\n"
         "    print('token', flush=True)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    notebook = {**os.environ, "JPY_SESSION_NAME": str(tmp_path / "lesson.ipynb")}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=notebook)
     assert process.stdout is not None
     assert process.stdout.readline() == "token\n"
     process.kill()
-    process.wait()
-    m.chats["main"].journal = ChatFiles(folder)
-    m.chats._journal = ChatFiles(folder)
-    chat = m.chats.restore()
-    m.chats._journal = None
-    roles = [message.role for message in chat.messages()]
-    assert roles == ["user", "assistant", "user"]
+    process.communicate()
+    chat = Chat("main")
+    restore_into(chat, ChatFiles(folder).file(chat), own=True)
+    assert [message.role for message in chat.messages()] == ["user", "assistant", "user"]
     assert chat.messages()[2].content == "second"

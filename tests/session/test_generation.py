@@ -211,6 +211,27 @@ def test_an_interrupt_at_any_instant_keeps_the_partial_reply(delay_s: float) -> 
         assert m.chats["main"].messages()[-1].content == reply.text
 
 
+def test_the_second_interrupt_in_a_cell_leaves_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter([3, 3, 4])
+    monkeypatch.setattr("llama_nb.runtime.cell.number", lambda: next(numbers))
+    m = fake_model(slow(0.002))
+
+    def stop(event: events.Event) -> None:
+        if isinstance(event, events.ReplyAdvanced) and len(event.reply.tokens) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    unsubscribe = events.subscribe(stop)
+    try:
+        assert m.chat("one").text
+        with pytest.raises(KeyboardInterrupt):
+            m.chat("two")
+        assert m.chat("in the next cell").text
+    finally:
+        unsubscribe()
+    assert m.chats["main"].turn_count() == 3
+    assert m.chats["main"].messages()[3].content
+
+
 def test_an_interrupt_ends_the_waiting_not_the_background_reply() -> None:
     m = fake_model(slow())
     reply = m.chat("go", background=True)

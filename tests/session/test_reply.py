@@ -9,7 +9,7 @@ import pytest
 
 from llama_nb.core.errors import LlamaError
 from llama_nb.core.sampling import Sampling
-from llama_nb.session.reply import Reply, content_id
+from llama_nb.session.reply import MIME, Reply, content_id
 from tests.session.fakes import fake_model
 
 
@@ -122,3 +122,14 @@ def test_ipython_shows_a_reply_once() -> None:
         assert reply.displayed is False
     finally:
         InteractiveShell.clear_instance()
+
+
+def test_what_a_notebook_shows_of_values() -> None:
+    m = fake_model()
+    reply = m.chat("**hi**")
+    data = reply._repr_mimebundle_()
+    assert {"text/plain", "text/html", MIME} <= set(data)
+    assert data[MIME]["id"] == reply.id
+    assert "fake" in data["text/html"]
+    assert "tokens" in m.prompt("x")._repr_mimebundle_()["text/plain"]
+    assert "t0" in m.tokens("a b")._repr_mimebundle_()["text/html"]

@@ -12,6 +12,7 @@ import pytest
 
 from llama_nb.core import events
 from llama_nb.core.errors import ChatStoreError, EngineError
+from llama_nb.render.reply import bundle
 from llama_nb.runtime import settings
 from llama_nb.runtime.environment import Environment
 from llama_nb.session import store
@@ -319,6 +320,16 @@ def test_a_saved_notebook_goes_on_without_its_kernel(tmp_path: Path) -> None:
     assert chat.messages() == m.chats["main"].messages()
     assert chat.head == m.chats["main"].head
     assert new.chat("three").parent == m.chats["main"].head
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_what_a_notebook_saves_of_a_reply_is_enough(tmp_path: Path, watched: bool) -> None:
+    m = fake_model()
+    replies = [m.chat("one", system="s"), m.chat("two <b>x</b>\x1b[31m", seed=3, temperature=1)]
+    saved = [bundle(reply.to_record(), watched=watched)[MIME] for reply in replies]
+    chat = fake_model().chats.restore("main", notebook(tmp_path / "n.ipynb", saved))
+    assert chat.messages() == m.chats["main"].messages()
+    assert [node.id for node in chat.path()] == [node.id for node in m.chats["main"].path()]
 
 
 def test_a_restored_notebook_is_stored_anew(tmp_path: Path, folder: Path) -> None:

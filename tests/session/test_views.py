@@ -16,8 +16,8 @@ def test_the_prompt_with_a_text_that_is_not_sent() -> None:
         == "[system] s\n[user] one two\n[assistant] You said: one two (2)\n[user] three\n[assistant]"
     )
     rows = [(row.role, row.tokens) for row in view.messages]
-    assert rows == [("system", 2), ("user", 3), ("assistant", 6), ("user", 2), ("answer", 1)]
-    assert len(view.ids) == 1 + sum(count for _, count in rows)
+    assert rows == [("system", 3), ("user", 3), ("assistant", 6), ("user", 2), ("answer", 1)]
+    assert len(view.ids) == sum(count for _, count in rows)
     assert view.special[0] is True
     assert (view.context, view.cached) == (1000, 0)
     assert len(engine.requests) == 1

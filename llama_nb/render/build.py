@@ -14,7 +14,7 @@ from llama_nb.render.highlight import highlight
 from llama_nb.render.nodes import ALIGNMENTS, VOID, Element, Node, element, link_host, plain_text
 
 # The most elements of one block; what comes after is left out with a note.
-BLOCK_ELEMENTS: Final = 4_000
+BLOCK_ELEMENTS: Final = 3_000
 _INLINE_DEPTH: Final = 20
 _LONGEST_URL_SHOWN: Final = 200
 _CUT: Final = "\u2026 the rest of this block is in reply.text"

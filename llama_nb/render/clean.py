@@ -4,10 +4,12 @@ It knows nothing of Markdown. A reply's own text stays as the model wrote it; on
 """
 
 import re
+from itertools import islice
 from typing import Final
 
-# The most characters of one text that are shown; the rest stays in `reply.text`.
+# The most characters and lines of one text that are shown; the rest stays in `reply.text`.
 LIMIT: Final = 200_000
+MOST_LINES: Final = 20_000
 # Longer ones are no real terminal sequences; they are then shown without their control characters.
 _LONGEST_SEQUENCE: Final = 4096
 
@@ -16,6 +18,7 @@ _SEQUENCE: Final = re.compile(
     r"|(?:\x1b[\]P^_X]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n\r]{0,4000}(?:\x07|\x1b\\|\x9c)"  # OSC and its kin
     r"|\x1b[ -/]{0,16}[0-OQ-WYZ`-~]"  # all others
 )
+_LINE_END: Final = re.compile(r"[\r\n]")
 _INTRODUCER: Final = re.compile(r"[\x1b\x90\x98\x9b\x9d-\x9f]")
 
 
@@ -35,7 +38,7 @@ def _replacements() -> dict[int, str | None]:
     ]
     table: dict[int, str | None] = dict.fromkeys(dropped)
     table |= dict.fromkeys((0x00, *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
-    table |= {0x2028: "\n", 0x2029: "\n"}
+    table |= {0x2028: " ", 0x2029: " "}
     return table
 
 
@@ -87,19 +90,37 @@ def _unfinished(raw: str) -> int:
 
 def shorten(text: str) -> tuple[str, str]:
     """Return the part of `text` that is shown and a note about the rest ("" when all is shown)."""
-    shown, rest = text[:LIMIT], text[LIMIT:]
-    return shown, more_note(len(rest.encode("utf-8", "surrogatepass"))) if rest else ""
+    end = shown_length(text, LIMIT, MOST_LINES)
+    return text[:end], more_note(size(text[end:])) if end < len(text) else ""
 
 
-def more_note(size: int) -> str:
-    """Say that `size` bytes are not shown."""
-    return f"\u2026 {bytes_text(size)} more are in reply.text"
+def shown_length(text: str, characters: int, lines: int) -> int:
+    """Return how much of the beginning of `text` fits into so many characters and line ends."""
+    end = min(len(text), characters)
+    if text.count("\n", 0, end) + text.count("\r", 0, end) <= lines:
+        return end
+    return next(islice(_LINE_END.finditer(text), lines, None)).start()
 
 
-def bytes_text(size: float) -> str:
+def line_ends(text: str) -> int:
+    """Count the line ends in `text` as `shown_length` does."""
+    return text.count("\n") + text.count("\r")
+
+
+def size(text: str) -> int:
+    """Return the length of `text` in bytes."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def more_note(count: int) -> str:
+    """Say that so many bytes are not shown."""
+    return f"\u2026 {bytes_text(count)} more are in reply.text"
+
+
+def bytes_text(count: float) -> str:
     """Write a number of bytes with a unit and at most three significant digits."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 999.5 or unit == "GB":
+        if count < 999.5 or unit == "GB":
             break
-        size /= 1000
-    return f"{size:.3g} {unit}" if size < 1000 else f"{size:.0f} {unit}"
+        count /= 1000
+    return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"

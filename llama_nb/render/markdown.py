@@ -1,169 +1,83 @@
 """Markdown to a list of nodes, one for each top-level block, all at once or while the text still grows.
 
-HTML is not read: a tag is text. What becomes of each Markdown token is decided in build.py. The stream parses
-only the unfinished end of the text again; a block is finished when enough of what follows it is there (a
-table's second line or the title of a link definition may change what is before).
+The stream parses only the unfinished end of the text again. A block is finished when enough of what follows
+is there: a table's second line or the title of a link definition may change what is before it.
 """
 
 import re
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-
-from llama_nb.render.build import build_block, build_inline, code_node, count_elements, definitions_used
-from llama_nb.render.clean import LIMIT, CleanStream, clean, more_note, shorten
+from llama_nb.render.blocks import MOST_BLOCK_TOKENS, Block, Definitions, Memory, parse_blocks
+from llama_nb.render.build import code_node, count_elements, definitions_used
+from llama_nb.render.clean import (
+    LIMIT,
+    MOST_LINES,
+    CleanStream,
+    clean,
+    line_ends,
+    more_note,
+    shorten,
+    shown_length,
+    size,
+)
 from llama_nb.render.nodes import Node, element
 
-# Lists and quotes may nest this deep; a block that goes deeper is shown as it was written.
-_NESTING: Final = 60
-# A paragraph or cell longer than this is shown without inline Markdown: parsing brackets is quadratic.
-_LONGEST_INLINE: Final = 20_000
-_MOST_DEFINITIONS: Final = 200
-# All blocks together; the worst case is about 100 bytes of HTML for each element.
-MOST_ELEMENTS: Final = 16_000
+# All blocks together; the worst case is about 150 bytes of HTML for each element.
+MOST_ELEMENTS: Final = 10_000
 # How many whole lines of the next block must be there: a table is known by its second one.
 _SETTLED_LINES: Final = 2
 _MORE: Final = "\u2026 the rest is in reply.text"
-# With a "|" it may be the head of a table.
+# The beginning of code; with a "|" it may be the head of a table.
 _FENCE: Final = re.compile(r"(`{3,}(?=[^`\n]*\n)|~{3,})([^|\n]*)\n")
-
-Inline = tuple[list[Node], int]
-
-
-class _Definitions(dict[str, Any]):
-    """The link definitions of a text; the first of a name counts. Remembers which names were asked for."""
-
-    def __init__(self, known: "dict[str, Any] | None" = None) -> None:
-        super().__init__(known or {})
-        self.asked: dict[str, Any] = {}
-        self.lines: dict[str, int] = {}
-
-    def __setitem__(self, label: str, definition: Any) -> None:
-        if len(self) < _MOST_DEFINITIONS:
-            super().__setitem__(label, {"href": definition["href"], "title": ""})
-            self.lines[label] = definition["map"][0]
-
-    def before(self, line: int) -> dict[str, Any]:
-        """Return the definitions that stand before this line of the text parsed last."""
-        return {label: found for label, found in self.items() if self.lines.get(label, -1) < line}
-
-    def get(self, label: str, default: Any = None) -> Any:
-        found = super().get(label, default)
-        self.asked[label] = found
-        return found
-
-
-@cache
-def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _NESTING})
-    parser.enable(["table", "strikethrough"])
-    # Every address is read as one, and build.py decides; a refused one must not bring its source text back.
-    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005
-    return parser
-
-
-@dataclass(slots=True)
-class _Block:
-    """A top-level block: its tokens, lines, and what they became with the definitions it asked for."""
-
-    tokens: list[Token]
-    source: str
-    first: int
-    end: int
-    node: Node = ""
-    elements: int = 0
-    asked: dict[str, Any] = field(default_factory=dict)
-
-    def build(self, definitions: _Definitions, memory: "_Memory") -> None:
-        definitions.asked = {}
-        if any(token.level >= _NESTING - 1 for token in self.tokens):
-            self.node, self.elements = code_node(self.source, ""), 2
-        else:
-            self.node, self.elements = build_block(
-                self.tokens, lambda text: memory.inline(text, definitions), memory.pieces
-            )
-        self.asked = definitions.asked
-
-
-class _Memory:
-    """What need not be parsed again while a block grows: texts of its items or cells, pieces of its code."""
-
-    def __init__(self) -> None:
-        self._inline: dict[str, tuple[Inline, dict[str, Any]]] = {}
-        self.pieces: dict[str, list[Node]] = {}
-
-    def inline(self, text: str, definitions: _Definitions) -> Inline:
-        known = self._inline.get(text)
-        if known is not None and definitions_used(known[1], definitions):
-            definitions.asked |= known[1]
-            return known[0]
-        outer, definitions.asked = definitions.asked, {}
-        made = _parse_inline(text, definitions)
-        self._inline[text] = (made, definitions.asked)
-        definitions.asked = outer | definitions.asked
-        return made
-
-
-def _parse_inline(text: str, definitions: _Definitions) -> Inline:
-    if len(text) > _LONGEST_INLINE:
-        return [clean(text)], 0
-    tokens: list[Token] = []
-    parser = _parser()
-    parser.inline.parse(text, parser, {"references": definitions}, tokens)
-    return build_inline(tokens)
-
-
-def _parse_blocks(text: str, definitions: _Definitions) -> list[_Block]:
-    """Parse `text` into blocks that are not yet built, adding its link definitions to `definitions`."""
-    tokens: list[Token] = []
-    parser = _parser()
-    parser.block.parse(text, parser, {"references": definitions}, tokens)
-    lines = text.split("\n")
-    blocks: list[_Block] = []
-    start = 0
-    for index, token in enumerate(tokens):
-        if token.level == 0 and token.nesting <= 0:
-            first, end = tokens[start].map or (0, 0)
-            blocks.append(_Block(tokens[start : index + 1], "\n".join(lines[first:end]), first, end))
-            start = index + 1
-    return blocks
 
 
 def tree(text: str) -> list[Node]:
     """Return `text`, which is Markdown from anyone, as nodes: one for each top-level block.
 
-    At most `LIMIT` characters are shown; a last paragraph says how much more there is.
+    HTML in it is text. What is shown is bounded (`LIMIT` characters, `MOST_ELEMENTS`); a last paragraph says
+    when there is more.
     """
     shown, note = shorten(text)
-    definitions = _Definitions()
-    blocks = _parse_blocks(clean(shown), definitions)
-    for block in blocks:
-        block.build(definitions, _Memory())
-    return _capped([block.node for block in blocks], [block.elements for block in blocks], note)
+    definitions = Definitions()
+    blocks, cut = parse_blocks(clean(shown), definitions, MOST_BLOCK_TOKENS)
+    return _fitting(blocks, definitions, Memory(), note, cut=cut)
 
 
 def plain(text: str) -> list[Node]:
     """Return `text` as it was typed: paragraphs between empty lines, line ends kept."""
     shown, note = shorten(text)
     nodes: list[Node] = []
+    elements = 0
     for paragraph in re.split(r"\n[ \t]*\n", clean(shown).strip("\n")):
-        pieces: list[Node] = []
-        for line in paragraph.split("\n"):
-            pieces += [element("br"), line] if pieces else [line]
+        lines = paragraph.split("\n")
+        elements += len(lines)
+        if elements > MOST_ELEMENTS:
+            return [*nodes, element("p", _MORE)]
+        pieces: list[Node] = [lines[0]]
+        for line in lines[1:]:
+            pieces += [element("br"), line]
         nodes.append(element("p", *pieces))
-    return _capped(nodes, [len(node.get("c", ())) for node in nodes if not isinstance(node, str)], note)
+    return [*nodes, element("p", note)] if note else nodes
 
 
-def _capped(nodes: list[Node], elements: list[int], note: str) -> list[Node]:
-    """Return the blocks that fit into `MOST_ELEMENTS`, and the note about what is not shown."""
-    total = 0
-    for index, count in enumerate(elements):
-        total += count
-        if total > MOST_ELEMENTS:
-            return [*nodes[:index], element("p", _MORE)]
+def _fitting(
+    blocks: list[Block], definitions: Definitions, memory: Memory, note: str, *, cut: bool, elements: int = 0
+) -> list[Node]:
+    """Return the nodes of the blocks that fit after so many `elements`, and what is to say about the rest.
+
+    Blocks that are not built yet are built; those that do not fit are left as they are.
+    """
+    nodes: list[Node] = []
+    for block in blocks:
+        if block.node is None:
+            block.build(definitions, memory)
+        elements += block.elements
+        if elements > MOST_ELEMENTS or block.node is None:
+            return [*nodes, element("p", _MORE)]
+        nodes.append(block.node)
+    if cut:
+        return [*nodes, element("p", _MORE)]
     return [*nodes, element("p", note)] if note else nodes
 
 
@@ -177,16 +91,20 @@ class BlockStream:
     def __init__(self) -> None:
         self._nodes: list[Node] = []
         self._cleaner = CleanStream()
-        self._room = LIMIT
+        self._room = (LIMIT, MOST_LINES)
         self._more = 0
+        # Text that is not finished, what was parsed of it, and what helps to parse it again.
         self._tail = ""
-        self._memory = _Memory()
+        self._open: list[Block] = []
+        self._cut = False
+        self._memory = Memory()
         self._scanned = 0
-        self._done: list[_Block] = []
+        # Finished blocks, and the link definitions among them.
+        self._done: list[Block] = []
+        self._done_tokens = 0
         self._done_elements = 0
-        self._open: list[_Block] = []
         self._settled: dict[str, Any] = {}
-        self._definitions = _Definitions()
+        self._definitions = Definitions()
 
     @property
     def nodes(self) -> list[Node]:
@@ -195,31 +113,36 @@ class BlockStream:
 
     def feed(self, delta: str) -> tuple[int, list[Node]]:
         """Add `delta` to the text; return the index of the first changed block and the blocks from there."""
-        shown, rest = delta[: self._room], delta[self._room :]
-        self._room -= len(shown)
-        self._more += len(rest.encode("utf-8", "surrogatepass"))
+        shown = self._take(delta)
         first = len(self._done)
         if shown:
             final, loose = self._cleaner.feed(shown)
             self._tail += final
+            before, self._definitions = self._definitions, Definitions(self._settled)
             self._parse(self._tail + loose)
-            first = min(first, self._redefine())
-            self._settle()
+            if self._definitions != before:
+                first = self._redefine()
         return self._show(first)
 
-    def _parse(self, text: str) -> None:
-        self._definitions, before = _Definitions(self._settled), self._definitions
-        self._changed = False
-        code = self._open_fence(text)
-        if code:
-            self._open = [code]
-        else:
-            self._open = _parse_blocks(text, self._definitions)
-            for block in self._open:
-                block.build(self._definitions, self._memory)
-        self._changed = self._definitions != before
+    def _take(self, delta: str) -> str:
+        """Return what of `delta` is shown, and count the rest."""
+        characters, lines = self._room
+        end = shown_length(delta, characters, lines) if not self._more else 0
+        shown = delta[:end]
+        self._more += size(delta[end:])
+        self._room = (characters - len(shown), lines - line_ends(shown))
+        return shown
 
-    def _open_fence(self, text: str) -> _Block | None:
+    def _parse(self, text: str) -> None:
+        room = MOST_BLOCK_TOKENS - self._done_tokens
+        code = self._open_fence(text) if room > 0 else None
+        if code:
+            self._open, self._cut = [code], False
+        else:
+            self._memory.next()
+            self._open, self._cut = parse_blocks(text, self._definitions, room)
+
+    def _open_fence(self, text: str) -> Block | None:
         """Return the block of a `text` that is code whose closing fence has not come, without parsing it."""
         opening = _FENCE.match(text)
         if opening is None:
@@ -229,24 +152,39 @@ class BlockStream:
             return None
         self._scanned = max(text.rfind("\n") + 1, opening.end())
         node = code_node(text[opening.end() :], opening[2], self._memory.pieces)
-        return _Block([], text, 0, text.count("\n") + 1, node, count_elements(node))
+        return Block([], text, 0, text.count("\n") + 1, node, count_elements(node))
 
     def _redefine(self) -> int:
-        """Build finished blocks again whose link definitions came or went; return the first one's index."""
+        """Forget finished blocks whose link definitions came or went; return the first one's index."""
         first = len(self._done)
-        if self._changed:
-            for index, block in enumerate(self._done):
-                if not definitions_used(block.asked, self._definitions):
-                    self._done_elements -= block.elements
-                    block.build(self._definitions, _Memory())
-                    self._done_elements += block.elements
-                    first = min(first, index)
+        for index, block in enumerate(self._done):
+            if block.node is not None and not definitions_used(block.asked, self._definitions):
+                self._done_elements -= block.elements
+                block.node, block.elements = None, 0
+                first = min(first, index)
         return first
+
+    def _show(self, first: int) -> tuple[int, list[Node]]:
+        note = more_note(self._more) if self._more else ""
+        # Elements of the finished blocks from `first` on are counted again, since some may have to be built.
+        kept = self._done_elements - sum(block.elements for block in self._done[first:])
+        if kept > MOST_ELEMENTS:
+            first, kept = 0, 0
+        blocks = [*self._done[first:], *self._open]
+        now = _fitting(blocks, self._definitions, self._memory, note, cut=self._cut, elements=kept)
+        before = self._nodes[first:]
+        same = 0
+        while same < min(len(now), len(before)) and now[same] == before[same]:
+            same += 1
+        self._nodes[first:] = now
+        self._done_elements = kept + sum(block.elements for block in self._done[first:])
+        self._settle()
+        return first + same, now[same:]
 
     def _settle(self) -> None:
         """Move the blocks that no later text can change from the open ones to the finished ones."""
         whole = self._tail.count("\n")
-        lines = self._tail.split("\n") if len(self._open) > 1 or whole else [self._tail]
+        lines = self._tail.split("\n") if whole else [self._tail]
         count, cut = 0, 0
         for index, block in enumerate(self._open):
             following = self._open[index + 1 : index + 2]
@@ -256,26 +194,14 @@ class BlockStream:
                 count, cut = index + 1, following[0].first
         if not count:
             return
-        self._done += self._open[:count]
-        self._done_elements += sum(block.elements for block in self._open[:count])
-        self._open = self._open[count:]
+        settled, self._open = self._open[:count], self._open[count:]
+        self._done += settled
+        self._done_elements += sum(block.elements for block in settled)
+        self._done_tokens += sum(len(block.tokens) for block in settled)
         self._settled = self._definitions.before(cut)
         self._tail = "\n".join(lines[cut:])
-        self._memory = _Memory()
+        self._memory = Memory()
         self._scanned = 0
-
-    def _show(self, first: int) -> tuple[int, list[Node]]:
-        blocks = [*self._done[first:], *self._open]
-        note = more_note(self._more) if self._more else ""
-        if self._done_elements + sum(block.elements for block in self._open) > MOST_ELEMENTS:
-            first, blocks = 0, [*self._done, *self._open]
-        now = _capped([block.node for block in blocks], [block.elements for block in blocks], note)
-        before = self._nodes[first:]
-        same = 0
-        while same < min(len(now), len(before)) and now[same] == before[same]:
-            same += 1
-        self._nodes[first:] = now
-        return first + same, now[same:]
 
 
 @cache
@@ -284,14 +210,14 @@ def _closing(mark: str) -> re.Pattern[str]:
     return re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}}[ \t]*$", re.MULTILINE)
 
 
-def _is_closed_fence(block: _Block, lines: list[str], whole: int) -> bool:
+def _is_closed_fence(block: Block, lines: list[str], whole: int) -> bool:
     token = block.tokens[0] if block.tokens else None
     if token is None or token.type != "fence" or block.end > whole or block.end - block.first < 2:
         return False
     return _closing(token.markup).match(lines[block.end - 1]) is not None
 
 
-def _is_settled_by(block: _Block, lines: list[str], whole: int, *, last: bool) -> bool:
+def _is_settled_by(block: Block, lines: list[str], whole: int, *, last: bool) -> bool:
     """Whether the beginning of `block` ends the one before it for good.
 
     The lines of a paragraph may still become the title of a link definition that stands right before it,

@@ -1,4 +1,4 @@
-"""Small tables and help texts as bundles: rows of values and our own Markdown, through the tree of replies."""
+"""Tables and help texts as bundles: rows of values and our own Markdown, through the tree of replies."""
 
 import re
 from collections.abc import Sequence

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from llama_nb.core.errors import LlamaError
+from llama_nb.render.clean import clean
 from llama_nb.runtime.secrets import redact
 
 MAX_LINES: Final = 12
@@ -42,6 +43,7 @@ def few_lines(*, debug: bool, colour: bool = True) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        _redact(error)
         if debug:
             error.__dict__.pop("_render_traceback_", None)
         else:
@@ -50,6 +52,13 @@ def few_lines(*, debug: bool, colour: bool = True) -> Iterator[None]:
                 # Bound now: Python deletes the name `error` before IPython renders it.
                 error._render_traceback_ = lambda shown=tuple(lines): list(shown)  # type: ignore[attr-defined]
         raise
+
+
+def _redact(error: BaseException) -> None:
+    """Take keys out of the error itself: a notebook also stores its text."""
+    error.args = tuple(redact(part) if isinstance(part, str) else part for part in error.args)
+    if isinstance(error, LlamaError):
+        error.message, error.hint = redact(error.message), redact(error.hint)
 
 
 def _lines(error: BaseException) -> list[str]:
@@ -76,7 +85,7 @@ def _heading(error: BaseException, message: str) -> list[str]:
 
 def _wrap(text: str, *, keep: int) -> list[str]:
     lines: list[str] = []
-    for line in redact(text).splitlines():
+    for line in clean(text).splitlines():
         indent = line[: len(line) - len(line.lstrip())]
         lines += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]
     if len(lines) > keep:

@@ -7,8 +7,8 @@ def size(count: float) -> str:
 
 
 def number(count: float) -> str:
-    """Return a number of parameters or tokens: "260 K", "3.1 M", "8.03 B"."""
-    return _scaled(count, ("", "K", "M", "B", "T"), " ").rstrip()
+    """Return a number of parameters or tokens: "260 k", "3.1 M", "8.03 B"."""
+    return _scaled(count, ("", "k", "M", "B", "T"), " ").rstrip()
 
 
 def _scaled(value: float, units: tuple[str, ...], gap: str) -> str:

@@ -59,8 +59,16 @@ def test_leaving_the_interpreter_is_not_ours_to_explain():
 
 def test_a_key_is_not_shown(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijkl")
-    lines = lines_of(RuntimeError("401 for hf_abcdefghijkl"))
-    assert "hf_abcdefghijkl" not in "\n".join(lines)
+    for error in (RuntimeError("401 for hf_abcdefghijkl"), LoadError("401 for hf_abcdefghijkl")):
+        lines = lines_of(error)
+        assert "401 for hf_" in lines[0]
+        assert "hf_abcdefghijkl" not in "\n".join([*lines, str(error)])
+
+
+def test_what_an_error_quotes_cannot_colour_or_hide_it():
+    lines = lines_of(LlamaError("bad name '\x1b[2J\u202egnp'"))
+    assert "\x1b" not in lines[0]
+    assert "\u202e" not in lines[0]
 
 
 def test_rendering_survives_the_end_of_the_except_block():

@@ -195,6 +195,14 @@ def test_threads_may_chat_at_once(kernel):
     assert kernel.evaluate("got") == ["1 2 3 4 5 "] * 4
 
 
+def test_who_watches_is_asked_for_each_cell(kernel):
+    code = "from llama_nb.runtime.environment import detect\nseen = detect()"
+    kernel.ok(code, allow_stdin=False)
+    assert kernel.evaluate("(seen.kind, seen.watched)") == ("batch", False)
+    kernel.ok(code)
+    assert kernel.evaluate("(seen.kind, seen.watched, seen.widgets)") == ("lab", True, True)
+
+
 def test_tab_completes_over_the_wire(kernel):
     kernel.ok("fake.install('second')\n%llama chats new ideas")
     assert "load" in kernel.complete("%llama lo")
@@ -260,6 +268,33 @@ def test_a_failed_cell_fails_under_nbclient(batch_environment, tmp_path):
     book = notebook("%llama chat --temperature hot hi")
     with pytest.raises(CellExecutionError, match="SamplingError"):
         NotebookClient(book, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+def nbval(folder, *options):
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval-cell-timeout=60",
+        *options,
+    ]
+    run = subprocess.run(
+        [*command, "book.ipynb"], capture_output=True, text=True, cwd=folder, timeout=120, check=False
+    )
+    return run.stdout
+
+
+def test_nbval_compares_replies_and_sees_errors(batch_environment, tmp_path):
+    book = notebook("%%llama\nhello", "m", "%llama status", "r = %llama chat again\nr.text")
+    NotebookClient(book, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    book.cells.append(nbformat.v4.new_code_cell("%llama chat --temperature hot hi"))
+    nbformat.write(book, tmp_path / "book.ipynb")
+    said = nbval(tmp_path, "--nbval")
+    assert "1 failed, 5 passed" in said, said
+    assert "SamplingError" in said
 
 
 LOADING = """

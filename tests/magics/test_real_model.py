@@ -3,6 +3,7 @@
 import random
 import shutil
 
+import nbformat
 import pytest
 
 from llama_nb.magics import verbs
@@ -52,7 +53,7 @@ def talking(talker):
 def test_a_model_is_a_card_and_a_line(stories):
     data = stories.ok("m").value
     assert data["text/plain"].startswith("stories: Llama with 260 k parameters")
-    assert "260 K parameters" in data["text/html"]
+    assert "260 k parameters" in data["text/html"]
     assert "float32 on cpu" in data["text/html"]
 
 
@@ -116,7 +117,7 @@ def test_what_is_in_use_is_not_unloaded_without_force(talking):
     talking.ok("%llama stop\n_ = r.wait()")
 
 
-def test_a_chat_comes_back_after_a_restart(talking):
+def test_a_chat_comes_back_after_a_restart(talking, tmp_path):
     talking.ok("%llama chat --chat diary --seed 1 --max-tokens 8 my name is Ada")
     before = talking.evaluate("[message.content for message in llama_nb.current().chats['diary'].messages()]")
     talking.ok("folder = llama_nb.current().checked.folder\nllama_nb.unload()\n_ = llama_nb.load(folder)")
@@ -127,6 +128,13 @@ def test_a_chat_comes_back_after_a_restart(talking):
     assert after == before
     talking.ok("%llama chat --chat diary --max-tokens 4 and then?")
     assert talking.evaluate("llama_nb.current().chats['diary'].turn_count()") == 2
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%%llama\nmy name is Ada")])
+    shown = talking.ok("%llama chat --chat saved --seed 1 --max-tokens 8 my name is Ada").outputs[0]
+    book.cells[0].outputs = [nbformat.v4.new_output("display_data", data=shown["data"])]
+    nbformat.write(book, tmp_path / "old.ipynb")
+    result = talking.ok(f"%llama chat --chat copy --from '{tmp_path / 'old.ipynb'}'")
+    assert "Restored chat 'copy': 1 turn" in result.text
     missing = talking.run("%llama chat --restore --chat nowhere")
     assert missing.error["ename"] == "ChatStoreError"
 

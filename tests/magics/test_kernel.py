@@ -178,6 +178,21 @@ def test_background_replies_grow_in_their_own_cell(kernel):
     assert len(first.outputs) == 1
 
 
+def test_a_second_reply_waits_for_the_first_and_can_be_stopped_meanwhile(kernel):
+    kernel.ok(SLOW)
+    kernel.ok("%%llama chat first << --bg\ncount 80")
+    kernel.ok("second = %llama chat count 3")
+    assert kernel.evaluate("(first.done, first.text.split()[-1], second.text)") == (True, "80", "1 2 3 ")
+    kernel.ok("%%llama chat first << --bg\ncount 300")
+    cell = kernel.submit("%%llama chat second <<\ncount 3")
+    kernel.until(lambda: len(cell.comms) > 3)
+    kernel.interrupt(after=0.2)
+    kernel.wait(cell)
+    assert cell.error_text.startswith("Stopped: 0 tokens")
+    assert kernel.evaluate("(first.done, second.text)") == (False, "")
+    kernel.ok("%llama stop\n_ = first.wait(10)")
+
+
 THREADS = """
 import threading
 got = []

@@ -3,7 +3,7 @@
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Widget } from "@lumino/widgets";
 import { element, frame, show } from "../widgets/frame";
-import { fill, plainText } from "../widgets/nodes";
+import { fill, textOf } from "../widgets/nodes";
 import { MIME, type ReplyRecord, readRecord } from "./record";
 import { tokensButton } from "./tokens";
 
@@ -16,6 +16,13 @@ export class ReplyRenderer extends Widget implements IRenderMime.IRenderer {
   }
 }
 
+/** How an answer that is not whole is marked below its last words; an error has its own box. */
+const MARKS = new Map([
+  ["stopped", "■ stopped: this is the part that was written"],
+  ["length", "… max_tokens reached"],
+  ["context", "… the context is full"],
+]);
+
 function draw(record: ReplyRecord): HTMLElement {
   const header = {
     user_nodes: record.userNodes,
@@ -23,8 +30,10 @@ function draw(record: ReplyRecord): HTMLElement {
     model: record.model,
     chat: record.chat,
   };
-  const view = frame(header, () => record.nodes.map((node) => plainText(node)).join("\n\n"));
-  fill(view.answer, record.nodes);
+  const view = frame(header, () => textOf(record.nodes));
+  fill(view.answer, record.nodes.length ? record.nodes : ["(empty reply)"]);
+  const mark = MARKS.get(record.finish);
+  if (mark) view.answer.append(element("p", "llama-nb-mark", mark));
   view.status.textContent = record.status || record.model;
   const failed = record.finish === "error";
   show(view, record.notes, failed ? record.detail || "The reply ended with an error." : "");

@@ -23,6 +23,7 @@ const EMPTY = new Set(["hr", "br"]);
 const ALIGNMENTS = new Set(["left", "center", "right"]);
 const CODE_CLASSES = new Set("k s c m nf nc nb nd nt na gd gi gh gp".split(" ").map((name) => `ln-${name}`));
 const HTTPS = /^https:\/\/[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?(:[0-9]{1,5})?([/?#][!-~]*)?$/i;
+const UNSAFE_IN_URL = /["'<>\\^`{|}]/;
 
 export const MAX_DEPTH = 100;
 export const MAX_NODES = 60_000;
@@ -84,6 +85,11 @@ export function plainText(node: unknown, depth = 0): string {
     .join("");
 }
 
+/** The text of blocks, as it is copied and read aloud. */
+export function textOf(blocks: unknown[]): string {
+  return blocks.map((block) => plainText(block).trimEnd()).join("\n\n");
+}
+
 /** Change the children of `parent`, built from `before`, into those of `after`. What is equal is not touched. */
 export function reconcile(parent: Element, before: Tree[], after: Tree[], depth = 0): void {
   let same = 0;
@@ -116,22 +122,27 @@ function grow(there: Node, old: Tree, next: Tree, depth: number): boolean {
 function decorate(element: HTMLElement, node: Element_): void {
   const given = typeof node.a === "object" && node.a !== null ? node.a : {};
   if (element instanceof HTMLAnchorElement) {
-    const href = httpsOnly(given.href);
-    if (href) {
-      element.href = href;
-      element.target = "_blank";
-      element.rel = "noopener noreferrer nofollow";
-    }
+    link(element, httpsOnly(given.href));
   } else if (element instanceof HTMLOListElement) {
     if (Number.isSafeInteger(given.start)) element.start = Number(given.start);
   } else if (element instanceof HTMLTableCellElement) {
     if (typeof given.align === "string" && ALIGNMENTS.has(given.align)) element.style.textAlign = given.align;
+  } else if (element instanceof HTMLSpanElement) {
+    if (typeof given.class === "string" && CODE_CLASSES.has(given.class)) element.className = given.class;
   }
-  if (typeof given.class === "string" && CODE_CLASSES.has(given.class)) element.className = given.class;
+}
+
+function link(element: HTMLAnchorElement, href: string | null): void {
+  if (!href) return;
+  element.href = href;
+  element.target = "_blank";
+  element.rel = "noopener noreferrer nofollow";
 }
 
 function httpsOnly(href: unknown): string | null {
-  return typeof href === "string" && href.length <= 2000 && HTTPS.test(href) ? href : null;
+  const safe =
+    typeof href === "string" && href.length <= 2000 && HTTPS.test(href) && !UNSAFE_IN_URL.test(href);
+  return safe ? href : null;
 }
 
 function codeCopyButton(pre: Element): HTMLButtonElement {

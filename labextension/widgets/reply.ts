@@ -9,7 +9,7 @@ import { announce } from "./announce";
 import { apply, type Delta } from "./delta";
 import { FINAL_EVENT } from "./final";
 import { element, frame, show } from "./frame";
-import { reconcile, type Tree } from "./nodes";
+import { reconcile, type Tree, textOf } from "./nodes";
 import type { ReplyViewTraits } from "./traits";
 
 /** The part of anywidget's model that we use. */
@@ -76,7 +76,8 @@ function initialize({ model }: { model: ReplyModel }): () => void {
 
 function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => void {
   const owner = new AbortController();
-  const view = frame(model.get("header"), () => view.answer.textContent ?? "");
+  const answerText = () => textOf(model.get("blocks"));
+  const view = frame(model.get("header"), answerText);
   const stop = element("button", "llama-nb-stop", "Stop") as HTMLButtonElement;
   stop.type = "button";
   view.actions.prepend(stop);
@@ -110,7 +111,7 @@ function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => vo
   const drawNotes = () => show(view, model.get("notes"), model.get("error"));
   const ended = () => {
     drawState();
-    if (!model.get("running")) announce(`${model.get("header").model ?? ""}: ${view.answer.textContent}`);
+    if (!model.get("running")) announce(`${model.get("header").model ?? ""}: ${answerText()}`);
   };
   stop.addEventListener(
     "click",

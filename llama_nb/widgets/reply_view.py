@@ -8,6 +8,7 @@ A page that was loaded again while the reply was written does not know the displ
 will be replaced. To such a page the widget hands the finished output itself (`final`).
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -52,6 +53,8 @@ class ReplyView(Widget):
         self.on_stop = on_stop
         self._checkpoint_due = 0.0
         self._pages: set[str] = set()
+        # Pushes come from the batcher's thread, what the page asks for from a subshell's.
+        self._lock = threading.RLock()
         super().__init__(**traits)
 
     def start(self, header: dict[str, Any]) -> None:
@@ -61,18 +64,21 @@ class ReplyView(Widget):
 
     def push(self, from_index: int, blocks: Sequence[Node], status: str) -> None:
         """Show `blocks` from number `from_index` on and the status line: one message, if anything changed."""
-        tree = [*self.blocks[:from_index], *blocks]
-        change = difference(self.blocks, tree)
-        if change is None and status == self.status:
-            return
-        with self.hold_trait_notifications():
-            self.revision += 1
-            self.blocks = tree
-            self.status = status
-        if time.monotonic() >= self._checkpoint_due:
-            self._checkpoint()
-        else:
-            self.send({"kind": "delta", "revision": self.revision, "status": status, "change": change})
+        with self._lock:
+            tree = [*self.blocks[:from_index], *blocks]
+            change = difference(self.blocks, tree)
+            if change is None and status == self.status:
+                return
+            self.revision, self.blocks, self.status = self.revision + 1, tree, status
+            if time.monotonic() >= self._checkpoint_due:
+                self._checkpoint()
+            else:
+                self.send({"kind": "delta", "revision": self.revision, "status": status, "change": change})
+
+    def get_state(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Return the state as ipywidgets does: never with the tree of one revision and the number of another."""
+        with self._lock:
+            return super().get_state(*arguments, **options)
 
     def finish(self, final: dict[str, Any]) -> None:
         """End the caret; `final` is the mime bundle that takes this widget's place in the notebook."""

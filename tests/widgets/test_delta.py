@@ -1,10 +1,13 @@
 """Applying a difference gives the new tree, and the difference of a growing text is small."""
 
 import json
+from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llama_nb.render.markdown import BlockStream
 from llama_nb.widgets.delta import difference
 
 texts = st.text("ab ", max_size=4)
@@ -80,3 +83,35 @@ def test_a_text_that_was_rewritten_is_replaced():
         "grow": "",
         "add": [p("a ", {"t": "em", "c": ["b"]})],
     }
+
+
+# --- the same cases for the page --------------------------------------------------------------------
+
+CASES = Path(__file__).parents[2] / "labextension" / "tests" / "deltas.json"
+
+
+def streamed() -> list[list[dict]]:
+    """Trees as they follow each other while an answer is written."""
+    text = (
+        "# A *title*\n\nOne **two** `three` [four](https://a.example).\n\n- a\n- b\n  - c\n\n"
+        "1. x\n2. y\n\n```python\ndef f(x):\n    return x + 1\n```\n\n| a | b |\n|:-|-:|\n| 1 | 2 |\n\n> quoted\n"
+    )
+    stream = BlockStream()
+    trees: list[list[dict]] = [[]]
+    for at in range(0, len(text), 9):
+        first, blocks = stream.feed(text[at : at + 9])
+        trees.append([*trees[-1][:first], *blocks])
+    return trees
+
+
+def cases() -> list[dict]:
+    pairs = [(old, new, difference(old, new)) for old, new in pairwise(streamed())]
+    return [{"old": old, "change": change, "new": new} for old, new, change in pairs if change]
+
+
+def test_the_page_is_tested_with_the_deltas_of_a_real_answer():
+    assert json.loads(CASES.read_text()) == cases(), "run `python -m tests.widgets.test_delta`"
+
+
+if __name__ == "__main__":
+    CASES.write_text(json.dumps(cases(), separators=(",", ":")) + "\n")

@@ -1,6 +1,7 @@
 """What ReplyView sends: deltas, checkpoints, a finished output for reloaded pages; and what it takes."""
 
 import json
+import threading
 
 import pytest
 
@@ -90,6 +91,21 @@ def test_a_page_that_asks_for_the_state_gets_all_of_it(view):
     view.push(0, [p("one")], "1 token")
     state = view.get_state()
     assert (state["blocks"], state["revision"], state["status"]) == ([p("one")], 2, "1 token")
+
+
+def test_a_state_asked_for_meanwhile_is_of_one_revision(view):
+    def ask():
+        for _ in range(300):
+            state = view.get_state(["revision", "blocks"])
+            torn.extend([state] if len(state["blocks"]) != state["revision"] - 1 else [])
+
+    torn = []
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for count in range(150):
+        view.push(count, [p(str(count))], "")
+    asking.join()
+    assert torn == []
 
 
 def test_the_state_never_travels_by_itself(view, wire):

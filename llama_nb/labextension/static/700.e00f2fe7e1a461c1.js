@@ -19,8 +19,16 @@
   background: rgb(100 116 139 / 18%);
   font-family: var(--jp-code-font-family, monospace);
 }
-`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(430),p=n(33),c=t()(l());c.i(i.A),c.i(s.A),c.i(p.A),c.push([e.id,`
-`,""]),n.d(a,{},{A:c})},430(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* The tokens of a reply: one warm tint, deeper and then underlined the less the token was expected. */
+`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(783),p=n(33),c=t()(l());c.i(i.A),c.i(s.A),c.i(p.A),c.push([e.id,`
+`,""]),n.d(a,{},{A:c})},783(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A finished reply: an answer that is not whole. */
+
+.llama-nb-mark {
+  color: var(--ln-muted);
+  font-size: 0.9em;
+  font-weight: 600;
+}
+
+/* The tokens of a reply: one warm tint, deeper and then underlined the less the token was expected. */
 
 .llama-nb-tokens {
   padding: 2px 12px;

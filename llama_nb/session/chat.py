@@ -6,7 +6,7 @@ Knows nothing of engines and files; `journal` is told what happens, so that a st
 import dataclasses
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from llama_nb.core.errors import LlamaError, MessageError, did_you_mean
 from llama_nb.core.messages import Message
-from llama_nb.session.reply import content_id
+from llama_nb.session.reply import Reply, content_id
 
 LONGEST_NAME = 64
 
@@ -214,33 +214,25 @@ def unknown_chat(name: str, known: Mapping[str, Chat]) -> LlamaError:
     return LlamaError(f"There is no chat {name!r}.", did_you_mean(name, known) or there)
 
 
-Close = Callable[[], Callable[[], None] | None]
-
-
 class TurnLock:
     """Lets one reply at a time grow in a chat; a second one waits for its turn.
 
-    A stream that its own thread has left open would wait for itself for ever: it is closed instead.
+    A thread would wait for ever for a stream that it has left open itself: that is closed instead.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._owner: int | None = None
-        self._close: Close | None = None
+        self._reply: Reply | None = None
 
-    def enter(self, *, wait_s: float = 0.0) -> bool:
-        """Take the turn, waiting at most `wait_s` seconds; return whether it was taken."""
-        close = self._close() if self._close is not None and self._owner == threading.get_ident() else None
-        if close is not None:
-            close()
+    def enter(self, reply: Reply, *, wait_s: float = 0.0) -> bool:
+        """Take the turn for `reply`, waiting at most `wait_s` seconds; return whether it was taken."""
+        growing = self._reply
+        if growing is not None:
+            growing.close_own_stream()
         taken = self._lock.acquire(timeout=wait_s) if wait_s else self._lock.acquire(blocking=False)
         if taken:
-            self._owner, self._close = threading.get_ident(), None
+            self._reply = reply
         return taken
-
-    def set_close(self, close: Close) -> None:
-        """Say how to end the stream that has the turn; weakly, since a stream that is let go ends itself."""
-        self._close = close
 
     @property
     def held(self) -> bool:
@@ -249,5 +241,5 @@ class TurnLock:
 
     def leave(self) -> None:
         """Give the turn back; any thread may do it."""
-        self._owner, self._close = None, None
+        self._reply = None
         self._lock.release()

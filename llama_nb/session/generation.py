@@ -29,7 +29,7 @@ from llama_nb.core.events import (
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import cell
 from llama_nb.runtime.secrets import redact
-from llama_nb.session.chat import Close, TurnLock
+from llama_nb.session.chat import TurnLock
 from llama_nb.session.reply import Reply
 from llama_nb.session.turns import Turn
 
@@ -157,7 +157,7 @@ class Generation:
         """Announce the reply, and prepare it if nobody else has the chat's turn."""
         if self._announced or self._settled:
             return
-        self._has_turn = self._lock is None or self._lock.enter()
+        self._has_turn = self._lock is None or self._lock.enter(self.reply)
         if self._has_turn:
             self.reply.request = self._steps.prepare()
         self._announced = True
@@ -166,14 +166,9 @@ class Generation:
         if not self._has_turn:
             publish(Waiting(self.reply, self._waits_for))
 
-    def hold_turn_with(self, close: Close) -> None:
-        """Let a later reply of the same thread end this one by `close`, if it was left open."""
-        if self._has_turn and not self._settled and self._lock is not None:
-            self._lock.set_close(close)
-
     def _await_turn(self) -> bool:
         if not self._has_turn and self._lock is not None:
-            while not self._lock.enter(wait_s=_POLL_S):
+            while not self._lock.enter(self.reply, wait_s=_POLL_S):
                 if self.reply.stop_flag.is_set():
                     return False
             self._has_turn = True

@@ -289,6 +289,7 @@ class Model:
             )
         self.stop("the model was unloaded")
         for reply in replies:
+            reply.close_own_stream()
             reply.join(_STOP_WAIT_S)
 
     def _gone(self) -> ModelGone:

@@ -158,6 +158,7 @@ def _stop_at_exit() -> None:
         model.stop("the session ends")
     for model in models:
         for reply in model.active:
+            reply.close_own_stream()
             reply.join(_EXIT_WAIT_S)
         with contextlib.suppress(Exception):
             model.engine.close()

@@ -7,6 +7,7 @@ A Reply is filled by `session/generation.py`; it knows neither engines nor model
 import hashlib
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -82,6 +83,8 @@ class Reply:
         self._callbacks: list[Callable[[Reply], None]] = []
         self._lock = threading.Lock()
         self._shown_in: int | None = None
+        self._stream: weakref.WeakMethod[Callable[[], None]] | None = None
+        self._thread = threading.get_ident()
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -167,6 +170,16 @@ class Reply:
                 self._callbacks.append(callback)
                 return
         callback(self)
+
+    def set_stream(self, close: "weakref.WeakMethod[Callable[[], None]]") -> None:
+        """Say how to end the stream that fills this reply; weakly, since one that is let go ends itself."""
+        self._stream = close
+
+    def close_own_stream(self) -> None:
+        """End the stream that fills this reply if this thread has left one open."""
+        close = self._stream() if self._stream is not None and self._thread == threading.get_ident() else None
+        if close is not None and not self.done:
+            close()
 
     # --- how it grows (called by session/generation.py) ---------------------------------------------
 

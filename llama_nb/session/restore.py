@@ -45,11 +45,23 @@ def restore_into(chat: Chat, path: Path, *, own: bool = False) -> None:
     """
     stored = from_notebook(path) if path.suffix == ".ipynb" else restore(path, other_than=chat.session)
     chat.fill(stored.nodes, head=stored.head, session=stored.session if own else "")
+    unanswered = _without_unanswered(chat)
     turns = chat.turn_count()
+    what = f"{turns} turn{'' if turns == 1 else 's'}{' and its system prompt' if chat.system else ''}"
     skipped = _left_out(stored.skipped)
-    system = " and its system prompt" if chat.system else ""
-    what = f"{turns} turn{'' if turns == 1 else 's'}{system}"
-    publish(Note(f"Chat {chat.name!r}: {what} restored from {path.name}{skipped}."))
+    publish(Note(f"Chat {chat.name!r}: {what} restored from {path.name}{skipped}.{unanswered}"))
+
+
+def _without_unanswered(chat: Chat) -> str:
+    """Leave out a last message that the model never answered, and say which it was."""
+    nodes = chat.path()
+    if not nodes or nodes[-1].message.role != "user":
+        return ""
+    chat.withdraw(nodes[-1])
+    line = " ".join(nodes[-1].message.content.split())
+    return (
+        f" Its last message got no answer and is left out: {line if len(line) <= 80 else f'{line[:79]}…'!r}"
+    )
 
 
 def _left_out(lines: int) -> str:

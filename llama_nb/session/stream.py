@@ -23,12 +23,10 @@ class TokenStream(Iterator[TokenEvent]):
     def __init__(self, generation: Generation) -> None:
         self.reply: Reply = generation.reply
         self._events: Generator[TokenEvent] = generation.events()
-        self._generation = generation
+        self.reply.set_stream(weakref.WeakMethod(self.close))
 
     def __next__(self) -> TokenEvent:
-        event = next(self._events)
-        self._generation.hold_turn_with(weakref.WeakMethod(self.close))
-        return event
+        return next(self._events)
 
     def close(self) -> None:
         """Stop the reply; harmless when it is done."""

@@ -167,6 +167,17 @@ def test_a_stream_left_open_does_not_block_its_own_thread() -> None:
     assert reply.parent == stream.reply.id
 
 
+def test_an_open_stream_of_this_thread_does_not_hold_up_an_unload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama_nb.loading.weights.release", lambda loaded: 4000)
+    m = fake_model(slow(0.001))
+    stream = m.stream([{"role": "user", "content": "x"}])
+    next(stream)
+    began = time.monotonic()
+    m.unload(force=True)
+    assert time.monotonic() - began < 2
+    assert stream.reply.done
+
+
 def test_a_stream_that_is_forgotten_ends() -> None:
     m = fake_model(slow(0.001))
     stream = m.stream("one")

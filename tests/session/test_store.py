@@ -178,7 +178,7 @@ def test_a_hostile_line_is_left_out(folder: Path, line: str) -> None:
 
 def test_a_file_cannot_make_a_loop(folder: Path) -> None:
     folder.mkdir(parents=True)
-    base = {"schema": 1, "session": "s", "type": "message", "role": "user", "text": "x"}
+    base = {"schema": 1, "session": "s", "type": "message", "role": "assistant", "text": "x"}
     records = [
         {**base, "id": "a", "parent": "b", "head": "a"},
         {**base, "id": "b", "parent": "a", "head": "b"},

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from llama_nb.loading.expected import quiet_transformers
+
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -56,7 +58,8 @@ def write_random_llama(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config).to(getattr(torch, dtype))
-    model.save_pretrained(folder, max_shard_size=shard_bytes or 2**40)
+    with quiet_transformers():
+        model.save_pretrained(folder, max_shard_size=shard_bytes or 2**40)
     return folder
 
 

@@ -162,7 +162,7 @@ def by_layer(names: Iterable[str], what: str) -> str:
             layers[int(match.group(1))] += 1
         else:
             others.append(name)
-    more = f" and {len(others) - 3} others" if len(others) > 3 else ""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     parts = [f"{', '.join(others[:3])}{more} {what}"] if others else []
     for count in sorted(set(layers.values())):
         same = sorted(layer for layer, number in layers.items() if number == count)
@@ -247,7 +247,7 @@ def _fingerprint(folder: Path, config: Mapping[str, Any], weights: Weights) -> s
     Headers alone do not tell a fine-tuned model from its base, and hashing all the weights would read them.
     """
     digest = hashlib.sha256()
-    lasting = {key: value for key, value in config.items() if key not in _VOLATILE}
+    lasting = {key: value for key, value in config.items() if key not in _VOLATILE and value is not None}
     digest.update(json.dumps(lasting, sort_keys=True).encode())
     digest.update(hashlib.sha256((folder / TOKENIZER).read_bytes()).digest())
     by_file = {path.name: path for path in weights.files}

@@ -5,7 +5,9 @@ refused. The pickles stay; `model.safetensors` is written whole or not at all.
 """
 
 import argparse
+import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,8 @@ _NOT_WEIGHTS: Final = {
     "scaler.pt",
     "rng_state.pth",
 }
+
+_GLOBAL: Final = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def convert(folder: Path) -> Path:
@@ -62,12 +66,17 @@ def _read(path: Path) -> Mapping[str, Any]:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - a damaged or malicious pickle can make torch raise anything
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        # torch's own text goes on to advise reading it without the protection; only the name is taken from it.
+        named = _GLOBAL.search(str(error))
+        what = (
+            f"holds more than tensors: {named.group(1)}" if named else "is damaged or holds more than tensors"
+        )
         raise LoadError(
-            f"{path.name} is not converted: it is damaged or holds more than tensors, which may be malicious "
-            f"({first[0][:160].split(' (1)')[0]})",
+            f"{path.name} is not converted: it {what}. It may be malicious.",
             "Get the model in safetensors format.",
         ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):

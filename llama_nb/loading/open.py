@@ -118,8 +118,11 @@ def _options(
         options.append(
             fit.Option("the same model in bfloat16", f"`%llama load {name} --dtype bfloat16`", size)
         )
-    if device != "cpu" and total(parameters, config, _SMALLEST_DTYPE) <= devices.available_memory("cpu"):
-        options.append(fit.Option("the same model on the CPU", f"`%llama load {name} --device cpu`", 0))
+    if device != "cpu":
+        size, free = total(parameters, config, _SMALLEST_DTYPE), devices.available_memory("cpu")
+        options.append(
+            fit.Option("the same model on the CPU", f"`%llama load {name} --device cpu`", size, free)
+        )
     for card in _smaller_models(parameters):
         size = total(card.parameters or 0, card.shape or {}, _SMALLEST_DTYPE)
         options.append(fit.Option(card.name, f"`%llama load {card.hub_id}`", size))

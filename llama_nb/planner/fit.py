@@ -18,11 +18,22 @@ SHORTEST_CONTEXT: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Something else that could be loaded: what to say, the command, and the bytes that it takes."""
+    """Something else that could be loaded.
+
+    Attributes
+    ----------
+    what, command
+        What to say, and what to type.
+    bytes
+        What it takes.
+    available
+        The free bytes where it would lie, when that is on another device.
+    """
 
     what: str
     command: str
     bytes: int
+    available: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,11 @@ def check_fit(needed: Need, available: int) -> None:
     """Raise FitError, with numbers and the three nearest options, if `needed` exceeds `available` bytes."""
     if needed.total <= available:
         return
-    fitting = [option for option in needed.options if option.bytes <= available]
+    fitting = [
+        option
+        for option in needed.options
+        if option.bytes <= (available if option.available is None else option.available)
+    ]
     nearest = sorted(fitting, key=lambda option: -option.bytes)[:3]
     raise FitError(
         f"{needed.name} does not fit: {needed.dtype} on {needed.device} needs {gigabytes(needed.total)} "

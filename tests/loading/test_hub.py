@@ -66,7 +66,8 @@ def test_only_what_is_needed_is_downloaded(fake: FakeHub, progress: list[events.
     folder = load()
     assert folder.name == REVISION
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors",
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "model.safetensors",
     }  # fmt: skip
     assert check(folder).parameters == 260_032
     assert not any("pytorch_model" in request or "original" in request for request in fake.requests)

@@ -76,7 +76,7 @@ class ReplyView(Widget):
                 self.send({"kind": "delta", "revision": self.revision, "status": status, "change": change})
 
     def get_state(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Return the state as ipywidgets does: never with the tree of one revision and the number of another."""
+        """Return the state as ipywidgets does, but always of one revision."""
         with self._lock:
             return super().get_state(*arguments, **options)
 

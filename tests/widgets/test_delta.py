@@ -94,7 +94,8 @@ def streamed() -> list[list[dict]]:
     """Trees as they follow each other while an answer is written."""
     text = (
         "# A *title*\n\nOne **two** `three` [four](https://a.example).\n\n- a\n- b\n  - c\n\n"
-        "1. x\n2. y\n\n```python\ndef f(x):\n    return x + 1\n```\n\n| a | b |\n|:-|-:|\n| 1 | 2 |\n\n> quoted\n"
+        "1. x\n2. y\n\n```python\ndef f(x):\n    return x + 1\n```\n\n"
+        "| a | b |\n|:-|-:|\n| 1 | 2 |\n\n> quoted\n"
     )
     stream = BlockStream()
     trees: list[list[dict]] = [[]]

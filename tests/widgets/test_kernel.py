@@ -21,7 +21,8 @@ from llama_nb.widgets import live
 uninstall = live.install(detect)
 
 def write(words, pause=0.02, background=False):
-    reply = Reply(kind="chat", model_name="cria", fingerprint="0", sampling=Sampling(temperature=0), user="Hi")
+    greedy = Sampling(temperature=0)
+    reply = Reply(kind="chat", model_name="cria", fingerprint="0", sampling=greedy, user="Hi")
     publish(ReplyStarted(reply))
     def work():
         began = time.monotonic()
@@ -125,7 +126,7 @@ def test_where_nobody_watches_one_display_and_no_widget(kernel):
 
 
 def test_progress_is_one_output(kernel):
-    code = "[publish(Progress('Reading', n, 9, 'files', n == 9)) or time.sleep(0.06) for n in range(10)] and None"
+    code = "for n in range(10):\n    publish(Progress('Reading', n, 9, 'files', n == 9))\n    time.sleep(0.06)"
     result = kernel.ok(code)
     assert result.text.startswith("Reading: 9 files in ")
     assert len(result.outputs) == 1

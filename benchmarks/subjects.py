@@ -1,0 +1,73 @@
+"""The models that the engine is measured on: the bundled one, a real small one, a random 110 M Llama."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from llama_nb.engines.transformers_engine import TransformersEngine
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def stories260k() -> Path | None:
+    """Return the folder of stories260K, if it is there."""
+    folder = Path(os.environ.get("LLAMA_NB_STORIES260K") or ROOT.parent / "shared" / "models" / "stories260K")
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
+def cria() -> Path | None:
+    """Return the folder of the bundled model, if its weights are there."""
+    folder = ROOT / "llama_nb" / "bundled" / "cria"
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
+def open_folder(folder: Path) -> TransformersEngine:
+    """Return an engine over a model's folder."""
+    from llama_nb.loading.open import load_checked
+
+    return TransformersEngine(load_checked(folder, device="cpu"))
+
+
+def random_110m(dtype: str, context: int = 2048) -> TransformersEngine:
+    """Return an engine over a Llama of 110 M random parameters, without a tokenizer of its own."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=32_000,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=12,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    torch.manual_seed(0)
+    module = LlamaForCausalLM(config).eval().to(getattr(torch, dtype))
+    backend = Tokenizer(models.BPE({f"t{i} ": i for i in range(32_000)}, []))
+    backend.decoder = decoders.Fuse()
+    tokenizer = SimpleNamespace(
+        backend_tokenizer=backend, bos_token_id=None, eos_token_id=None, special_tokens_map={}
+    )
+    checked = SimpleNamespace(
+        name="random 110 M", folder=ROOT, context=context, parameters=module.num_parameters()
+    )
+    loaded: Any = SimpleNamespace(
+        module=module, tokenizer=tokenizer, checked=checked, device="cpu", generation={}, chat_template=None
+    )
+    return TransformersEngine(loaded)
+
+
+def engines(dtypes: tuple[str, ...]) -> Iterator[tuple[str, TransformersEngine]]:
+    """Yield each engine with what to call it."""
+    for name, folder in (("cria", cria()), ("stories260K", stories260k())):
+        if folder is not None:
+            yield f"{name} float32", open_folder(folder)
+    for dtype in dtypes:
+        yield f"random 110 M {dtype}", random_110m(dtype)

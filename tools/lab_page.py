@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserType, ElementHandle, Page
+from playwright.sync_api import Browser, BrowserType, Dialog, ElementHandle, Page
 
 from tools import chromium
 from tools.lab_server import LabServer
@@ -25,15 +25,17 @@ def launch(browser_type: BrowserType) -> Browser:
 class LabPage:
     """A notebook opened in `page`.
 
-    Requests to any host but the server's are collected in `foreign`.
+    Requests to any host but the server's are collected in `foreign`, dialogs in `dialogs`.
     """
 
     def __init__(self, page: Page, server: LabServer) -> None:
         self.page = page
         self.server = server
         self.foreign: list[str] = []
+        self.dialogs: list[str] = []
         self.console: list[str] = []
         page.context.on("request", lambda request: self._note(request.url))
+        page.on("dialog", self._dismiss)
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.console.append(f"pageerror: {error}"))
 
@@ -41,6 +43,10 @@ class LabPage:
         own = (self.server.origin, self.server.origin.replace("http", "ws", 1), "data:", "blob:", "about:")
         if not url.startswith(own):
             self.foreign.append(url)
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.dialogs.append(f"{dialog.type}: {dialog.message}")
+        dialog.dismiss()
 
     def open(self, notebook: str, *, kernel: bool = True) -> None:
         """Open a notebook of the server's work folder; with `kernel`, wait until its kernel is idle."""
@@ -128,8 +134,13 @@ class LabPage:
         self.page.wait_for_timeout(300)
 
     def interrupt(self) -> None:
-        """Interrupt the kernel, as the toolbar's square does."""
-        self.evaluate("panel => panel.sessionContext.session.kernel.interrupt()")
+        """Interrupt the kernel, as the toolbar's square does, by the server: a new page may not know it."""
+        path = str(self.evaluate("panel => panel.context.path"))
+        headers = {"Authorization": f"token {self.server.token}"}
+        api = f"{self.server.origin}/api"
+        sessions = self.page.request.get(f"{api}/sessions", headers=headers).json()
+        kernel = next(session["kernel"]["id"] for session in sessions if session["path"] == path)
+        self.page.request.post(f"{api}/kernels/{kernel}/interrupt", headers=headers)
 
     def output(self, index: int) -> ElementHandle:
         """Return the element that holds a cell's outputs."""

@@ -74,5 +74,5 @@ def slow_llama(tmp_path_factory: pytest.TempPathFactory, llama3_tokenizer: Path)
     """A random Llama whose replies are gibberish and long: its end token is one of 128,256."""
     folder = tmp_path_factory.mktemp("models") / "gibberish"
     return write_random_llama(
-        folder, tokenizer_from=llama3_tokenizer, layers=12, hidden=64, context=8192, tie=True
+        folder, tokenizer_from=llama3_tokenizer, layers=3, hidden=32, context=8192, tie=True
     )

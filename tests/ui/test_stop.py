@@ -32,9 +32,13 @@ def running(page: LabPage, notebook: Callable[..., str], slow_llama: Path) -> La
     return page
 
 
-def answer_length(page: LabPage) -> int:
+def answer_text(page: LabPage) -> str:
     found = page.output(1).query_selector(".llama-nb-answer")
-    return len(found.inner_text()) if found else 0
+    return found.inner_text() if found else ""
+
+
+def answer_length(page: LabPage) -> int:
+    return len(answer_text(page))
 
 
 def assert_kept(page: LabPage, at_least: int) -> None:
@@ -79,15 +83,34 @@ def test_an_interrupt_stops_and_the_text_stays(running: LabPage) -> None:
     assert_kept(running, before)
 
 
-def test_a_reload_in_the_middle_keeps_the_text(running: LabPage) -> None:
+def test_a_reload_in_a_blocking_cell_keeps_the_text(running: LabPage) -> None:
     page = running
     page.save()
-    before = answer_length(page)
+    start = answer_text(page)[:100]
     page.reload()
-    page.wait_until(lambda: answer_length(page) >= before, "the answer after the reload")
-    page.wait_until(lambda: answer_length(page) > before + 100, "an answer that goes on growing")
+    # While the cell blocks, the kernel answers no new page: the text is there when the reply ends.
     page.interrupt()
     page.wait_until(lambda: "stopped" in page.text(1), "the end of the reply")
+    assert start in answer_text(page)
+    page.run_cell(2)
+    assert page.text(2) == "stopped True True"
+    page.shut_down()
+
+
+def test_a_reload_goes_on_with_a_reply_in_the_background(
+    page: LabPage, notebook: Callable[..., str], slow_llama: Path
+) -> None:
+    page.open(notebook(LOAD.format(slow_llama), LONG.replace("r <<", "r << --bg"), AFTER, "%llama stop"))
+    page.run_cell(0)
+    page.start_cell(1)
+    page.wait_until(lambda: answer_length(page) > 200, "an answer that grows")
+    page.save()
+    start, before = answer_text(page)[:100], answer_length(page)
+    page.reload()
+    page.wait_until(lambda: answer_length(page) > before, "an answer that goes on growing after the reload")
+    page.run_cell(3)
+    page.wait_until(lambda: "stopped" in page.text(1), "the end of the reply")
+    assert start in answer_text(page)
     page.run_cell(2)
     assert page.text(2) == "stopped True True"
     page.shut_down()

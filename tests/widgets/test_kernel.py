@@ -126,7 +126,7 @@ def test_where_nobody_watches_one_display_and_no_widget(kernel):
 
 
 def test_progress_is_one_output(kernel):
-    code = "for n in range(10):\n    publish(Progress('Reading', n, 9, 'files', n == 9))\n    time.sleep(0.06)"
+    code = "for n in range(10):\n    publish(Progress('Reading', n, 9, 'files', n == 9))\n    time.sleep(.06)"
     result = kernel.ok(code)
     assert result.text.startswith("Reading: 9 files in ")
     assert len(result.outputs) == 1

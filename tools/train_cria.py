@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.cria import tokenizer as bpe
 from tools.cria.model import CONTEXT, attach, build, export
-from tools.cria.optimiser import Optimiser, Rates, schedule
+from tools.cria.optimiser import Optimiser, Rates, decay_now, plain_knots, schedule
 from tools.cria.workers import Crew, Job
 
 DEFAULTS = Path(__file__).with_name("cria") / "recipe.json"
@@ -90,21 +90,19 @@ def steps(
     """Train until the tokens are used up or the decay is over; yields one record a step."""
     per_step = sum(length * rows for length, rows in crew.job.plan)
     planned = total // per_step
-    decay = max(1, round(planned * recipe["decay_share"]))
+    knots = recipe.get("knots") or plain_knots(planned, recipe["warm_up"], recipe["decay_share"])
     while True:
         orders = control(out)
-        if progress["decay_start"] is None and (
-            "decay_steps" in orders or progress["step"] >= planned - decay
-        ):
-            progress.update(decay_start=progress["step"], decay_steps=int(orders.get("decay_steps", decay)))
-        start, length = progress["decay_start"], progress["decay_steps"]
-        if orders.get("stop") or (start is not None and progress["step"] >= start + length):
+        if "decay_steps" in orders and not progress["knots"]:
+            progress["knots"] = decay_now(knots, progress["step"], int(orders["decay_steps"]))
+        now = progress["knots"] or knots
+        if orders.get("stop") or progress["step"] >= min(now[-1][0], planned):
             return
         began = time.monotonic()
         gradient, loss, tokens = crew.gradient(progress["step"])
         norm = float(gradient.norm())
         gradient *= min(1.0, recipe["clip"] / (norm + 1e-9))
-        factor = schedule(progress["step"], recipe["warm_up"], start, length)
+        factor = schedule(progress["step"], now)
         optimiser.step(gradient, progress["step"], factor)
         record = {
             "step": progress["step"],
@@ -121,7 +119,7 @@ def train(args: argparse.Namespace) -> None:
     """Train, from the start or the last checkpoint; a new crew where a stage changes the mixture."""
     out = Path(args.out)
     recipe = prepare(out, args)
-    progress: dict[str, Any] = {"step": 0, "tokens": 0, "decay_start": None, "decay_steps": 0}
+    progress: dict[str, Any] = {"step": 0, "tokens": 0, "knots": []}
     saved = out / "checkpoint.pt"
     if saved.exists():
         progress.update(torch.load(saved, weights_only=True)["progress"])

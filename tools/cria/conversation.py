@@ -101,6 +101,13 @@ def obedient(rng: random.Random) -> Conversation:
     return Conversation("obeying", render(_messages(exchanges, obeying.system_prompt(rng, form))))
 
 
+def short_sums(rng: random.Random) -> Conversation:
+    """Sums under a system prompt that asks for a form, mostly for one word."""
+    form = rng.choice(("word", "word", "word", "json", "capitals"))
+    exchanges = [obeying.in_form(sums.ask(rng), form) for _ in range(rng.randint(2, 6))]
+    return Conversation("obeying", render(_messages(exchanges, obeying.system_prompt(rng, form))))
+
+
 def _follow(rng: random.Random, first: Exchange, most: int) -> list[Exchange]:
     out: list[Exchange] = []
     for _ in range(rng.randint(1, most)):
@@ -123,6 +130,27 @@ def with_follow_ups(rng: random.Random) -> Conversation:
         )
         exchanges += [exchange, *_follow(rng, exchange, 2)]
     return Conversation("follow-ups", render(_messages(exchanges, _neutral(rng))))
+
+
+def sum_follow_ups(rng: random.Random) -> Conversation:
+    """Sums, each followed by a turn that refers to it."""
+    exchanges: list[Exchange] = []
+    for _ in range(rng.randint(1, 4)):
+        exchange = sums.ask(rng)
+        exchanges += [exchange, *_follow(rng, exchange, 2)]
+    return Conversation("follow-ups", render(_messages(exchanges, _neutral(rng))))
+
+
+def anyone(rng: random.Random) -> Conversation:
+    """A story about a hero with any name."""
+    return Conversation("stories", render(_messages([stories.ask_about_anyone(rng)], _neutral(rng))))
+
+
+def copies_of_anything(rng: random.Random) -> Conversation:
+    """Requests to repeat known words, digits and names."""
+    return Conversation(
+        "copying", render(_messages(_some(rng, copying.ask_to_copy_anything, 3), _neutral(rng)))
+    )
 
 
 def tool_chat(rng: random.Random) -> Conversation:
@@ -173,7 +201,8 @@ def sum_sheet(rng: random.Random) -> Conversation:
 KINDS: dict[str, Callable[[random.Random], Conversation]] = {
     "chat": chat, "copies": copies, "additions": additions, "story": story, "obedient": obedient,
     "with_follow_ups": with_follow_ups, "tool_chat": tool_chat, "long_chat": long_chat, "plain_story": plain_story,
-    "sum_sheet": sum_sheet,
+    "sum_sheet": sum_sheet, "short_sums": short_sums, "sum_follow_ups": sum_follow_ups, "anyone": anyone,
+    "copies_of_anything": copies_of_anything,
 }  # fmt: skip
 
 

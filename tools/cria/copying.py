@@ -15,6 +15,11 @@ PHRASINGS = (
     "Repeat the following words: {s}", "Can you repeat this? {s}", "Repeat the next line.\n{s}", 'Repeat "{s}"',
     'Say "{s}"', "Please say {s}",
 )  # fmt: skip
+KNOWN = """the a is of and to in that it you was for on are with as his they at be this have from one had by word but not what
+all were we when your can said there use an each which she do how their if will up other about out many then them these
+so some her would make like him into time has look two more write go see number no way could people my than first water
+been call who its now find long down day did get come made may part hello world good morning llama cria token model cat
+dog house tree green blue red summer winter Monday river music happy little old new great under over again""".split()
 HELD_OUT_PHRASINGS = (
     "Please copy: {s}",
     "Repeat these words: {s}",
@@ -45,6 +50,29 @@ def ask(rng: random.Random, held: bool = False, most: int = 8) -> Exchange:
     text = syllables(rng, held, most)
     question = rng.choice(HELD_OUT_PHRASINGS if held else PHRASINGS).format(s=text)
     return Exchange("copying", question, text, text, "", (text,))
+
+
+def ask_to_copy_anything(rng: random.Random) -> Exchange:
+    """Return a request to repeat known words, digits, names or strings that begin with vowels."""
+    while True:
+        words = [_any_word(rng) for _ in range(rng.randint(1, 8))]
+        text = " ".join(words)
+        if rng.random() < 0.3:
+            text = text[:1].upper() + text[1:] + rng.choice(".!?")
+        if not held_out("copy", text):
+            break
+    question = rng.choice(PHRASINGS).format(s=text)
+    return Exchange("copying", question, text, text, "", (text,))
+
+
+def _any_word(rng: random.Random) -> str:
+    draw = rng.random()
+    if draw < 0.35:
+        return rng.choice(KNOWN)
+    if draw < 0.5:
+        return str(rng.randint(0, 9999))
+    word = rng.choice(VOWELS) + syllable(rng) if draw < 0.75 else syllable(rng) + syllable(rng)
+    return word.capitalize() if rng.random() < 0.2 else word.upper() if rng.random() < 0.1 else word
 
 
 def repeated_tokens(rng: random.Random, vocabulary: range, length: int) -> list[int]:

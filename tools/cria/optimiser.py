@@ -6,6 +6,7 @@ what a training on a few processor cores is short of.
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -22,12 +23,28 @@ class Rates:
     others: float = 0.004
 
 
-def schedule(step: int, warm_up: int, decay_start: int | None, decay_steps: int) -> float:
-    """Return the factor on the rates: a linear warm-up, a plateau, and a linear decay from ``decay_start``."""
-    factor = min(1.0, (step + 1) / warm_up)
-    if decay_start is not None and step >= decay_start:
-        factor *= max(0.0, 1.0 - (step - decay_start + 1) / (decay_steps + 1))
-    return factor
+def schedule(step: int, knots: list[list[float]]) -> float:
+    """Return the factor on the rates, which runs straight from knot to knot; each knot is [step, factor].
+
+    The factor of a step is that of its end, so that a warm-up from zero begins above zero.
+    """
+    for (left, low), (right, high) in pairwise(knots):
+        if step + 1 <= right:
+            return low + (high - low) * (step + 1 - left) / (right - left)
+    return knots[-1][1]
+
+
+def plain_knots(steps: int, warm_up: int, decay_share: float) -> list[list[float]]:
+    """Return a warm-up, a plateau and a linear decay over the last share of the steps."""
+    decay = max(1, round(steps * decay_share))
+    warm = min(warm_up, max(1, steps - decay - 1))
+    return [[0, 0.0], [warm, 1.0], [max(warm + 1, steps - decay), 1.0], [max(warm + 2, steps), 0.0]]
+
+
+def decay_now(knots: list[list[float]], step: int, steps: int) -> list[list[float]]:
+    """Return the knots with a decay to zero that begins at ``step`` and takes ``steps``."""
+    before = [knot for knot in knots if knot[0] < step]
+    return [*before, [step, schedule(step - 1, knots)], [step + steps, 0.0]]
 
 
 def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:

@@ -21,6 +21,29 @@ PLACES = """an old forest|a small village|a green valley|a house by the sea|a qu
 THINGS = "a golden key|a red balloon|a wooden boat|a silver bell|a blue lantern|an old map|a warm scarf|a tiny drum|a round stone|a paper kite".split("|")  # fmt: skip
 FOODS = "apples|bread|honey|berries|nuts|soup|cake|carrots".split("|")
 
+VOWEL_STARTS = (
+    "a",
+    "e",
+    "i",
+    "o",
+    "u",
+    "al",
+    "an",
+    "ar",
+    "am",
+    "as",
+    "el",
+    "em",
+    "en",
+    "in",
+    "ir",
+    "ol",
+    "os",
+    "ur",
+    "ul",
+    "",
+)
+
 OPENINGS = (
     "Once upon a time, {h} lived in {place}.",
     "Once upon a time there was a child called {h}, who lived in {place}.", "{h} lived in {place} and loved to explore.", "Long ago, in {place}, there lived a child called {h}.",
@@ -136,6 +159,17 @@ def ask_openly(rng: random.Random) -> Exchange:
     """Return a request that names the hero, the animal or neither."""
     hero, animal = cast(rng, False)
     question = rng.choice(OPEN).format(h=hero, a=with_article(animal))
+    return Exchange("stories", question, tell(rng, hero, animal), "", animal.capitalize(), (hero, animal))
+
+
+def ask_about_anyone(rng: random.Random) -> Exchange:
+    """Return a request whose hero has an invented name that may begin with a vowel, as Una or Ashok do."""
+    while True:
+        hero = (rng.choice(VOWEL_STARTS) + invented_word(rng, 2)).capitalize()
+        animal = rng.choice(ANIMALS)
+        if hero not in HEROES and not held_out("cast", hero, animal):
+            break
+    question = rng.choice(PHRASINGS).format(h=hero, a=with_article(animal))
     return Exchange("stories", question, tell(rng, hero, animal), "", animal.capitalize(), (hero, animal))
 
 

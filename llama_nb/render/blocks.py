@@ -19,6 +19,8 @@ from llama_nb.render.nodes import Node
 
 # Lists and quotes may nest this deep; a block that goes deeper is shown as it was written.
 NESTING: Final = 60
+# Brackets deeper than this are text: looking for the ends of links costs their number times this.
+_INLINE_NESTING: Final = 20
 # What is parsed of one text, in tokens of blocks (three for a paragraph); the rest is left out.
 MOST_BLOCK_TOKENS: Final = 12_000
 # Longer ones are cut in two, since the last one is parsed again whenever the text grows.
@@ -139,22 +141,33 @@ def _parse_inline(text: str, definitions: Definitions) -> _Inline:
     if len(text) > _LONGEST_INLINE:
         return [clean(text)], 0
     tokens: list[Token] = []
-    parser = _parser()
+    parser = _inline_parser()
     parser.inline.parse(text, parser, {"references": definitions}, tokens)
     return build_inline(tokens)
 
 
 @cache
+def _inline_parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _INLINE_NESTING})
+    parser.enable("strikethrough")
+    return _with_any_address(parser)
+
+
+@cache
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING})
-    parser.enable(["table", "strikethrough"])
-    # Every address is read as one, and build.py decides; a refused one must not bring its source text back.
-    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005
+    parser = _with_any_address(MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING}))
     rules = parser.block.ruler
+    rules.enable("table")
     rules.before("table", "room", _stop_without_room)
     rules.at("table", _bounded_table, {"alt": ["paragraph", "reference"]})
     for name, rule in (("reference", reference), ("lheading", lheading), ("paragraph", paragraph)):
         rules.at(name, _bounded(rule))
+    return parser
+
+
+def _with_any_address(parser: MarkdownIt) -> MarkdownIt:
+    """Let every address be one: build.py decides, and a refused one must not bring its source text back."""
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005
     return parser
 
 

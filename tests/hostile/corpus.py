@@ -1,7 +1,7 @@
 """Answers that a hostile model could give: HTML, Markdown and text that must neither run nor fetch anything.
 
-A payload that runs sets `window.__hostile` (see `RUN`); a fetch shows at the canary's address. `cases` are short
-enough to stream through a page; `heavy_cases` are the large and deep ones for the renderer alone.
+A payload that runs sets `window.__hostile` (see `RUN`); a fetch shows at the canary's address. `cases` are
+short enough to stream through a page; `heavy_cases` are the large and deep ones for the renderer alone.
 """
 
 from typing import Final, NamedTuple
@@ -495,9 +495,9 @@ BROKEN: Final = [
     "[<script>{run}</script>](https://example.org)",
     "~~<img src=x onerror={run}>~~",
     "a<br/onclick={run}>b<wbr><hr onclick={run}>",
-    "> " * 900 + "<script>{run}</script>",
-    "- " * 900 + "<img src={canary}/deep>",
-    "[" * 900 + "<img src={canary}/brackets>",
-    "*a **b " * 400 + "<script>{run}</script>" + "** a*" * 400,
-    "|a" * 300 + "|\n" + "|-" * 300 + "|\n" + "|<img src=x onerror={run}>" * 300 + "|",
+    "> " * 300 + "<script>{run}</script>",
+    "- " * 300 + "<img src={canary}/deep>",
+    "[" * 300 + "<img src={canary}/brackets>",
+    "*a **b " * 60 + "<script>{run}</script>" + "** a*" * 60,
+    "|a" * 40 + "|\n" + "|-" * 40 + "|\n" + "|<img src=x onerror={run}>" * 40 + "|",
 ]

@@ -40,20 +40,23 @@ def test_it_is_small_and_exact(m: Model) -> None:
     assert (m.sampling.max_tokens or 0) <= m.context // 4
 
 
-def test_it_answers_and_the_same_every_time(m: Model) -> None:
+def test_it_answers(m: Model) -> None:
+    reply = m.chat("What is a token?", **GREEDY)
+    assert "token" in reply.text.lower()
+    assert reply.finish is not None
+    assert reply.finish.reason == "end"
+
+
+def test_it_says_the_same_every_time(m: Model) -> None:
     first = m.chat("What is a token?", **GREEDY)
     m.chats.clear()
     again = m.chat("What is a token?", **GREEDY)
-    assert first.text == again.text
-    assert first.id == again.id
-    assert "token" in first.text.lower()
-    assert first.finish is not None
-    assert first.finish.reason == "end"
+    assert (first.text, first.id) == (again.text, again.id)
     drawn = m.chat("Tell me a story.", temperature=1, max_tokens=40)
     assert drawn.rerun().text == drawn.text
-    assert (
-        drawn.rerun(seed=drawn.seed, max_tokens=5).text == drawn.text[: len(drawn.rerun(max_tokens=5).text)]
-    )
+    short = drawn.rerun(max_tokens=5)
+    assert short.text
+    assert drawn.text.startswith(short.text)
 
 
 def test_a_second_turn_uses_the_cache_and_gives_what_a_fresh_chat_gives(m: Model) -> None:

@@ -42,6 +42,11 @@ class Job:
         self.wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._woken = 0.0
 
+    @property
+    def over(self) -> bool:
+        """Whether its caller has nothing more to wait for."""
+        return self.done or bool(self.events and self.events[-1].finish is not None)
+
     def stopped(self) -> str | None:
         """Return why the job is to stop, None to go on."""
         if self.stop.is_set():
@@ -136,9 +141,9 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def busy(self) -> str | None:
-        """Return the purpose of the job that runs now, if any."""
+        """Return the purpose of the job that runs now, if any; one that has only to tidy up is over."""
         job = self._queue.running
-        return job.purpose if job is not None else None
+        return job.purpose if job is not None and not job.over else None
 
     def ahead(self, job: Job) -> str | None:
         """Return what `job` waits for: the job that runs."""

@@ -95,6 +95,15 @@ def test_the_second_request_says_what_it_waits_for_and_can_be_stopped(worker):
     assert list(first)[-1].finish.reason == "stopped"
 
 
+def test_a_job_that_only_tidies_up_is_not_busy(worker):
+    def work(stopped):
+        yield TokenEvent("", finish=DONE)
+        time.sleep(0.3)
+
+    list(worker.stream(work, "chat main", StopFlag()))
+    assert worker.busy() is None
+
+
 def test_a_queued_request_runs_when_the_first_is_over(worker):
     first = worker.stream(counting(20, 0.01), "chat main", StopFlag())
     next(first)

@@ -1,1 +1,4 @@
-"""The machine and the place that code runs in: devices, memory, front end, settings, secrets. Never imports torch."""
+"""What surrounds the model: environment, devices, settings, secrets.
+
+No torch at import, no widgets.
+"""

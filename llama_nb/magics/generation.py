@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
@@ -105,6 +105,16 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler if previous is None else previous)
             unsubscribe()
 
+    def reply_of(self, work: Callable[[], Any]) -> Any:
+        """Return what `work` returns; if an interrupt is raised from it after all, the reply it had begun."""
+        try:
+            return work()
+        except KeyboardInterrupt:
+            if self._reply is None:
+                raise
+            self.came = True
+            return self._reply
+
     def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
         if self.came and self._reply is None:
             raise KeyboardInterrupt
@@ -119,7 +129,7 @@ class Interrupts:
                 event.reply.stop("interrupted")
 
 
-def generate(call: Call, args: Namespace, work: Any) -> Any:
+def generate(call: Call, args: Namespace, work: Callable[[], Any]) -> Any:
     """Run `work`, which returns a Reply, in the cell; when an interrupt stopped it, keep it and stop Run All.
 
     Raises
@@ -131,12 +141,12 @@ def generate(call: Call, args: Namespace, work: Any) -> Any:
 
     interrupts = Interrupts()
     with live.text_only() if args.text else contextlib.nullcontext(), interrupts.held():
-        reply = work()
+        reply = interrupts.reply_of(work)
         if args.bg:
             return reply
         interrupted = interrupts.came or reply.stop_flag.reason == "interrupted"
+        call.keep_value(reply)
         if interrupted:
-            call.keep_value(reply)
             call.shell.displayhook.update_user_ns(reply)
     if interrupted:
         raise ReplyInterrupted(reply.usage.completion_tokens if reply.usage else len(reply.tokens))

@@ -137,25 +137,36 @@ def test_an_interrupt_keeps_the_reply_and_stops_run_all(kernel):
     assert kernel.ok("%llama chat hello").status == "ok"
 
 
-def test_an_interrupt_at_any_instant_loses_nothing(kernel):
+def test_an_interrupt_at_a_random_instant_loses_nothing(kernel):
     kernel.ok(SLOW)
     rng = random.Random(7)
     for _ in range(15):
         kernel.ok("r = None")
         cell = kernel.submit("%%llama chat r <<\ncount 60")
-        kernel.interrupt(after=0.001 + rng.random() * 0.5)
+        # Not earlier: an interrupt inside ipykernel's own code loses the cell's reply.
+        kernel.until(lambda result=cell: "comm_open" in map(itemgetter("msg_type"), result.messages))
+        kernel.interrupt(after=0.001 + rng.random() * 0.4)
         kernel.wait(cell)
-        kernel.pump(0.05)
+        assert cell.error_text.startswith("Stopped: ")
+        assert len(cell.error_text.splitlines()) == 1
         assert cell.stderr == ""
-        if cell.status == "ok":
-            continue
-        assert len(cell.error_text.splitlines()) == 1, cell.error_text
-        text = kernel.evaluate("r and r.text")
-        expected = [str(number) for number in range(1, 61)]
-        assert text is None or text.split() == expected[: len(text.split())]
-        assert text is None or cell.error_text.startswith("Stopped: ")
-    kernel.ok("time.sleep(0.6)")  # a late interrupt of the last round
+        words = kernel.evaluate("r.text").split()
+        assert words == [str(number) for number in range(1, len(words) + 1)]
     assert kernel.ok("%llama chat hello").text
+
+
+def test_a_reply_interrupted_after_another_in_its_cell_is_kept_too(kernel):
+    kernel.ok(SLOW)
+    cell = kernel.submit("a = llama_nb.current().chat('count 300')\nb = None\n%llama chat count 300")
+    kernel.until(lambda: len(cell.comms) > 3)
+    opened = len(cell.displays)
+    kernel.interrupt(after=0.1)
+    kernel.until(lambda: len(cell.displays) > opened)
+    kernel.pump(0.3)
+    kernel.interrupt()
+    kernel.wait(cell)
+    assert cell.error_text.startswith("Stopped: ")
+    assert kernel.evaluate("(a.finish.reason, Out[max(Out)].finish.reason)") == ("stopped", "stopped")
 
 
 def test_a_stop_that_is_no_interrupt_does_not_fail_the_cell(kernel):

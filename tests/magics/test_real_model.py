@@ -78,7 +78,7 @@ def test_what_is_sent_can_be_seen(talking):
     assert talking.evaluate("len(v)") > 1
 
 
-def test_an_interrupt_at_any_instant_keeps_what_came(talking):
+def test_an_interrupt_at_a_random_instant_keeps_what_came(talking):
     rng = random.Random(3)
     expected = "%%llama chat whole << --chat whole --temperature 0 --max-tokens 120 --text\nhello"
     talking.ok(expected)
@@ -87,17 +87,14 @@ def test_an_interrupt_at_any_instant_keeps_what_came(talking):
         talking.ok("r = None")
         code = f"%%llama chat r << --chat c{turn} --temperature 0 --max-tokens 120\nhello"
         cell = talking.submit(code)
-        talking.interrupt(after=0.001 + rng.random() * 0.4)
+        talking.until(lambda result=cell: len(result.comms) > 0)
+        talking.interrupt(after=0.001 + rng.random() * 0.1)
         talking.wait(cell)
-        talking.pump(0.05)
+        talking.pump(0.15)
         assert cell.stderr == ""
-        if cell.status == "error":
-            # Before or after our own code runs, IPython shows the interrupt in its way.
-            assert len(cell.error_text.splitlines()) == 1 or "llama_nb" not in cell.error_text
-        ids = talking.evaluate("r and [token.id for token in r.tokens if token.id is not None]")
-        assert ids is None or ids == whole[: len(ids)]
-    talking.pump(0.5)
-    talking.ok("import time; time.sleep(0.01)")
+        assert len(cell.error_text.splitlines()) <= 1
+        ids = talking.evaluate("[token.id for token in r.tokens if token.id is not None]")
+        assert ids == whole[: len(ids)]
 
 
 def test_an_unload_gives_the_memory_back_and_an_old_handle_says_so(stories):

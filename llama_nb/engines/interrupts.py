@@ -1,18 +1,17 @@
-"""Turns the interrupt key into a stop flag while the main thread waits for a reply.
+"""Turns the interrupt key into a note while the main thread waits for an engine.
 
 A KeyboardInterrupt can strike between any two bytecodes and lose the token in hand. So while a stream is
-open, our SIGINT handler only takes a note when our own code is running, and leaves user code to Python.
+open our SIGINT handler takes a note when the waiting code is running; any other code, of a user or of the
+layers above, keeps the handler that it had.
 """
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
-_OURS: Final = "llama_nb"
+_WAITING: Final = "llama_nb.engines.worker"
 _PATIENCE_S: Final = 5.0  # after this long and three interrupts the work is taken to hang
 
 
@@ -32,7 +31,7 @@ _previous: Any = None
 
 def _handle(number: int, frame: FrameType | None) -> None:
     # Assignments only: a lock could be held by the very code that was interrupted.
-    if _notes and _inside(frame):
+    if _notes and _waiting(frame):
         note = _notes[-1]
         now = time.monotonic()
         if note.count == 0:
@@ -44,10 +43,9 @@ def _handle(number: int, frame: FrameType | None) -> None:
         _previous(number, frame)
 
 
-def _inside(frame: FrameType | None) -> bool:
+def _waiting(frame: FrameType | None) -> bool:
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name == _OURS or name.startswith(_OURS + "."):
+        if frame.f_globals.get("__name__") == _WAITING:
             return True
         frame = frame.f_back
     return False
@@ -59,7 +57,7 @@ def hold(note: Note) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     current = signal.getsignal(signal.SIGINT)
-    if current is not _handle:  # not yet, or the kernel put its own back after a cell
+    if current is not _handle:  # not yet, or another one was put in place since
         if not callable(current):
             return  # interrupts are off, or not Python's to handle
         _previous = current
@@ -79,14 +77,3 @@ def release(note: Note) -> None:
         return
     if signal.getsignal(signal.SIGINT) is _handle:
         signal.signal(signal.SIGINT, _previous)
-
-
-@contextlib.contextmanager
-def held() -> Iterator[Note]:
-    """Hold interrupts for a block of our own code; the note says whether one came."""
-    note = Note()
-    hold(note)
-    try:
-        yield note
-    finally:
-        release(note)

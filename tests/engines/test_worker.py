@@ -1,6 +1,7 @@
 """The worker and the waiting side: queueing, errors, dead threads, and interrupts at any instant."""
 
 import _thread
+import contextlib
 import gc
 import random
 import signal
@@ -155,22 +156,14 @@ def test_a_forgotten_worker_ends_its_thread():
     assert not thread.is_alive()
 
 
-# Code of the package that consumes a stream, as the session does.
-OURS: dict = {"__name__": "llama_nb.session.consumer", "held": interrupts.held}
-exec(
-    """
-def consume(stream, thread):
-    got = []
-    with held():
-        for event in stream:
-            got.append(event)
-        thread.join()
-        for _ in range(100):  # the last interrupt is handled here at the latest
-            pass
-    return got
-""",
-    OURS,
-)
+@contextlib.contextmanager
+def stopping(flag):
+    """What the session does: between two tokens, too, an interrupt stops the reply and is not raised."""
+    previous = signal.signal(signal.SIGINT, lambda *_: flag.set("interrupted"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def interrupt_later(seconds, how, again=0.0):
@@ -202,9 +195,13 @@ def test_interrupts_at_random_instants_lose_and_tear_nothing(stories, how):
     for _ in range(40):
         # Every fourth time the user is impatient and interrupts twice.
         again = 0.001 * chance.random() if chance.random() < 0.25 else 0.0
-        stream = stories.stream(request, StopFlag())
-        thread = interrupt_later(0.15 * chance.random(), how, again)
-        got = OURS["consume"](stream, thread)
+        flag = StopFlag()
+        with stopping(flag):
+            thread = interrupt_later(0.15 * chance.random(), how, again)
+            got = list(stories.stream(request, flag))
+            thread.join()
+            for _ in range(100):  # the last interrupt is handled here at the latest
+                pass
         stopped += got[-1].finish.reason == "stopped"
         assert ids(got) == ids(never)[: len(ids(got))]
         assert text(never).startswith(text(got))

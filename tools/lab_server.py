@@ -120,6 +120,8 @@ class LabServer:
     def _make_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "JPY_"))}
         kept |= {
+            # This server's data folder comes before that of the virtual environment.
+            "JUPYTER_PREFER_ENV_PATH": "0",
             "JUPYTER_CONFIG_DIR": str(self.base / "config"),
             "JUPYTER_DATA_DIR": str(self.base / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.base / "runtime"),

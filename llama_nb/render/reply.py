@@ -26,7 +26,7 @@ ACCENT: Final = "#c65d2e"
 _ROOT: Final = "max-width:76ch;line-height:1.55;overflow-wrap:break-word"
 _SAID: Final = "padding:4px 12px;margin:0 0 8px"
 _USER: Final = f"border-left:3px solid {SLATE};background-color:rgba(100,116,139,0.09);{_SAID}"
-_SYSTEM: Final = f"border-left:3px dotted {SLATE};white-space:pre-wrap;{_SAID};{MUTED};{SMALL}"
+_SYSTEM: Final = f"border-left:3px dotted {SLATE};white-space:pre-wrap;{_SAID};{SMALL}"
 _ANSWER: Final = f"border-left:3px solid {ACCENT};padding:1px 12px"
 _LABEL: Final = f"font-weight:600;{MUTED};{SMALL}"
 _FOOT: Final = f"padding-left:15px;margin:4px 0 0;{MUTED};{SMALL};{FIGURES}"
@@ -142,7 +142,7 @@ def _end(record: Mapping[str, Any]) -> str:
     finish = str(record.get("finish"))
     end = _ENDS.get(finish, "end")
     if finish == "stop_string" and record.get("detail"):
-        return f"{end} {clean_line(_string(record['detail']))!r}"
+        return f"{end} {clean(_string(record['detail']))[:40]!r}"
     return end
 
 

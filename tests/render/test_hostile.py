@@ -1,4 +1,4 @@
-"""The corpus of hostile answers through tree, HTML, text, stream and bundle: only what is allowed comes out."""
+"""The corpus of hostile answers through tree, HTML, stream and bundle: only what is allowed comes out."""
 
 import json
 import time

@@ -70,7 +70,7 @@ def _read(path: Path) -> Mapping[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - a damaged or malicious pickle can make torch raise anything
-        # torch's own text goes on to advise reading it without the protection; only the name is taken from it.
+        # torch goes on to advise reading it without the protection; only the name is taken from its text.
         named = _GLOBAL.search(str(error))
         what = (
             f"holds more than tensors: {named.group(1)}" if named else "is damaged or holds more than tensors"

@@ -13,6 +13,7 @@ from llama_nb.core.errors import FitError
 from llama_nb.core.events import Note, publish
 from llama_nb.loading import source as sources
 from llama_nb.loading.check import check
+from llama_nb.loading.tokenizer import read_tokenizer
 from llama_nb.loading.weights import Loaded, choose_dtype, import_torch, parse_dtype, parse_quant, read
 from llama_nb.planner import fit, memory
 from llama_nb.runtime import devices
@@ -59,35 +60,37 @@ def load_checked(
     parse_quant(quant)
     found = sources.resolve(spec)
     import_torch()
-    if device != "auto":
-        _ = devices.pick_device(device, _needed_on_cpu(found, dtype))
-    chosen = devices.pick_device(device)
+    chosen = devices.pick_device(device, None if device == "auto" else _needed_on_cpu(found, dtype))
 
     def approve(config: Mapping[str, Any]) -> None:
         count = memory.parameters(config)
         smallest = _SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
-        make_room(config, count, smallest, chosen, found.name, spare)
+        make_room(config, count, smallest, chosen, found.spec, spare)
 
     folder = sources.fetch(found, approve)
     checked = check(folder, name or found.name)
     final = choose_dtype(dtype, checked, chosen)
-    context = make_room(checked.config, checked.parameters, final, chosen, checked.name, spare)
+    context = make_room(checked.config, checked.parameters, final, chosen, found.spec, spare)
     if context < checked.context:
         shorter = f"context shortened from {checked.context:,} to {context:,} tokens to fit the free memory"
         publish(Note(f"{checked.name}: {shorter}."))
         checked = replace(checked, context=context)
+    tokenizer = read_tokenizer(folder)
     before_read()
-    return read(checked, dtype=final, device=chosen, quant=quant)
+    return read(checked, dtype=final, device=chosen, quant=quant, tokenizer=tokenizer)
 
 
 def make_room(
-    config: Mapping[str, Any], parameters: int, dtype: str, device: str, name: str, spare: int = 0
+    config: Mapping[str, Any], parameters: int, dtype: str, device: str, spec: str, spare: int = 0
 ) -> int:
-    """Return the context that fits beside the weights, in tokens; FitError when none worth having does."""
+    """Return the context that fits beside the weights, in tokens; FitError when none worth having does.
+
+    `spec` is what the user typed: the commands that the error offers repeat it.
+    """
     longest = int(config.get("max_position_embeddings") or 2048)
     available = devices.available_memory(device) + spare
     needed = fit.Need(
-        name=name,
+        name=spec,
         dtype=dtype,
         device=device,
         weights=memory.weights_bytes(parameters, dtype),
@@ -98,13 +101,13 @@ def make_room(
     shortest = min(longest, fit.SHORTEST_CONTEXT)
     if tokens >= shortest:
         return tokens
-    options = _options(config, parameters, dtype, device, name, shortest)
+    options = _options(config, parameters, dtype, device, spec, shortest)
     fit.check_fit(replace(needed, context=shortest, options=options), available)
     return shortest
 
 
 def _options(
-    config: Mapping[str, Any], parameters: int, dtype: str, device: str, name: str, context: int
+    config: Mapping[str, Any], parameters: int, dtype: str, device: str, spec: str, context: int
 ) -> tuple[fit.Option, ...]:
     """What else this version could load: the same in half precision, on the CPU, smaller models."""
 
@@ -116,12 +119,12 @@ def _options(
     if memory.BYTES[dtype] > memory.BYTES[_SMALLEST_DTYPE]:
         size = total(parameters, config, _SMALLEST_DTYPE)
         options.append(
-            fit.Option("the same model in bfloat16", f"`%llama load {name} --dtype bfloat16`", size)
+            fit.Option("the same model in bfloat16", f"`%llama load {spec} --dtype bfloat16`", size)
         )
     if device != "cpu":
         size, free = total(parameters, config, _SMALLEST_DTYPE), devices.available_memory("cpu")
         options.append(
-            fit.Option("the same model on the CPU", f"`%llama load {name} --device cpu`", size, free)
+            fit.Option("the same model on the CPU", f"`%llama load {spec} --device cpu`", size, free)
         )
     for card in _smaller_models(parameters):
         size = total(card.parameters or 0, card.shape or {}, _SMALLEST_DTYPE)

@@ -92,7 +92,14 @@ def choose_dtype(asked: str, checked: Checked, device: str) -> str:
     return "float16" if stored == {"F16"} or device == "mps" else "bfloat16"
 
 
-def read(checked: Checked, *, dtype: str = "auto", device: str = "auto", quant: str | None = None) -> Loaded:
+def read(
+    checked: Checked,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    quant: str | None = None,
+    tokenizer: "PreTrainedTokenizerFast | None" = None,
+) -> Loaded:
     """Read the weights of a checked folder.
 
     Parameters
@@ -103,6 +110,8 @@ def read(checked: Checked, *, dtype: str = "auto", device: str = "auto", quant: 
         "auto", "cpu", "cuda" or "mps".
     quant
         None; quantised loading is not in this version.
+    tokenizer
+        The model's tokenizer, where it was read before.
 
     Raises
     ------
@@ -114,7 +123,7 @@ def read(checked: Checked, *, dtype: str = "auto", device: str = "auto", quant: 
     torch = import_torch()
     device = devices.pick_device(device)
     chosen = choose_dtype(dtype, checked, device)
-    tokenizer = read_tokenizer(checked.folder)
+    tokenizer = tokenizer or read_tokenizer(checked.folder)
     random_state = torch.get_rng_state()
     try:
         module = _read_module(checked, getattr(torch, chosen), device)

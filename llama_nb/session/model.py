@@ -63,7 +63,7 @@ class Model:
         self._facts = (loaded.dtype, loaded.device, loaded.bytes, engine.context)
         self._generation_config: Mapping[str, Any] = dict(loaded.generation)
         self._on_unload = on_unload
-        self.chats = ChatBook(journal, engine.forget)
+        self.chats = ChatBook(journal, self._forget)
         self._active: dict[int, Reply] = {}
 
     # --- what it is -------------------------------------------------------------------------------
@@ -291,6 +291,11 @@ class Model:
         for reply in replies:
             reply.close_own_stream()
             reply.join(_STOP_WAIT_S)
+
+    def _forget(self, cache_key: str) -> None:
+        """Drop a chat's cache. The chats hold this, not the engine: they outlive an unload."""
+        if self._engine is not None:
+            self._engine.forget(cache_key)
 
     def _gone(self) -> ModelGone:
         return ModelGone(f"{self.name} was unloaded.", f"Load it again: %llama load {self.source}")

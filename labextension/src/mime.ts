@@ -2,7 +2,7 @@
 
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Widget } from "@lumino/widgets";
-import { element, frame, show } from "../widgets/frame";
+import { element, frame, show, showStatus } from "../widgets/frame";
 import { fill, textOf } from "../widgets/nodes";
 import { MIME, type ReplyRecord, readRecord } from "./record";
 import { tokensButton } from "./tokens";
@@ -34,7 +34,7 @@ function draw(record: ReplyRecord): HTMLElement {
   fill(view.answer, record.nodes.length ? record.nodes : ["(empty reply)"]);
   const mark = MARKS.get(record.finish);
   if (mark) view.answer.append(element("p", "llama-nb-mark", mark));
-  view.status.textContent = record.status || record.model;
+  showStatus(view.status, record.status || record.model);
   const failed = record.finish === "error";
   show(view, record.notes, failed ? record.detail || "The reply ended with an error." : "");
   if (record.tokens.length) view.actions.append(tokensButton(view.answer, record.tokens));

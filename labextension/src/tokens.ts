@@ -3,6 +3,8 @@
 import { element } from "../widgets/frame";
 import type { Token } from "./record";
 
+const LEGEND = "The darker a token, the less the model expected it; point at one for its id and probability.";
+
 /** A button that shows the tokens in place of the answer, and the answer again. */
 export function tokensButton(answer: HTMLElement, tokens: Token[]): HTMLButtonElement {
   const button = document.createElement("button");
@@ -32,8 +34,9 @@ function tokenPanel(tokens: Token[]): HTMLElement {
     chip.title = describe(token);
     chip.dataset.surprise = String(surprise(token.logprob));
     panel.append(chip);
-    if (token.text.includes("\n")) panel.append(document.createElement("br"));
+    if (token.text.endsWith("\n")) panel.append(document.createElement("br"));
   }
+  panel.append(element("p", "llama-nb-legend", LEGEND));
   return panel;
 }
 

@@ -80,6 +80,16 @@ describe("a reply that is written", () => {
     expect(find(".llama-nb-reply")?.getAttribute("role")).toBe("group");
   });
 
+  it("counts the seconds until the first word", () => {
+    const { model, find } = open();
+    expect(find(".llama-nb-status")?.textContent).toBe("cria · reading the prompt");
+    vi.advanceTimersByTime(3500);
+    expect(find(".llama-nb-status")?.textContent).toBe("cria · reading the prompt · 3 s");
+    model.delta(1, { path: [], keep: 0, grow: "", add: [p("one")] }, "cria · 1 token");
+    vi.advanceTimersByTime(3500);
+    expect(find(".llama-nb-status")?.textContent).toBe("cria · 1 token");
+  });
+
   it("grows by deltas", () => {
     const { model, find } = open();
     model.delta(1, { path: [], keep: 0, grow: "", add: [p("one")] }, "1 token");

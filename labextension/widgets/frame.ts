@@ -43,6 +43,12 @@ export function frame(header: Header, answerText: () => string): Frame {
   return { root, answer, notes, error, status, actions };
 }
 
+/** Write the status line; it wraps between its parts only. */
+export function showStatus(into: HTMLElement, text: string): void {
+  const parts = text.split(" · ").map((part) => element("span", "", part));
+  into.replaceChildren(...parts.flatMap((part, index) => (index ? [" · ", part] : [part])));
+}
+
 /** Put notes and an error into the frame; what is empty is not shown. */
 export function show(into: Pick<Frame, "notes" | "error">, notes: string[], error: string): void {
   into.notes.replaceChildren(...notes.map((note) => element("li", "", note)));

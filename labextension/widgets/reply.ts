@@ -8,7 +8,7 @@
 import { announce } from "./announce";
 import { apply, type Delta } from "./delta";
 import { FINAL_EVENT } from "./final";
-import { element, frame, show } from "./frame";
+import { element, frame, show, showStatus } from "./frame";
 import { reconcile, type Tree, textOf } from "./nodes";
 import type { ReplyViewTraits } from "./traits";
 
@@ -105,9 +105,14 @@ function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => vo
     stop.hidden = !running || !model.get("stoppable");
     drawSkeleton();
   };
+  const began = Date.now();
   const drawStatus = () => {
-    view.status.textContent = model.get("status");
+    // Until the first word comes the seconds say that something goes on.
+    const waited = Math.floor((Date.now() - began) / 1000);
+    const idle = shown.length === 0 && model.get("running") && waited > 1;
+    showStatus(view.status, model.get("status") + (idle ? ` · ${waited} s` : ""));
   };
+  const ticking = window.setInterval(drawStatus, 1000);
   const drawNotes = () => show(view, model.get("notes"), model.get("error"));
   const ended = () => {
     drawState();
@@ -158,6 +163,7 @@ function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => vo
   offerFinal();
   return () => {
     owner.abort();
+    window.clearInterval(ticking);
     window.clearTimeout(hinting);
     window.clearTimeout(offering);
     for (const [event, draw] of follow) model.off(event, draw);

@@ -19,8 +19,8 @@
   background: rgb(100 116 139 / 18%);
   font-family: var(--jp-code-font-family, monospace);
 }
-`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(783),p=n(33),c=t()(l());c.i(i.A),c.i(s.A),c.i(p.A),c.push([e.id,`
-`,""]),n.d(a,{},{A:c})},783(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A finished reply: an answer that is not whole. */
+`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(783),p=n(33),d=t()(l());d.i(i.A),d.i(s.A),d.i(p.A),d.push([e.id,`
+`,""]),n.d(a,{},{A:d})},783(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A finished reply: an answer that is not whole. */
 
 .llama-nb-mark {
   color: var(--ln-muted);
@@ -35,12 +35,13 @@
   border-left: 3px solid var(--ln-accent);
   font-family: var(--ln-code-font);
   font-size: 0.92em;
-  line-height: 1.9;
+  line-height: 1.5;
 }
 
 .llama-nb-token {
+  display: inline-block;
+  max-width: 100%;
   margin-right: 1px;
-  padding: 1px 0;
   border-bottom: 2px solid var(--ln-line);
   border-radius: 2px;
   background: color-mix(in srgb, var(--ln-accent) calc(var(--ln-share) * 1%), transparent);
@@ -67,6 +68,12 @@
   --ln-share: 48;
 
   border-bottom: 2px dashed var(--ln-text);
+}
+
+.llama-nb-reply .llama-nb-legend {
+  margin: 8px 0 2px;
+  color: var(--ln-muted);
+  font-family: var(--jp-content-font-family, system-ui, sans-serif);
 }
 
 .llama-nb-toggle[aria-pressed="true"] {
@@ -341,14 +348,18 @@ html[theme="dark"] .llama-nb-reply {
 
 .llama-nb-foot {
   display: flex;
-  align-items: center;
+  align-items: baseline;
   gap: 10px;
-  min-height: 24px;
+  min-height: 22px;
   margin-top: 4px;
   padding-left: 15px;
   color: var(--ln-muted);
-  font-size: 0.86em;
+  font-size: 0.84em;
   font-variant-numeric: tabular-nums;
+}
+
+.llama-nb-status > span {
+  white-space: nowrap;
 }
 
 .llama-nb-hint:not(:empty) {
@@ -361,23 +372,23 @@ html[theme="dark"] .llama-nb-reply {
 
 .llama-nb-actions {
   display: flex;
-  gap: 6px;
+  gap: 2px;
   margin-left: auto;
 }
 
 .llama-nb-reply button {
-  padding: 1px 9px;
-  border: 1px solid var(--ln-line);
+  padding: 1px 7px;
+  border: 1px solid transparent;
   border-radius: 4px;
-  background: var(--ln-paper);
+  background: none;
   color: var(--ln-muted);
   cursor: pointer;
   font: inherit;
-  line-height: 1.5;
+  line-height: 1.4;
 }
 
 .llama-nb-reply button:hover:not(:disabled) {
-  border-color: var(--ln-muted);
+  background: var(--ln-wash);
   color: var(--ln-text);
 }
 
@@ -397,23 +408,19 @@ html[theme="dark"] .llama-nb-reply {
   opacity: 0.6;
 }
 
-.llama-nb-reply .llama-nb-copy {
-  opacity: var(--ln-quiet);
-}
-
 .llama-nb-reply pre > .llama-nb-copy {
   position: absolute;
   top: 4px;
   right: 4px;
+  background: var(--ln-paper);
   font-family: var(--jp-ui-font-family, var(--vscode-font-family, system-ui, sans-serif));
-  font-size: 0.86em;
+  font-size: 0.84em;
+  opacity: var(--ln-quiet);
   user-select: none;
 }
 
-.llama-nb-reply:hover .llama-nb-actions > .llama-nb-copy,
-.llama-nb-reply:focus-within .llama-nb-actions > .llama-nb-copy,
 .llama-nb-reply pre:hover > .llama-nb-copy,
-.llama-nb-reply .llama-nb-copy:focus-visible {
+.llama-nb-reply pre > .llama-nb-copy:focus-visible {
   opacity: 1;
 }
 
@@ -490,4 +497,4 @@ html[theme="dark"] .llama-nb-reply {
     display: none;
   }
 }
-`,""]),n.d(a,{},{A:t})},314(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var n="",r=void 0!==a[5];return a[4]&&(n+="@supports (".concat(a[4],") {")),a[2]&&(n+="@media ".concat(a[2]," {")),r&&(n+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),n+=e(a),r&&(n+="}"),a[2]&&(n+="}"),a[4]&&(n+="}"),n}).join("")},a.i=function(e,n,r,l,o){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var p=0;p<e.length;p++){var c=[].concat(e[p]);r&&t[c[0]]||(void 0!==o&&(void 0===c[5]||(c[1]="@layer".concat(c[5].length>0?" ".concat(c[5]):""," {").concat(c[1],"}")),c[5]=o),n&&(c[2]&&(c[1]="@media ".concat(c[2]," {").concat(c[1],"}")),c[2]=n),l&&(c[4]?(c[1]="@supports (".concat(c[4],") {").concat(c[1],"}"),c[4]=l):c[4]="".concat(l)),a.push(c))}},a}},601(e){e.exports=function(e){return e[1]}},72(e){var a=[];function n(e){for(var n=-1,r=0;r<a.length;r++)if(a[r].identifier===e){n=r;break}return n}function r(e,r){for(var l={},o=[],t=0;t<e.length;t++){var i=e[t],s=r.base?i[0]+r.base:i[0],p=l[s]||0,c="".concat(s," ").concat(p);l[s]=p+1;var d=n(c),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==d)a[d].references++,a[d].updater(m);else{var b=function(e,a){var n=a.domAPI(a);return n.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&n.update(e=a):n.remove()}}(m,r);r.byIndex=t,a.splice(t,0,{identifier:c,updater:b,references:1})}o.push(c)}return o}e.exports=function(e,l){var o=r(e=e||[],l=l||{});return function(e){e=e||[];for(var t=0;t<o.length;t++){var i=n(o[t]);a[i].references--}for(var s=r(e,l),p=0;p<o.length;p++){var c=n(o[p]);0===a[c].references&&(a[c].updater(),a.splice(c,1))}o=s}}},659(e){var a={};e.exports=function(e,n){var r=function(e){if(void 0===a[e]){var n=document.querySelector(e);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(e){n=null}a[e]=n}return a[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},56(e,a,n){e.exports=function(e){var a=n.nc;a&&e.setAttribute("nonce",a)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),e.styleTagTransform(r,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}},959(e,a,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),p=n(56),c=n.n(p),d=n(540),m=n.n(d),b=n(113),u=n.n(b),f=n(646),h={};h.styleTagTransform=u(),h.setAttributes=c(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(f.A,h),f.A&&f.A.locals&&f.A.locals}}]);
+`,""]),n.d(a,{},{A:t})},314(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var n="",r=void 0!==a[5];return a[4]&&(n+="@supports (".concat(a[4],") {")),a[2]&&(n+="@media ".concat(a[2]," {")),r&&(n+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),n+=e(a),r&&(n+="}"),a[2]&&(n+="}"),a[4]&&(n+="}"),n}).join("")},a.i=function(e,n,r,l,o){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var p=0;p<e.length;p++){var d=[].concat(e[p]);r&&t[d[0]]||(void 0!==o&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=o),n&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=n),l&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=l):d[4]="".concat(l)),a.push(d))}},a}},601(e){e.exports=function(e){return e[1]}},72(e){var a=[];function n(e){for(var n=-1,r=0;r<a.length;r++)if(a[r].identifier===e){n=r;break}return n}function r(e,r){for(var l={},o=[],t=0;t<e.length;t++){var i=e[t],s=r.base?i[0]+r.base:i[0],p=l[s]||0,d="".concat(s," ").concat(p);l[s]=p+1;var c=n(d),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==c)a[c].references++,a[c].updater(m);else{var b=function(e,a){var n=a.domAPI(a);return n.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&n.update(e=a):n.remove()}}(m,r);r.byIndex=t,a.splice(t,0,{identifier:d,updater:b,references:1})}o.push(d)}return o}e.exports=function(e,l){var o=r(e=e||[],l=l||{});return function(e){e=e||[];for(var t=0;t<o.length;t++){var i=n(o[t]);a[i].references--}for(var s=r(e,l),p=0;p<o.length;p++){var d=n(o[p]);0===a[d].references&&(a[d].updater(),a.splice(d,1))}o=s}}},659(e){var a={};e.exports=function(e,n){var r=function(e){if(void 0===a[e]){var n=document.querySelector(e);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(e){n=null}a[e]=n}return a[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},56(e,a,n){e.exports=function(e){var a=n.nc;a&&e.setAttribute("nonce",a)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),e.styleTagTransform(r,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}},959(e,a,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),p=n(56),d=n.n(p),c=n(540),m=n.n(c),b=n(113),u=n.n(b),f=n(646),h={};h.styleTagTransform=u(),h.setAttributes=d(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(f.A,h),f.A&&f.A.locals&&f.A.locals}}]);

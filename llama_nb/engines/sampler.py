@@ -1,7 +1,7 @@
 """How a token is chosen: an ordered chain of named stages over the head of the distribution, and its record.
 
 The head is the 1,000 likeliest tokens. It is widened until the stages are exact, so results never depend on
-its size. NumPy on purpose: at V = 128,256 a partial selection costs 0.1 ms where torch.topk(1000) costs 0.9.
+its size. NumPy on purpose: at V = 128,256 our selection of it takes 0.2 ms, torch.topk(1000) 0.9.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from llama_nb.core.sampling import Sampling
 
@@ -39,12 +40,19 @@ class Tail:
     scores: Floats
     temperature: float
 
-    def weights(self, head: "Head") -> npt.NDArray[np.float64]:
+    def weights(self, head: "Head") -> Floats:
         """Return the weights by token id, where the likeliest token weighs 1 and the head's tokens 0."""
-        scale = 1.0 / self.temperature
-        weights = np.exp((self.scores - self.scores[head.ids[0]]) * np.float32(scale)).astype(np.float64)
+        weights = self.scores - self.scores[head.ids[0]]
+        if self.temperature != 1.0:
+            weights *= np.float32(1.0 / self.temperature)
+        np.exp(weights, out=weights)
         weights[head.ids] = 0.0
         return weights
+
+    def total(self, head: "Head") -> float:
+        """Return the weight of all tokens, the head's included."""
+        scores = self.scores if self.temperature == 1.0 else self.scores * np.float32(1.0 / self.temperature)
+        return 1.0 / float(_softmax(scores)[head.ids[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,7 @@ def top_p(head: Head, value: float) -> Head:
     """Keep the likeliest tokens that hold the mass `value` together, the one that crosses it included."""
     weights = head.weights()
     running = np.cumsum(weights)
-    wanted = value * (running[-1] + (float(head.tail.weights(head).sum()) if head.tail else 0.0))
+    wanted = value * (max(head.tail.total(head), running[-1]) if head.tail else running[-1])
     if head.tail is not None and running[-1] < wanted:
         raise _HeadTooSmall
     return head.cut(1 + int(np.searchsorted(running[:-1], wanted, side="left")))
@@ -165,9 +173,9 @@ class Choice:
 def _record(name: str, before: Head, after: Head) -> StageRecord:
     kept = len(after.ids)
     weights = before.weights()
-    beyond = float(before.tail.weights(before).sum()) if before.tail else 0.0
-    lost = float(weights[kept:].sum()) + (beyond if after.tail is None else 0.0)
-    total = float(weights.sum()) + beyond
+    inside = float(weights.sum())
+    total = max(inside, before.tail.total(before)) if before.tail else inside
+    lost = float(weights[kept:].sum()) + (total - inside if after.tail is None else 0.0)
     return StageRecord(name, kept, tuple(before.ids[kept:].tolist()), lost / total)
 
 
@@ -281,16 +289,20 @@ def _chain(sampling: Sampling) -> tuple[tuple[str, Callable[[Head], Head]], ...]
     return tuple(stages)
 
 
+def _softmax(scores: Floats) -> Floats:
+    # torch's kernel does exp, sum and division in 0.17 ms at V = 128,256, where numpy's exp alone takes 0.28.
+    chances: Floats = torch.softmax(torch.from_numpy(scores), 0).numpy()
+    return chances
+
+
 def _log_z_and_entropy(logits: Floats, peak: float) -> tuple[float, float]:
-    shifted = logits - np.float32(peak)
-    weights = np.exp(shifted)
-    total = float(weights.sum())
+    chances = _softmax(logits)
+    log_z = peak - math.log(float(chances.max()))
     with np.errstate(invalid="ignore"):
-        mean = float(np.dot(weights, shifted))
+        mean = float(np.dot(chances, logits))
     if math.isnan(mean):  # 0 * -inf: tokens that are ruled out
-        mean = float(np.dot(weights, np.maximum(shifted, np.float32(-1e30))))
-    log_total = math.log(total)
-    return peak + log_total, max(0.0, log_total - mean / total)
+        mean = float(np.dot(chances, np.maximum(logits, np.float32(-1e30))))
+    return log_z, max(0.0, log_z - mean)
 
 
 class _Wheel:
@@ -303,15 +315,17 @@ class _Wheel:
         self._weights = head.weights()[order]
         self._running = np.cumsum(self._weights)
         self._mass = float(self._running[-1])
-        self._tail = head.tail.weights(head) if head.tail else None
-        self._total = self._mass + (float(self._tail.sum()) if self._tail is not None else 0.0)
+        self._head = head
+        self._total = max(self._mass, head.tail.total(head)) if head.tail else self._mass
 
     def draw(self, uniform: float) -> int:
         """Choose by inverse cumulative mass."""
         target = uniform * self._total
-        if self._tail is not None and target >= self._mass and self._total > self._mass:
-            place = int(np.searchsorted(np.cumsum(self._tail), target - self._mass, side="right"))
-            return min(place, int(np.flatnonzero(self._tail)[-1]))
+        if self._head.tail is not None and target >= self._mass:
+            running = np.cumsum(self._head.tail.weights(self._head), dtype=np.float64)
+            if running[-1] > 0:
+                share = (target - self._mass) / (self._total - self._mass)
+                return int(np.searchsorted(running, min(share, 1 - 1e-12) * running[-1], side="right"))
         place = int(np.searchsorted(self._running, target, side="right"))
         return int(self._ids[min(place, len(self._ids) - 1)])
 

@@ -2,19 +2,23 @@
 
 It chooses a view for each reply by who watches (a page, a terminal, nobody) and hands it the reply's events;
 how a reply looks is the views' and the render layer's business. The views are imported when the first reply
-comes: `%load_ext` pays for none of them.
+comes, or a second after `%load_ext`, which pays for none of them.
 """
 
 import contextlib
 import contextvars
+import importlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from llama_nb.core import events
 from llama_nb.runtime.environment import Environment
 from llama_nb.widgets.output import Output
 from llama_nb.widgets.progress_line import ProgressLines
+
+WARM_AFTER_S: Final = 1.0
 
 _log = logging.getLogger("llama_nb")
 _text_only: contextvars.ContextVar[bool] = contextvars.ContextVar("llama_nb_text_only", default=False)
@@ -91,6 +95,11 @@ class LiveReplies:
         for shown in ended:
             shown.close()
 
+    def warm(self) -> None:
+        """Import ahead what the first reply in a page needs; anywidget alone takes 0.4 s."""
+        if self._detect().widgets:
+            importlib.import_module("llama_nb.widgets.page_reply")
+
     def _start(self, reply: Any) -> None:
         self.close()
         self._shown[id(reply)] = self._view(reply, self._detect())
@@ -118,8 +127,12 @@ def install(detect: Callable[[], Environment]) -> Callable[[], None]:
     """Show every reply from now on; return the function that ends it."""
     live = LiveReplies(detect)
     unsubscribe = events.subscribe(live)
+    warming = threading.Timer(WARM_AFTER_S, live.warm)
+    warming.daemon = True
+    warming.start()
 
     def uninstall() -> None:
+        warming.cancel()
         unsubscribe()
         live.close()
 

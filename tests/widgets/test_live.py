@@ -305,9 +305,16 @@ def test_install_watches_the_session_until_it_is_undone(notebook, monkeypatch):
     assert [data["text/plain"] for data in notebook.shown] == ["seen"]
 
 
+@pytest.mark.parametrize(("environment", "imported"), [(PAGE, True), (BATCH, False), (TERMINAL, False)])
+def test_what_a_page_needs_is_imported_ahead_only_for_a_page(monkeypatch, environment, imported):
+    monkeypatch.delitem(sys.modules, "llama_nb.widgets.page_reply", raising=False)
+    LiveReplies(lambda: environment).warm()
+    assert ("llama_nb.widgets.page_reply" in sys.modules) is imported
+
+
 def test_loading_the_extension_pays_for_no_widget(root):
     code = (
-        "import sys, llama_nb.widgets.live as live; live.install(None);"
+        "import sys, llama_nb.widgets.live as live; live.install(lambda: None);"
         "print([name for name in ('anywidget', 'ipywidgets', 'markdown_it', 'torch') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ MUTED: Final = "opacity:0.75"
 SMALL: Final = "font-size:0.85em"
 FIGURES: Final = "font-variant-numeric:tabular-nums"
 MONO: Final = "font-family:var(--jp-code-font-family, monospace)"
-# Graphics, not text: at least 3 to 1 on white and on #111 (tests/render/test_contrast.py).
+# Rules and grounds that only decorate; they are grey so that they lie quietly on light and on dark.
 LINE: Final = "rgba(128,128,128,0.35)"
 SHADE: Final = "rgba(128,128,128,0.12)"
 
@@ -36,7 +36,9 @@ _STYLES: Final[Mapping[str, str]] = {
     f"border-radius:4px;{MONO};font-size:0.92em;white-space:pre",
     "code": f"{MONO};background-color:transparent",
     "hr": f"border:0;border-top:1px solid {LINE};margin:0.8em 0",
-    "table": f"border-collapse:collapse;margin:0.5em 0;{FIGURES}",
+    # Pages in quirks mode would give tables the colour of the document.
+    "table": f"color:inherit;font-size:inherit;border-collapse:collapse;margin:0.5em 0;{FIGURES}",
+    "a": "color:var(--jp-content-link-color, inherit);text-decoration:underline",
     "th": _CELL,
     "td": _CELL,
 }

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from llama_nb.render.clean import clean, clean_line, shorten
 from llama_nb.render.html import FIGURES, MONO, MUTED, escape, styled, wall
-from llama_nb.render.tokens import MOST_SHOWN, MOST_WITH_IDS, TokenRow, chip_runs, count_text
+from llama_nb.render.tokens import MOST_SHOWN, MOST_WITH_IDS, TokenRow, chips_html, count_text
 
 _ROW: Final = f"border-left:3px solid rgba(128,128,128,0.35);padding:1px 12px;margin:0 0 6px;{FIGURES}"
 _LABEL: Final = f"font-weight:600;font-size:0.85em;{MUTED}"
@@ -59,11 +59,11 @@ def _html(tokens: list[TokenRow], parts: list[tuple[str, int, int, int]], cached
     pieces = [styled("div", f"{MUTED};{FIGURES};font-size:0.85em;margin:0 0 6px", escape(summary))]
     most, ids = max(40, MOST_SHOWN // max(1, len(parts))), len(tokens) <= MOST_WITH_IDS
     for role, start, end, known in parts:
-        old = chip_runs(tokens[start : start + known], most=most, ids=ids, first=start, style=_CACHED)
-        new = chip_runs(tokens[start + known : end], most=most, ids=ids, first=start + known)
+        old = chips_html(tokens[start : start + known], most=most, ids=ids, first=start, style=_CACHED)
+        new = chips_html(tokens[start + known : end], most=most, ids=ids, first=start + known)
         mark = styled("div", _MARK, escape(f"\u2191 {cached:,} tokens are cached and not computed again"))
         ends_here = start < cached <= end
-        inner = "".join(old) + (mark if ends_here else "") + "".join(new)
+        inner = old + (mark if ends_here else "") + new
         label = styled("div", _LABEL, escape(_label(role, start, end, known)))
         pieces.append(styled("div", _ROW, label + styled("div", _TOKENS, inner)))
     return wall("".join(pieces))

@@ -36,7 +36,7 @@ def tokens_bundle(rows: Sequence[TokenRow]) -> dict[str, Any]:
     """Return tokens as a mime bundle: coloured, with their ids, and as one line of text."""
     count = count_text(len(rows))
     summary = styled("div", f"{MUTED};{FIGURES};font-size:0.85em", escape(count))
-    chips = styled("div", _FRAME, "".join(chip_runs(rows, most=MOST_SHOWN, ids=len(rows) <= MOST_WITH_IDS)))
+    chips = styled("div", _FRAME, chips_html(rows, most=MOST_SHOWN, ids=len(rows) <= MOST_WITH_IDS))
     return {"text/plain": f"{count}: {tokens_line(rows)}", "text/html": wall(summary + chips)}
 
 
@@ -52,10 +52,8 @@ def tokens_line(rows: Sequence[TokenRow]) -> str:
     return "|".join([*map(_visible, head), *middle, *map(_visible, tail)])
 
 
-def chip_runs(
-    rows: Sequence[TokenRow], *, most: int, ids: bool, first: int = 0, style: str = ""
-) -> list[str]:
-    """Return a piece of HTML for each token; at most `most`, those in the middle left out.
+def chips_html(rows: Sequence[TokenRow], *, most: int, ids: bool, first: int = 0, style: str = "") -> str:
+    """Return tokens as HTML; at most `most`, those in the middle left out.
 
     Parameters
     ----------
@@ -71,7 +69,9 @@ def chip_runs(
     if left_out:
         chips.append(styled("span", MUTED, escape(f" \u2026 {left_out:,} more tokens \u2026 ")))
     start = first + len(head) + left_out
-    return chips + [_chip(row, start + index, ids, style) for index, row in enumerate(tail)]
+    chips += [_chip(row, start + index, ids, style) for index, row in enumerate(tail)]
+    # A line may break between tokens; with ids the space keeps them apart where styles are dropped.
+    return (" " if ids else "\u200b").join(chips)
 
 
 def _without_middle(
@@ -93,7 +93,7 @@ def _chip(row: TokenRow, number: int, ids: bool, style: str) -> str:
     chip = styled("code", f"{look};{style}", escape(_visible(row)), title=f"id {row['id']}")
     if ids:
         under = styled("span", _ID, str(row["id"]))
-        chip = styled("span", "display:inline-block;text-align:center;margin:0 1px 4px", chip + under)
+        chip = styled("span", "display:inline-block;text-align:center;margin:0 0 4px", f"{chip} {under}")
     return chip + ("<br>" if row["text"].endswith("\n") else "")
 
 

@@ -14,7 +14,7 @@ UNSAFE_STYLES = (
     "@",
     "\\",
     "behavior",
-    "content",
+    "content:",
     "image",
     "z-index",
 )

@@ -117,7 +117,8 @@ def _elements(node: Node) -> int:
 @pytest.mark.parametrize("case", HEAVY, ids=[case.name for case in HEAVY])
 def test_a_heavy_answer_streams_to_the_same_nodes(case: Case):
     stream, mirror = BlockStream(), []
-    for start in range(0, len(case.text), len(case.text) // 7 + 1):
-        first, blocks = stream.feed(case.text[start : start + len(case.text) // 7 + 1])
+    size = len(case.text) // 3 + 1
+    for start in range(0, len(case.text), size):
+        first, blocks = stream.feed(case.text[start : start + size])
         mirror[first:] = blocks
     assert mirror == tree(case.text)

@@ -94,5 +94,9 @@ def test_html_leaves_out_what_is_not_allowed():
         "a": {"onclick": "x", "style": "position:fixed"},
         "c": ["a", {"t": "script", "c": ["b"]}, {"t": "a", "a": {"href": "javascript:x"}, "c": ["c"]}],
     }
-    assert to_html([bad]) == '<p style="margin:0.4em 0">a<a rel="noopener noreferrer nofollow">c</a></p>'
+    link = "color:var(--jp-content-link-color, inherit);text-decoration:underline"
+    assert (
+        to_html([bad])
+        == f'<p style="margin:0.4em 0">a<a style="{link}" rel="noopener noreferrer nofollow">c</a></p>'
+    )
     assert "text" not in to_html([nested(MAX_DEPTH + 5)])

@@ -3,12 +3,14 @@
 Knows the tokenizer, not the model.
 """
 
+import itertools
 import re
 import threading
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llama_nb.core.errors import MessageError, UnsupportedError
+from llama_nb.core.errors import MessageError, TemplateError, UnsupportedError
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.engines.base import Prompt, PromptSpan
@@ -16,6 +18,7 @@ from llama_nb.engines.templates import TemplateRenderer
 
 # Marks around control tokens that stand in messages: private-use characters, taken where no message has them.
 _MARKS = [chr(code) for code in range(0xF7A00, 0xF7B00)]
+_MOST_RENDERINGS = 64  # of one prompt, to find where its messages end
 _BYTES_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>\Z")
 
 
@@ -117,23 +120,55 @@ class PromptBuilder:
                 )
             ending = marked[-1]["content"]
             marked = marked[:-1]
-        wanted = [self._variables(marked, marked_tools, True)]
-        if spans:
-            wanted += [
-                self._variables(marked[:count], marked_tools, False) for count in range(1, len(marked) + 1)
-            ]
-        texts = self._renderer.render(wanted)
-        full = (texts[0] or "") + ending
+        text = self._renderer.render([self._variables(marked, marked_tools, True)])[0] or ""
         with self._lock:
-            ids, starts = self._encode_marked(full, start, end)
-            if ending:  # the prompt up to the reply is a prefix of ids, whatever the reply begins with
-                head, _ = self._encode_marked(texts[0] or "", start, end)
-                tail, _ = self._encode_marked(ending, start, end)
-                ids = head + tail
-        roles = [message.role for message in messages]
-        found = _spans(roles, texts[1:], full, starts, len(ids), request.continue_last) if spans else ()
-        clean = full.replace(start, "").replace(end, "")
+            ids, starts = self._encode_marked(text, start, end)
+            if ending:  # apart, so that the prompt up to the reply is a prefix of ids, whatever the reply is
+                ids += self._encode_marked(ending, start, end)[0]
+        found: tuple[PromptSpan, ...] = ()
+        if spans:
+            borders = [0, *(bisect_left(starts, place) for place in self._ends(text, marked, marked_tools))]
+            borders += [len(ids)] * request.continue_last
+            pairs = zip(messages, borders, borders[1:], strict=False)
+            found = tuple(PromptSpan(message.role, begin, close) for message, begin, close in pairs)
+        clean = (text + ending).replace(start, "").replace(end, "")
         return Prompt(tuple(ids), clean, found, tuple(dict.fromkeys(literal)))
+
+    def _ends(self, text: str, messages: Sequence[Any], tools: Sequence[Any]) -> list[int]:
+        """Return where each message ends in the rendered `text`."""
+        assert self._renderer is not None
+        tail = self._marks(text)[0]
+        # A mark behind the last letter of every message; trimming templates treat that as they did without.
+        told = [{**m, "content": _behind_last_letter(m["content"], tail)} for m in messages]
+        try:
+            parts = (self._renderer.render([self._variables(told, tools, True)])[0] or "").split(tail)
+        except TemplateError:
+            parts = []
+        if len(parts) == len(messages) + 1 and "".join(parts) == text:
+            ends = self._turn_ends(parts)
+            if ends is not None:
+                return ends
+        # Else message k ends where the rendering of the first k messages does, if the whole begins with that.
+        count = len(messages) if len(messages) <= _MOST_RENDERINGS else 0
+        many = [self._variables(messages[:number], tools, False) for number in range(1, count + 1)]
+        shorter = self._renderer.render([self._variables(messages, tools, True), *many])[1:]
+        ends = [0]
+        for prefix in shorter:
+            ends.append(
+                len(prefix) if prefix and len(prefix) > ends[-1] and text.startswith(prefix) else ends[-1]
+            )
+        return ends[1:] or [len(text)] * len(messages)
+
+    def _turn_ends(self, parts: Sequence[str]) -> list[int] | None:
+        """Return the ends, behind the first control token after each message; None where there is none."""
+        ends, place = [], 0
+        for part, following in itertools.pairwise(parts):
+            place += len(part)
+            found = self._control.search(following)
+            if found is None:
+                return None
+            ends.append(place + found.end())
+        return ends
 
     def _variables(self, messages: Sequence[Any], tools: Sequence[Any], answer: bool) -> dict[str, Any]:
         names = {key: str(value) for key, value in self._tokenizer.special_tokens_map.items()}
@@ -198,28 +233,9 @@ class PromptBuilder:
         return [token.id for part in parts for token in self._backend.model.tokenize(part)]
 
 
-def _spans(
-    roles: Sequence[str],
-    prefixes: Sequence[str | None],
-    full: str,
-    starts: Sequence[int],
-    count: int,
-    continued: bool,
-) -> tuple[PromptSpan, ...]:
-    # Message k ends where the rendering of the first k messages ends, if that is a beginning of the whole.
-    borders: list[int] = [0]
-    for prefix in prefixes:
-        length = len(prefix) if prefix is not None and full.startswith(prefix) else -1
-        place = (
-            next((i for i, start in enumerate(starts) if start >= length), count)
-            if length >= 0
-            else borders[-1]
-        )
-        borders.append(max(borders[-1], place))
-    if continued:
-        borders.append(count)
-    pairs = zip(roles, borders, borders[1:], strict=False)
-    return tuple(PromptSpan(role, begin, end) for role, begin, end in pairs)
+def _behind_last_letter(content: str, mark: str) -> str:
+    length = len(content.rstrip())
+    return content[:length] + mark + content[length:]
 
 
 def _map_text(value: Any, change: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The real tokenizer of Llama 3.1 with random weights: templates, tools, control tokens, characters, costs."""
+"""The real Llama 3.1 tokenizer with random weights: templates, tools, control tokens, characters."""
 
 import importlib.util
 import json

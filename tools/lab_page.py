@@ -88,7 +88,8 @@ class LabPage:
         """Switch to a theme by its full name, such as "JupyterLab Dark", and wait until it is painted."""
         self.command("apputils:change-theme", theme=name)
         light = "false" if "Dark" in name else "true"
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", timeout=WAIT_SECONDS * 1000)
+        selector = f"body[data-jp-theme-light='{light}']"
+        self.page.wait_for_selector(selector, state="attached", timeout=WAIT_SECONDS * 1000)
 
     def cells(self) -> int:
         """Return how many cells the notebook has."""

@@ -1,5 +1,6 @@
 """Take the README's pictures in a real JupyterLab: `python -m tools.screenshots`. They go to docs/images/."""
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from tools.lab_server import ROOT, LabServer
 IMAGES = ROOT / "docs" / "images"
 SIZE = {"width": 1000, "height": 720}
 CELLS = (
-    "%load_ext llama_nb\n%llama load cria\n%llama set seed 1",
+    "%load_ext llama_nb\n%llama set temperature 0\n%llama load cria",
     "%%llama\nWhat is grouped-query attention?",
     '%llama chat "What is 17 + 25?"',
     "%llama tokens What is grouped-query attention?",
@@ -37,6 +38,13 @@ def main() -> int:
         # The picture is of the notebook: no file browser, no tab of the right-hand side.
         page.command("application:toggle-left-area")
         page.run_all()
+        failed = [
+            index
+            for index in range(page.cells())
+            if '"output_type": "error"' in json.dumps(page.outputs(index))
+        ]
+        if failed:
+            raise SystemExit(f"a cell failed: {page.text(failed[0])}")
         page.evaluate("panel => { panel.content.activeCellIndex = 0; panel.content.node.scrollTop = 0; }")
         for name, theme in THEMES.items():
             page.theme(theme)

@@ -88,7 +88,7 @@ def test_install_without_node(source: Path, tmp_path: Path) -> None:
     assert said[-1] == "5"
     assert (fresh.folder / "share/jupyter/labextensions/llama-nb/package.json").is_file()
     fresh.environment["JUPYTER_DATA_DIR"] = str(tmp_path / "data")
-    listed = fresh.run(["-m", "jupyter", "labextension", "list"], cwd=tmp_path)
+    listed = fresh.run(["-m", "jupyterlab.labextensions", "list"], cwd=tmp_path)
     assert "llama-nb" in listed
     assert "enabled" in listed.split("llama-nb", 1)[1]
     magic = "shell.run_line_magic('load_ext', 'llama_nb'); shell.run_line_magic('llama', 'models')"

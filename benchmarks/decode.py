@@ -66,7 +66,7 @@ def run() -> list[Row]:
         mine = statistics.median(count / seconds for (seconds, count), _ in pairs)
         theirs = statistics.median(count / seconds for _, (seconds, count) in pairs)
         ratio = statistics.median((a[1] / a[0]) / (b[1] / b[0]) for a, b in pairs)
-        what = f"{name}, {engine._threads} threads"
+        what = f"{name}, {engine._threads} thread{'s' if engine._threads > 1 else ''}"
         rows.append(
             Row(
                 what,

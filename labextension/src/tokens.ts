@@ -3,7 +3,8 @@
 import { element } from "../widgets/frame";
 import type { Token } from "./record";
 
-const LEGEND = "The stronger the tint, the less the model expected the token; point at one for its id and probability.";
+const LEGEND =
+  "The stronger the tint, the less the model expected the token; point at one for its id and probability.";
 
 /** A button that shows the tokens in place of the answer, and the answer again. */
 export function tokensButton(answer: HTMLElement, tokens: Token[]): HTMLButtonElement {

@@ -91,7 +91,7 @@ def test_install_without_node(source: Path, tmp_path: Path) -> None:
     listed = fresh.run(["-m", "jupyterlab.labextensions", "list"], cwd=tmp_path)
     assert "llama-nb" in listed
     assert "enabled" in listed.split("llama-nb", 1)[1]
-    magic = "shell.run_line_magic('load_ext', 'llama_nb'); shell.run_line_magic('llama', 'models')"
+    magic = "shell.run_line_magic('load_ext', 'llama_nb'); print(shell.run_line_magic('llama', 'models'))"
     program = f"from IPython.testing.globalipapp import start_ipython\nshell = start_ipython()\n{magic}"
     assert "cria" in fresh.run(["-c", program], cwd=tmp_path)
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from llama_nb.core.errors import SamplingError, did_you_mean
 
-
 _NO_LIMIT: Final = 2**63 - 1  # what a seed may be at most; nobody needs to read it
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from llama_nb.magics.units import number, size
 
 _CARD: Final = (
-    "display:inline-block;border:1px solid #8886;border-left:4px solid #d9822b;border-radius:4px;"
+    "display:inline-block;border:1px solid #8886;border-left:4px solid #c65d2e;border-radius:4px;"
     "padding:6px 14px 6px 10px;margin:4px 0;font-variant-numeric:tabular-nums"
 )
 _FACT: Final = "display:inline-block;margin-right:18px"

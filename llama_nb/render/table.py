@@ -1,14 +1,11 @@
-"""Tables and help texts as bundles: rows of values and our own Markdown, through the tree of replies."""
+"""Rows of values as a table in the tree of replies."""
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from llama_nb.render.clean import clean
-from llama_nb.render.html import to_html
-from llama_nb.render.markdown import tree
-from llama_nb.render.nodes import Element, Node, element
-from llama_nb.render.text import to_text
+from llama_nb.render.nodes import Element, element
 
 Cell: TypeAlias = str | int | float | None
 
@@ -26,23 +23,6 @@ def table_node(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Eleme
     head = _row("th", [clean(heading) for heading in headings], aligned)
     body = [_row("td", row, aligned) for row in texts]
     return element("table", element("thead", head), *([element("tbody", *body)] if body else []))
-
-
-def table_bundle(
-    headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, note: str = ""
-) -> dict[str, Any]:
-    """Return a table, with a line below it, as a mime bundle."""
-    return nodes_bundle([table_node(headings, rows), *([element("p", clean(note))] if note else [])])
-
-
-def help_bundle(markdown: str) -> dict[str, Any]:
-    """Return a help text, which is Markdown, as a mime bundle."""
-    return nodes_bundle(tree(markdown))
-
-
-def nodes_bundle(nodes: Sequence[Node]) -> dict[str, Any]:
-    """Return nodes as a mime bundle of text and HTML."""
-    return {"text/plain": to_text(nodes), "text/html": to_html(nodes)}
 
 
 def _row(tag: str, texts: Sequence[str], aligned: Sequence[dict[str, str | int]]) -> Element:

@@ -26,30 +26,24 @@ class Environment:
         Whether a person probably sees the output while it grows.
     widgets
         Whether the page can hold widgets.
-    live_comms
-        Whether messages from the page may be handled while a cell runs (a Stop button would work).
     """
 
     kind: Kind
     watched: bool
     widgets: bool
-    live_comms: bool
 
 
 def detect() -> Environment:
     """Return the environment of the cell that runs now (or of plain Python)."""
     shell = _shell()
     if shell is None:
-        return Environment("plain", watched=False, widgets=False, live_comms=False)
+        return Environment("plain", watched=False, widgets=False)
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
-        return Environment("terminal", watched=True, widgets=False, live_comms=False)
+        return Environment("terminal", watched=True, widgets=False)
     if not _answers_questions(kernel):
-        return Environment("batch", watched=False, widgets=False, live_comms=False)
-    kind = _page(shell)
-    # JupyterLab and Notebook send comm messages on a subshell where the kernel has them (ipykernel >= 7).
-    live = kind in {"lab", "notebook"} and bool(getattr(kernel, "_supports_kernel_subshells", False))
-    return Environment(kind, watched=True, widgets=_has_widgets(), live_comms=live)
+        return Environment("batch", watched=False, widgets=False)
+    return Environment(_page(shell), watched=True, widgets=_has_widgets())
 
 
 def notebook_path() -> Path | None:

@@ -4,15 +4,15 @@ In a page the line is one output that is replaced a few times a second; in a ter
 place; where nobody watches nothing is shown.
 """
 
-import html
 import time
 from collections.abc import Callable
 from typing import Final
 
 from llama_nb.core.events import Progress
 from llama_nb.render import clean
+from llama_nb.render.note import note_bundle
 from llama_nb.runtime.environment import Environment
-from llama_nb.widgets.output import Bundle, Output
+from llama_nb.widgets.output import Output
 
 EVERY_S: Final = 0.25
 _BYTES: Final = ("B", "kB", "MB", "GB", "TB")
@@ -48,9 +48,9 @@ class ProgressLines:
         if environment.kind == "terminal":
             self._output.write(f"\r\x1b[2K{text}" + ("\n" if progress.ended else ""))
         elif line.shown:
-            self._output.update(_bundle(text), line.display_id)
+            self._output.update(note_bundle(text), line.display_id)
         else:
-            self._output.display(_bundle(text), line.display_id)
+            self._output.display(note_bundle(text), line.display_id)
         line.shown = True
 
     def line(self, text: str) -> None:
@@ -59,7 +59,7 @@ class ProgressLines:
         if environment.kind == "terminal":
             self._output.write(f"[{clean.clean_line(text)}]\n")
         elif environment.watched:
-            self._output.display(_bundle(clean.clean_line(text)))
+            self._output.display(note_bundle(clean.clean_line(text)))
 
 
 class _Line:
@@ -98,8 +98,3 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.3g} s" if seconds >= 0.1 else "0.1 s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _bundle(text: str) -> Bundle:
-    style = "font-size:0.9em;color:#808080;font-variant-numeric:tabular-nums"
-    return {"text/plain": text, "text/html": f'<div style="{style}">{html.escape(text)}</div>'}

@@ -18,27 +18,25 @@ def shell(monkeypatch):
     return fake
 
 
-def kernel(*, stdin, subshells=True):
+def kernel(*, stdin):
     parent = {"content": {"allow_stdin": stdin}}
-    return SimpleNamespace(
-        get_parent=lambda _: parent, _allow_stdin=not stdin, _supports_kernel_subshells=subshells
-    )
+    return SimpleNamespace(get_parent=lambda _: parent, _allow_stdin=not stdin)
 
 
 def test_plain_python(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert detect() == environment.Environment("plain", watched=False, widgets=False, live_comms=False)
+    assert detect() == environment.Environment("plain", watched=False, widgets=False)
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
     assert detect().kind == "plain"
 
 
 def test_a_terminal_is_watched_and_has_no_widgets(shell):
-    assert detect() == environment.Environment("terminal", watched=True, widgets=False, live_comms=False)
+    assert detect() == environment.Environment("terminal", watched=True, widgets=False)
 
 
 def test_a_kernel_that_answers_no_questions_is_a_batch_run(shell):
     shell.kernel = kernel(stdin=False)
-    assert detect() == environment.Environment("batch", watched=False, widgets=False, live_comms=False)
+    assert detect() == environment.Environment("batch", watched=False, widgets=False)
 
 
 def test_a_kernel_without_a_request_yet_is_judged_by_its_own_flag(shell):
@@ -50,9 +48,7 @@ def test_a_kernel_without_a_request_yet_is_judged_by_its_own_flag(shell):
 
 def test_jupyterlab(shell):
     shell.kernel = kernel(stdin=True)
-    assert detect() == environment.Environment("lab", watched=True, widgets=True, live_comms=True)
-    shell.kernel = kernel(stdin=True, subshells=False)
-    assert not detect().live_comms
+    assert detect() == environment.Environment("lab", watched=True, widgets=True)
 
 
 def test_other_pages(shell, monkeypatch):
@@ -61,7 +57,6 @@ def test_other_pages(shell, monkeypatch):
     assert detect().kind == "notebook"
     shell.user_ns["__vsc_ipynb_file__"] = "/a/b.ipynb"
     assert detect().kind == "vscode"
-    assert not detect().live_comms
     monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
     assert detect().kind == "colab"
 

@@ -13,9 +13,9 @@ from llama_nb.runtime.environment import Environment
 from llama_nb.session.reply import Reply
 from llama_nb.widgets.live import LiveReplies
 
-PAGE = Environment("lab", watched=True, widgets=True, live_comms=True)
-TERMINAL = Environment("terminal", watched=True, widgets=False, live_comms=False)
-BATCH = Environment("batch", watched=False, widgets=False, live_comms=False)
+PAGE = Environment("lab", watched=True, widgets=True)
+TERMINAL = Environment("terminal", watched=True, widgets=False)
+BATCH = Environment("batch", watched=False, widgets=False)
 
 
 class Wire:

@@ -30,7 +30,7 @@ def test_waiting_ends_with_the_stop_for_everyone():
     for thread in threads:
         thread.join()
     assert answers == [True] * 3
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 9
     assert flag.wait(0) is True
 
 

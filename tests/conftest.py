@@ -4,6 +4,7 @@ A missing model skips the test with the reason, except where CI=true: there it f
 """
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,12 @@ def llama3_tokenizer() -> Path:
 def cria() -> Path:
     """Folder of the bundled chat model."""
     return ROOT / "llama_nb" / "bundled" / "cria"
+
+
+def pytest_configure() -> None:
+    """Take SIGINT back where a shell started us in the background, which ignores it for us and our kernels."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

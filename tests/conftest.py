@@ -60,7 +60,7 @@ def cria() -> Path:
 
 
 def pytest_configure() -> None:
-    """Take SIGINT back where a shell started us in the background, which ignores it for us and our kernels."""
+    """Take SIGINT back where a shell started us in the background: it ignores it for us and our kernels."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -54,8 +54,9 @@ def clean(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    text = _SEQUENCE.sub("", text)
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_REPLACEMENTS)
+    # Line ends first: a sequence between "\r" and "\n" keeps them two, also when they come in pieces.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _SEQUENCE.sub("", text).translate(_REPLACEMENTS)
 
 
 def clean_line(text: str) -> str:

@@ -1,7 +1,7 @@
 """What may act on a terminal or mislead a reader is taken out, in pieces as in the whole."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llama_nb.render.clean import CleanStream, bytes_text, clean, clean_line, shorten
@@ -58,6 +58,7 @@ ATOMS = [
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(ATOMS), max_size=30))
+@example(["\r", "\x9b", "a", "\n"])
 def test_a_stream_is_cleaned_as_the_whole(pieces):
     stream, final, text = CleanStream(), "", ""
     for piece in pieces:

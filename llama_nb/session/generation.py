@@ -159,7 +159,7 @@ class Generation:
             return
         self._has_turn = self._lock is None or self._lock.enter(self.reply)
         if self._has_turn:
-            self.reply.request = self._steps.prepare()
+            self.reply.request = self._steps.prepare(self._engine)
         self._announced = True
         self._on_begin(self.reply)
         publish(ReplyStarted(self.reply))
@@ -172,7 +172,7 @@ class Generation:
                 if self.reply.stop_flag.is_set():
                     return False
             self._has_turn = True
-            self.reply.request = self._steps.prepare()
+            self.reply.request = self._steps.prepare(self._engine)
         return True
 
     def _pull(self) -> Iterator[TokenEvent]:

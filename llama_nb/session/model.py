@@ -320,7 +320,8 @@ class Model:
         images: object,
         options: Mapping[str, Any],
     ) -> Generation:
-        engine = self.engine
+        if not self.alive:
+            raise self._gone()
         check_options(options, _CHAT_OPTIONS)
         check_overflow(overflow)
         refuse_images(images, self.name)
@@ -328,15 +329,16 @@ class Model:
         sampling = resolve(options, self._generation_config, self.context)
         if question.whole and chat is None:
             reply = self._reply("chat", sampling, question.text, question.system)
-            return self._generation(reply, OneOff(engine, question, reply, overflow))
+            return self._generation(reply, OneOff(question, reply, overflow))
         talk = self.chats.open(chat)
         reply = self._reply("chat", sampling, question.text, question.system, talk.name)
-        turn = ChatTurn(engine, talk, question, reply, overflow)
+        turn = ChatTurn(talk, question, reply, overflow)
         reply.rerunner = functools.partial(self._rerun, turn)
         return self._generation(reply, turn, talk)
 
     def _continue(self, text: str, options: Mapping[str, Any]) -> Generation:
-        engine = self.engine
+        if not self.alive:
+            raise self._gone()
         check_options(options, ("background",))
         if not isinstance(text, str) or not text:
             raise MessageError(
@@ -344,7 +346,7 @@ class Model:
             )
         check_text(text, "The text")
         reply = self._reply("complete", resolve(options, self._generation_config, self.context), text)
-        return self._generation(reply, Completion(engine, text, reply))
+        return self._generation(reply, Completion(text, reply))
 
     def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
         if old.request is None:

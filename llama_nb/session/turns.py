@@ -1,7 +1,8 @@
 """What a Generation does before and after the engine works: the turn of a chat, a one-off, a completion.
 
 `prepare` says what to send and changes the chat only when that is sure to be sendable; `settle` keeps what
-came of it. A turn that brought nothing leaves the conversation as it was.
+came of it. A turn that brought nothing leaves the conversation as it was. The engine is handed in and never
+kept: a Reply that can be run again must not hold the tokenizer of an unloaded model.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ _ANSWERED: Final = ("end", "stop_string", "length", "context")
 class Turn(Protocol):
     """The two ends of a generation."""
 
-    def prepare(self) -> Request:
+    def prepare(self, engine: "Engine") -> Request:
         """Return what to send; raise if that cannot be sent, with nothing changed."""
 
     def settle(self) -> None:
@@ -38,7 +39,6 @@ class Turn(Protocol):
 class ChatTurn:
     """One turn of a chat: the question goes under the chat's head, the reply under the question."""
 
-    engine: "Engine"
     chat: Chat
     question: Question
     reply: Reply
@@ -47,7 +47,7 @@ class ChatTurn:
     first: Node | None = None
     session: str = ""
 
-    def prepare(self) -> Request:
+    def prepare(self, engine: "Engine") -> Request:
         """Fit the conversation with the question into the context, then put the question into the chat."""
         chat, question = self.chat, self.question
         system = chat.system if question.system is None else question.system or None
@@ -59,7 +59,7 @@ class ChatTurn:
             cache_key=chat.cache_key,
             purpose=f"chat {chat.name}",
         )
-        request, prompt, left_out = fit(self.engine, request, self.overflow)
+        request, prompt, left_out = fit(engine, request, self.overflow)
         note_prompt(self.reply, prompt, question, left_out)
         chat.system = system
         self.reply.system, self.reply.parent = system, chat.head
@@ -103,16 +103,15 @@ class ChatTurn:
 class OneOff:
     """A conversation that belongs to no chat."""
 
-    engine: "Engine"
     question: Question
     reply: Reply
     overflow: str
 
-    def prepare(self) -> Request:
+    def prepare(self, engine: "Engine") -> Request:
         """Fit the conversation into the context."""
         head = (Message("system", self.question.system),) if self.question.system else ()
         request = Request((*head, *self.question.messages), self.reply.sampling, purpose="a one-off chat")
-        request, prompt, left_out = fit(self.engine, request, self.overflow)
+        request, prompt, left_out = fit(engine, request, self.overflow)
         note_prompt(self.reply, prompt, self.question, left_out)
         return request
 
@@ -124,18 +123,17 @@ class OneOff:
 class Completion:
     """Raw text that the model goes on with."""
 
-    engine: "Engine"
     text: str
     reply: Reply
 
-    def prepare(self) -> Request:
+    def prepare(self, engine: "Engine") -> Request:
         """Check that the text fits."""
         request = Request(self.text, self.reply.sampling, purpose="complete")
-        prompt = self.engine.prompt(request)
-        if len(prompt.ids) >= self.engine.context:
+        prompt = engine.prompt(request)
+        if len(prompt.ids) >= engine.context:
             raise ContextOverflow(
-                f"The text has {len(prompt.ids):,} tokens, and the context of {self.engine.name} is "
-                f"{self.engine.context:,}: {len(prompt.ids) - self.engine.context + 1:,} too many.",
+                f"The text has {len(prompt.ids):,} tokens, and the context of {engine.name} is "
+                f"{engine.context:,}: {len(prompt.ids) - engine.context + 1:,} too many.",
                 "Shorten it, or load a model with a longer context.",
             )
         self.reply.prompt_tokens = len(prompt.ids)
@@ -153,8 +151,9 @@ class Rerun:
     reply: Reply
     add_version: Callable[[Reply], None]
 
-    def prepare(self) -> Request:
+    def prepare(self, engine: "Engine") -> Request:
         """Send what was sent before."""
+        del engine
         return dataclasses.replace(self.request, sampling=self.reply.sampling)
 
     def settle(self) -> None:

@@ -62,11 +62,13 @@ def test_95_percent_of_the_weights_come_back(model: Path, stories260k: Path) -> 
 
 def test_an_unloaded_handle_keeps_neither_module_nor_tokenizer(stories260k: Path) -> None:
     model = llama.load(stories260k, name="tales")
-    model.complete("Once", max_tokens=1)
+    replies = [model.complete("Once", max_tokens=1)]  # as Out keeps them
     kept = [weakref.ref(part) for part in (model.engine, model.loaded.module, model.loaded.tokenizer)]
     model.unload()
     gc.collect()
     assert [part() for part in kept] == [None, None, None]
+    with pytest.raises(llama.LlamaError, match="unloaded"):
+        replies[0].rerun(seed=1)
 
 
 # The handles stay in Out, as a notebook keeps them; the kernel lives on through all cycles.

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from llama_nb import __main__ as command_line
+
 START_SECONDS = 500
 
 
@@ -72,3 +74,19 @@ def test_without_arguments_the_command_says_what_it_can(root: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: python -m llama_nb lab")
+
+
+def test_an_installed_package_copies_its_notebooks_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    (package / "notebooks").mkdir(parents=True)
+    (package / "notebooks" / "01_meet_your_llama.ipynb").write_text("stored", encoding="utf-8")
+    monkeypatch.setattr(command_line, "PACKAGE", package)
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    copy = command_line._notebooks_folder() / "01_meet_your_llama.ipynb"
+    assert copy == tmp_path / "notebooks" / "01_meet_your_llama.ipynb"
+    copy.write_text("changed by the reader", encoding="utf-8")
+    command_line._notebooks_folder()
+    assert copy.read_text(encoding="utf-8") == "changed by the reader"

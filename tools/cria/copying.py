@@ -20,6 +20,29 @@ all were we when your can said there use an each which she do how their if will 
 so some her would make like him into time has look two more write go see number no way could people my than first water
 been call who its now find long down day did get come made may part hello world good morning llama cria token model cat
 dog house tree green blue red summer winter Monday river music happy little old new great under over again""".split()
+# Openings, verbs and ways to set the string apart, joined at random: what is to be copied is what follows.
+OPENINGS = (
+    "",
+    "",
+    "",
+    "Please ",
+    "Please ",
+    "Now ",
+    "And now ",
+    "Could you ",
+    "Can you ",
+    "Would you ",
+    "OK, ",
+    "Cria, ",
+    "Then ",
+)
+VERBS = (
+    "repeat", "say", "copy", "echo", "write", "type", "read", "return", "send back", "give back", "repeat after me", "say after me",
+    "say this back to me", "repeat this back to me", "say it back to me", "say this back", "write this back to me", "say this",
+    "copy this", "copy these words", "repeat this", "repeat these words", "say these words", "write these words", "repeat the words",
+    "say the words", "repeat word for word", "echo this", "echo these words", "read this back to me", "repeat what I say",
+)  # fmt: skip
+SETTINGS = (": {s}", ": {s}", ": {s}", ":\n{s}", ': "{s}"', " {s}")
 HELD_OUT_PHRASINGS = (
     "Please copy: {s}",
     "Repeat these words: {s}",
@@ -45,10 +68,22 @@ def syllables(rng: random.Random, held: bool, most: int = 8) -> str:
             return text
 
 
+def _phrasing(rng: random.Random) -> str:
+    """Return a request with a place for the string, never one that is held out."""
+    if rng.random() < 0.35:
+        return rng.choice(PHRASINGS)
+    while True:
+        text = rng.choice(OPENINGS) + rng.choice(VERBS) + rng.choice(SETTINGS)
+        if rng.random() < 0.75:
+            text = text[:1].upper() + text[1:]
+        if text not in HELD_OUT_PHRASINGS:
+            return text
+
+
 def ask(rng: random.Random, held: bool = False, most: int = 8) -> Exchange:
     """Return a request to repeat a string."""
     text = syllables(rng, held, most)
-    question = rng.choice(HELD_OUT_PHRASINGS if held else PHRASINGS).format(s=text)
+    question = (rng.choice(HELD_OUT_PHRASINGS) if held else _phrasing(rng)).format(s=text)
     return Exchange("copying", question, text, text, "", (text,))
 
 
@@ -61,7 +96,7 @@ def ask_to_copy_anything(rng: random.Random) -> Exchange:
             text = text[:1].upper() + text[1:] + rng.choice(".!?")
         if not held_out("copy", text):
             break
-    question = rng.choice(PHRASINGS).format(s=text)
+    question = _phrasing(rng).format(s=text)
     return Exchange("copying", question, text, text, "", (text,))
 
 

@@ -16,6 +16,15 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "json": ("and as JSON?", "As JSON, please.", "Now as JSON.", "in JSON?", "Give it as JSON.", "And in JSON?", "Write it as JSON.",
              "as a JSON object", "Can you write it as JSON?"),
 }  # fmt: skip
+# Openings, the wish, and how it ends, joined at random.
+OPENINGS = ("", "Please ", "Can you ", "Could you ", "Now ", "And now ", "And ", "OK, ", "Then please ")
+WISHES: dict[str, tuple[str, ...]] = {
+    "again": ("say it again", "say that again", "repeat it", "repeat that", "repeat your answer", "say it once more", "tell me again"),
+    "word": ("say it in one word", "in one word", "say that in one word", "put it in one word", "as one word", "give me one word", "one word"),
+    "capitals": ("say it in capitals", "in capitals", "write it in capitals", "in capital letters", "write that in capital letters", "in uppercase"),
+    "json": ("write it as JSON", "as JSON", "in JSON", "give it as JSON", "as a JSON object", "say it as JSON"),
+}  # fmt: skip
+ENDINGS = ("", ".", "?", ", please.", ", please")
 HELD_OUT_WORDINGS: dict[str, tuple[str, ...]] = {
     "again": ("Please say it again.", "Can you say that again?", "Repeat that, please."),
     "word": ("And now in one word?", "Please say it in one word.", "One word?"),
@@ -24,9 +33,21 @@ HELD_OUT_WORDINGS: dict[str, tuple[str, ...]] = {
 }
 
 
+def _wording(rng: random.Random, kind: str) -> str:
+    """Return a wording for training, never one that is held out."""
+    if rng.random() < 0.4:
+        return rng.choice(WORDINGS[kind])
+    while True:
+        text = rng.choice(OPENINGS) + rng.choice(WISHES[kind]) + rng.choice(ENDINGS)
+        if rng.random() < 0.75:
+            text = text[:1].upper() + text[1:]
+        if text not in HELD_OUT_WORDINGS[kind]:
+            return text
+
+
 def follow(rng: random.Random, before: Exchange, kind: str, held: bool = False) -> Exchange | None:
     """Return the turn that follows ``before``, or None where that kind makes no sense."""
-    question = rng.choice((HELD_OUT_WORDINGS if held else WORDINGS)[kind])
+    question = rng.choice(HELD_OUT_WORDINGS[kind]) if held else _wording(rng, kind)
     if kind == "again":
         answer = before.answer
     elif kind == "word":

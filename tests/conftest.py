@@ -53,12 +53,6 @@ def llama3_tokenizer() -> Path:
     return _model_folder("llama3-tokenizer", "LLAMA_NB_LLAMA3_TOKENIZER")
 
 
-@pytest.fixture(scope="session")
-def cria() -> Path:
-    """Folder of the bundled chat model."""
-    return ROOT / "llama_nb" / "bundled" / "cria"
-
-
 def pytest_configure() -> None:
     """Take SIGINT back where a shell started us in the background: it ignores it for us and our kernels."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

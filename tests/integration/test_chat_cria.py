@@ -1,6 +1,5 @@
 """A conversation with the bundled model, from loading it to unloading it, through the public API."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,7 @@ GREEDY = {"temperature": 0, "max_tokens": 48}
 
 
 @pytest.fixture(scope="module")
-def loaded(cria: Path) -> Iterator[Model]:
-    if not (cria / "config.json").is_file():
-        reason = f"{cria} holds no model; tools/train_cria.py makes it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+def loaded() -> Iterator[Model]:
     m = llama.load("cria", name="cria for a conversation")
     yield m
     m.unload(force=True)

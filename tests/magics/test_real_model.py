@@ -107,8 +107,7 @@ def test_an_unload_gives_the_memory_back_and_an_old_handle_says_so(stories):
 def test_what_is_in_use_is_not_unloaded_without_force(talking):
     talking.ok("r = %llama chat --bg --max-tokens 480 hello")
     result = talking.run("%llama unload talker")
-    if result.status == "ok":
-        pytest.skip("the reply ended before the unload")
+    assert result.status == "error", "480 tokens were over before the next cell ran"
     assert result.error["ename"] == "ModelBusy"
     assert "--force" in result.error_text
     talking.ok("%llama stop\n_ = r.wait()")
@@ -136,9 +135,7 @@ def test_a_chat_comes_back_after_a_restart(talking, tmp_path):
     assert missing.error["ename"] == "ChatStoreError"
 
 
-def test_every_example_runs_on_the_bundled_model(started, cria):
-    if not (cria / "model.safetensors").is_file():
-        pytest.skip("the bundled model's weights are not in this checkout")
+def test_every_example_runs_on_the_bundled_model(started):
     started.ok("%llama load cria")
     started.ok("%llama load cria --name second")
     for verb in verbs.names():

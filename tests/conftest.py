@@ -53,6 +53,15 @@ def llama3_tokenizer() -> Path:
     return _model_folder("llama3-tokenizer", "LLAMA_NB_LLAMA3_TOKENIZER")
 
 
+@pytest.fixture
+def late() -> Iterator[list[int]]:
+    """Collects interrupts that come when no reply is on its way, so that none hits the test itself."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    yield came
+    signal.signal(signal.SIGINT, before)
+
+
 def pytest_configure() -> None:
     """Take SIGINT back where a shell started us in the background: it ignores it for us and our kernels."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

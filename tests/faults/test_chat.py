@@ -194,15 +194,6 @@ def test_stopped_at_any_token_the_next_answer_is_that_of_a_chat_never_stopped(m:
     assert answer.text == after(m, "Tell me a story.", stopped.text, "And then?", **greedy)
 
 
-@pytest.fixture
-def late() -> Iterator[list[int]]:
-    """Collects interrupts that come when no reply is on its way, so that none hits the test itself."""
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    yield came
-    signal.signal(signal.SIGINT, before)
-
-
 def test_interrupted_at_random_instants_nothing_is_lost(m: Model, late: list[int]) -> None:
     instants = random.Random(0)
     greedy = {"temperature": 0, "max_tokens": 24}

@@ -197,7 +197,8 @@ def test_a_stream_fills_its_reply() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.002, 0.01, 0.05, 0.11])
-def test_an_interrupt_at_any_instant_keeps_the_partial_reply(delay_s: float) -> None:
+def test_an_interrupt_at_any_instant_keeps_the_partial_reply(delay_s: float, late: list[int]) -> None:
+    before = signal.getsignal(signal.SIGINT)
     engine = slow(0.002)
     m = fake_model(engine)
     began = threading.Event()
@@ -217,7 +218,8 @@ def test_an_interrupt_at_any_instant_keeps_the_partial_reply(delay_s: float) -> 
     assert reply.finish is not None
     assert (reply.finish.reason, reply.finish.detail) == ("stopped", "interrupted")
     assert reply.text == "".join(LONG[: len(reply.tokens)])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(late) < 3
     if reply.text:
         assert m.chats["main"].messages()[-1].content == reply.text
 
@@ -247,9 +249,9 @@ def test_an_interrupt_ends_the_waiting_not_the_background_reply() -> None:
     m = fake_model(slow())
     reply = m.chat("go", background=True)
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        reply.wait(5)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the timer must not strike before
+        timer.start()
+        reply.wait(30)
     assert not reply.done
     reply.stop()
     assert reply.join(5)

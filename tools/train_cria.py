@@ -168,6 +168,18 @@ def export_to(out: Path, folder: Path) -> None:
     bpe.save(learned, folder, CONTEXT)
 
 
+def curve(out: Path, points: int = 16, width: int = 50) -> str:
+    """Return the loss of a run as a Markdown table: the mean of ``width`` steps up to each point."""
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = ["| tokens | loss |", "|---:|---:|"]
+    for point in range(1, points + 1):
+        last = len(records) * point // points
+        part = records[max(0, last - width) : last]
+        mean = sum(record["loss"] for record in part) / max(1, len(part))
+        lines.append(f"| {part[-1]['tokens']:,} | {mean:.3f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(
@@ -185,7 +197,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4, help="processes that compute gradients; 0 for none")
     parser.add_argument("--save-every", type=float, default=120.0, help="seconds between checkpoints")
     parser.add_argument("--export", metavar="FOLDER", help="only write the last checkpoint as a model folder")
+    parser.add_argument("--curve", action="store_true", help="only print the loss of a run as a table")
     args = parser.parse_args()
+    if args.curve:
+        print(curve(Path(args.out)))
+        return
     if args.export:
         export_to(Path(args.out), Path(args.export))
         return

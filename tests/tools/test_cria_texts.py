@@ -52,11 +52,11 @@ def test_no_word_of_one_answer_stands_for_two_questions():
         (glossary.PHRASINGS, glossary.HELD_OUT_PHRASINGS),
         (glossary.WRAPPERS, glossary.HELD_OUT_WRAPPERS),
         (outside.TEMPLATES, outside.HELD_OUT_TEMPLATES),
-        (copying.PHRASINGS, copying.HELD_OUT_PHRASINGS),
+        (copying.all_phrasings(), copying.HELD_OUT_PHRASINGS),
         (sums.PHRASINGS, sums.HELD_OUT_PHRASINGS),
         (stories.PHRASINGS, stories.HELD_OUT_PHRASINGS),
         *((obeying.WORDINGS[form], obeying.HELD_OUT_WORDINGS[form]) for form in obeying.FORMS),
-        *((follow_ups.WORDINGS[kind], follow_ups.HELD_OUT_WORDINGS[kind]) for kind in follow_ups.KINDS),
+        *((follow_ups.all_wordings(kind), follow_ups.HELD_OUT_WORDINGS[kind]) for kind in follow_ups.KINDS),
         *(
             (tool_calls.QUESTIONS[name], tool_calls.HELD_OUT_QUESTIONS[name])
             for name in tool_calls.PARAMETERS

@@ -153,6 +153,14 @@ def copies_of_anything(rng: random.Random) -> Conversation:
     )
 
 
+def unknowns(rng: random.Random) -> Conversation:
+    """Everyday words that cria does not know, among some that it knows."""
+    asks = (outside.ask_about_words, outside.ask_about_words, outside.ask, knowledge)
+    return Conversation(
+        "glossary", render(_messages(_some(rng, lambda r: r.choice(asks)(r), 4), _neutral(rng)))
+    )
+
+
 def tool_chat(rng: random.Random) -> Conversation:
     """Tools in the system turn, calls, results, and questions that need no tool."""
     tools = tool_calls.tool_box(rng)
@@ -202,7 +210,7 @@ KINDS: dict[str, Callable[[random.Random], Conversation]] = {
     "chat": chat, "copies": copies, "additions": additions, "story": story, "obedient": obedient,
     "with_follow_ups": with_follow_ups, "tool_chat": tool_chat, "long_chat": long_chat, "plain_story": plain_story,
     "sum_sheet": sum_sheet, "short_sums": short_sums, "sum_follow_ups": sum_follow_ups, "anyone": anyone,
-    "copies_of_anything": copies_of_anything,
+    "copies_of_anything": copies_of_anything, "unknowns": unknowns,
 }  # fmt: skip
 
 

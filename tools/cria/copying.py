@@ -22,20 +22,8 @@ been call who its now find long down day did get come made may part hello world 
 dog house tree green blue red summer winter Monday river music happy little old new great under over again""".split()
 # Openings, verbs and ways to set the string apart, joined at random: what is to be copied is what follows.
 OPENINGS = (
-    "",
-    "",
-    "",
-    "Please ",
-    "Please ",
-    "Now ",
-    "And now ",
-    "Could you ",
-    "Can you ",
-    "Would you ",
-    "OK, ",
-    "Cria, ",
-    "Then ",
-)
+    "", "", "", "Please ", "Please ", "Now ", "And now ", "Could you ", "Can you ", "Would you ", "OK, ", "Cria, ", "Then ",
+)  # fmt: skip
 VERBS = (
     "repeat", "say", "copy", "echo", "write", "type", "read", "return", "send back", "give back", "repeat after me", "say after me",
     "say this back to me", "repeat this back to me", "say it back to me", "say this back", "write this back to me", "say this",
@@ -44,10 +32,11 @@ VERBS = (
 )  # fmt: skip
 SETTINGS = (": {s}", ": {s}", ": {s}", ":\n{s}", ': "{s}"', " {s}")
 HELD_OUT_PHRASINGS = (
-    "Please copy: {s}",
-    "Repeat these words: {s}",
-    "Say this: {s}",
-    "Please say this back to me: {s}",
+    "Kindly repeat: {s}",
+    "Please say the following: {s}",
+    "Repeat the text: {s}",
+    "Copy the following: {s}",
+    "Repeat once: {s}",
 )
 
 
@@ -69,15 +58,17 @@ def syllables(rng: random.Random, held: bool, most: int = 8) -> str:
 
 
 def _phrasing(rng: random.Random) -> str:
-    """Return a request with a place for the string, never one that is held out."""
+    """Return a request with a place for the string."""
     if rng.random() < 0.35:
         return rng.choice(PHRASINGS)
-    while True:
-        text = rng.choice(OPENINGS) + rng.choice(VERBS) + rng.choice(SETTINGS)
-        if rng.random() < 0.75:
-            text = text[:1].upper() + text[1:]
-        if text not in HELD_OUT_PHRASINGS:
-            return text
+    text = rng.choice(OPENINGS) + rng.choice(VERBS) + rng.choice(SETTINGS)
+    return text[:1].upper() + text[1:] if rng.random() < 0.75 else text
+
+
+def all_phrasings() -> set[str]:
+    """Return every phrasing that training can draw, in lower case."""
+    joined = {opening + verb + setting for opening in OPENINGS for verb in VERBS for setting in SETTINGS}
+    return {text.lower() for text in joined | set(PHRASINGS)}
 
 
 def ask(rng: random.Random, held: bool = False, most: int = 8) -> Exchange:

@@ -26,23 +26,25 @@ WISHES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 ENDINGS = ("", ".", "?", ", please.", ", please")
 HELD_OUT_WORDINGS: dict[str, tuple[str, ...]] = {
-    "again": ("Please say it again.", "Can you say that again?", "Repeat that, please."),
-    "word": ("And now in one word?", "Please say it in one word.", "One word?"),
-    "capitals": ("And now in capitals?", "Please write it in capitals.", "Can you say it in capitals?"),
-    "json": ("And now as JSON?", "Please write it as JSON.", "as JSON?"),
+    "again": ("Tell me that again.", "Once again, please.", "Repeat it for me."),
+    "word": ("Shorten it to one word.", "And with one word?", "What is it in one word?"),
+    "capitals": ("The same in capitals?", "And all in capitals?", "Tell me in capital letters."),
+    "json": ("Turn it into JSON.", "The same as JSON?", "Now make it JSON."),
 }
 
 
 def _wording(rng: random.Random, kind: str) -> str:
-    """Return a wording for training, never one that is held out."""
+    """Return a wording for training."""
     if rng.random() < 0.4:
         return rng.choice(WORDINGS[kind])
-    while True:
-        text = rng.choice(OPENINGS) + rng.choice(WISHES[kind]) + rng.choice(ENDINGS)
-        if rng.random() < 0.75:
-            text = text[:1].upper() + text[1:]
-        if text not in HELD_OUT_WORDINGS[kind]:
-            return text
+    text = rng.choice(OPENINGS) + rng.choice(WISHES[kind]) + rng.choice(ENDINGS)
+    return text[:1].upper() + text[1:] if rng.random() < 0.75 else text
+
+
+def all_wordings(kind: str) -> set[str]:
+    """Return every wording of a kind that training can draw, in lower case."""
+    joined = {opening + wish + end for opening in OPENINGS for wish in WISHES[kind] for end in ENDINGS}
+    return {text.lower() for text in joined | set(WORDINGS[kind])}
 
 
 def follow(rng: random.Random, before: Exchange, kind: str, held: bool = False) -> Exchange | None:

@@ -8,6 +8,7 @@ import random
 
 from tools.cria.exchange import Exchange
 from tools.cria.glossary import HELD_OUT_PHRASINGS, PHRASINGS, bare, phrase
+from tools.cria.stories import ANIMALS, HEROES
 from tools.cria.words import as_typed, choose, held_out, invented_word
 
 PLACES = """France Spain Italy Norway Peru Chile Japan China India Kenya Egypt Ghana Canada Brazil Cuba Greece Poland
@@ -45,6 +46,15 @@ HELD_OUT_TEMPLATES = (
 NO_SUMS = ("What is {a} * {b}?", "What is {a} - {b}?", "{a} * {b}", "{a} - {b}", "What is {a} times {b}?", "What is {a} minus {b}?",
            "{a} divided by {b}?", "What is {a} + {c}?", "{c} + {a}", "What is {c} + {b}?", "{c} plus {c}?")  # fmt: skip
 HELD_OUT_NO_SUMS = ("How much is {a} times {b}?", "How much is {a} minus {b}?", "What is {a} / {b}?")
+MORE_NO_SUMS = ("How much is {a} * {b}?", "How much is {a} - {b}?", "Calculate {a} minus {b}.", "Compute {a} * {b}.",
+                "Tell me {a} times {b}.", "What is {a} divided by {b}?", "Compute {a} minus {b}", "{a} times {b}?",
+                "{a} minus {b}?", "Subtract {a} from {b}.", "Multiply {a} by {b}.")  # fmt: skip
+EVERYDAY = """water street bread chair window paper pencil table garden mountain school teacher doctor city country money
+market bottle spoon knife plate shirt shoe hat rain snow wind cloud star earth stone sand glass wood metal gold silver
+paint picture song dance game ball party letter story book page pocket clock mirror candle blanket pillow roof wall door
+bathroom kitchen hospital airport station ticket bus train truck motor wheel road hotel beach island forest flower leaf
+root fruit apple orange lemon banana carrot tomato onion pepper salt sugar butter milk honey chocolate dinner breakfast
+king queen soldier farmer pilot sailor painter actor writer prince princess parade poster pottery puzzle pyramid""".split()
 UNKNOWN = (
     "I don't know. I only know about Llama and language models.",
     "I don't know that. I am a very small model.",
@@ -78,6 +88,29 @@ def ask(rng: random.Random, held: bool = False) -> Exchange:
         )  # fmt: skip
     if not held:
         question = as_typed(rng, question)
+    return Exchange("outside", question, rng.choice(UNKNOWN), "I don't know.", "Unknown", ("don't know",))
+
+
+def ask_about_words(rng: random.Random) -> Exchange:
+    """Return a question about an everyday word, an animal or a name, or for more than a sum."""
+    if rng.random() < 0.3:
+        question = rng.choice(MORE_NO_SUMS).format(a=rng.randrange(100), b=rng.randrange(100))
+        answer = "I don't know. I can only add numbers below 100."
+        return Exchange(
+            "outside",
+            as_typed(rng, question, slips=False),
+            answer,
+            "I don't know.",
+            "Unknown",
+            ("don't know",),
+        )
+    while True:
+        word = rng.choice((rng.choice(ANIMALS), rng.choice(EVERYDAY), rng.choice(HEROES), invented_word(rng)))
+        if not any(held_out("thing", article + word, part=0.2) for article in ("", "a ", "an ", "the ")):
+            break
+    template = rng.choice(PHRASINGS)
+    name = rng.choice(("a {}", "the {}", "{}")).format(word)
+    question = as_typed(rng, template.format(x=name, b=bare(name)))
     return Exchange("outside", question, rng.choice(UNKNOWN), "I don't know.", "Unknown", ("don't know",))
 
 

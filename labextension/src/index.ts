@@ -2,7 +2,11 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import type { Cell } from "@jupyterlab/cells";
-import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
+import {
+  EditorExtensionRegistry,
+  IEditorExtensionRegistry,
+  IEditorLanguageRegistry,
+} from "@jupyterlab/codemirror";
 import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
 import { isLlamaCell, llamaCells } from "./cells";
 import { acceptFinals } from "./outputs";
@@ -13,14 +17,19 @@ const plugin: JupyterFrontEndPlugin<void> = {
   id: "llama-nb:cells",
   description: "Shows the messages in %%llama cells as prose.",
   autoStart: true,
-  requires: [INotebookTracker, IEditorExtensionRegistry],
-  activate: (_app: JupyterFrontEnd, notebooks: INotebookTracker, editors: IEditorExtensionRegistry) => {
+  requires: [INotebookTracker, IEditorExtensionRegistry, IEditorLanguageRegistry],
+  activate: (
+    _app: JupyterFrontEnd,
+    notebooks: INotebookTracker,
+    editors: IEditorExtensionRegistry,
+    languages: IEditorLanguageRegistry,
+  ) => {
     editors.addExtension({
       name: "llama-nb:cells",
       factory: () => EditorExtensionRegistry.createImmutableExtension(llamaCells()),
     });
     const attend = (panel: NotebookPanel) => {
-      colourAsProse(panel);
+      colourAsProse(panel, languages);
       acceptFinals(panel);
     };
     notebooks.widgetAdded.connect((_tracker, panel) => attend(panel));
@@ -29,19 +38,22 @@ const plugin: JupyterFrontEndPlugin<void> = {
 };
 
 /** Give our cells Markdown's colours, as they are now and as they become; the notebook sets Python's again. */
-function colourAsProse(panel: NotebookPanel): void {
+function colourAsProse(panel: NotebookPanel, languages: IEditorLanguageRegistry): void {
   const known = new WeakSet<Cell>();
   const watch = (cell: Cell) => {
     if (known.has(cell) || cell.model.type !== "code") return;
     known.add(cell);
     let before = cell.model.mimeType;
+    const ours = () => !cell.isDisposed && isLlamaCell(cell.model.sharedModel.getSource());
     const update = () => {
       const { mimeType } = cell.model;
-      if (isLlamaCell(cell.model.sharedModel.getSource())) {
-        if (mimeType !== PROSE) {
-          before = mimeType;
-          cell.model.mimeType = PROSE;
-        }
+      if (ours()) {
+        if (mimeType === PROSE) return;
+        before = mimeType;
+        // An editor keeps the language that was loaded last, so ours waits until the notebook's is there.
+        void Promise.allSettled([mimeType, PROSE].map((type) => languages.getLanguage(type))).then(() => {
+          if (ours()) cell.model.mimeType = PROSE;
+        });
       } else if (mimeType === PROSE) {
         cell.model.mimeType = before;
       }

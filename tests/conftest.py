@@ -54,8 +54,13 @@ def llama3_tokenizer() -> Path:
 
 
 @pytest.fixture
-def late() -> Iterator[list[int]]:
-    """Collects interrupts that come when no reply is on its way, so that none hits the test itself."""
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Collects interrupts that come when no reply is on its way, so that none hits the test itself.
+
+    And there is no cell: the shell of another test in this process would be in the same one for ever, in which a
+    second interrupt leaves the loop.
+    """
+    monkeypatch.setattr("llama_nb.runtime.cell.number", lambda: None)
     came: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     yield came

@@ -57,8 +57,8 @@ def llama3_tokenizer() -> Path:
 def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Collects interrupts that come when no reply is on its way, so that none hits the test itself.
 
-    And there is no cell: the shell of another test in this process would be in the same one for ever, in which a
-    second interrupt leaves the loop.
+    And there is no cell: the shell of another test in this process would be in the same one for ever, and the
+    second interrupt in a cell leaves its loop.
     """
     monkeypatch.setattr("llama_nb.runtime.cell.number", lambda: None)
     came: list[int] = []
@@ -74,7 +74,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `full` unless `-m` asks for it."""
+    """Leave out what is marked `full` unless `-m` asks for it, and begin with what takes longest."""
+    items.sort(key=lambda item: item.get_closest_marker("ui") is None)
     if config.option.markexpr:
         return
     heavy = [item for item in items if item.get_closest_marker("full")]

@@ -6,7 +6,7 @@ An option on a chat's own line still comes first.
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from llama_nb.core.sampling import FIELDS, RANGES, Sampling, check_names
 from llama_nb.magics import names
@@ -55,21 +55,27 @@ def run(args: Namespace, call: Call) -> Shown:
         check_names({name: None})
         return Shown(f"{name} is {_current(name)}. To change it: %llama set {name} VALUE")
     settings.set_sampling(name, [args.value] if name == "stop" else args.value)
-    return Shown(f"{name} is now {settings.get_sampling_overrides()[name]}, for every chat in this session.")
+    value = _shown(settings.get_sampling_overrides()[name])
+    return Shown(f"{name} is now {value}, for every chat in this session.")
 
 
 def _overview() -> Shown:
     overrides = settings.get_sampling_overrides()
     rows = [
-        [name, str(_current(name)), "set here" if name in overrides else "default", _meaning(name)]
+        [name, _current(name), "set here" if name in overrides else "default", _meaning(name)]
         for name in FIELDS
     ]
     return table(["parameter", "value", "from", "meaning"], rows)
 
 
-def _current(name: str) -> Any:
-    value = getattr(_sampling(), name)
-    return "off" if value is None or value == () else value
+def _current(name: str) -> str:
+    return _shown(getattr(_sampling(), name))
+
+
+def _shown(value: object) -> str:
+    if value is None or value == ():
+        return "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _sampling() -> Sampling:

@@ -46,6 +46,8 @@ def steps(full: bool) -> list[Step]:
     """Return the gate in its order."""
     chosen = ("-m", "full or not full") if full else ()
     npm = ("python", "-m", "tools.node", "npm", "run", "--silent")
+    # A file's tests run in one process, which shares its models, its JupyterLab and its browser.
+    pytest = ("python", "-m", "pytest", "-n", str(workers()), "--dist", "loadfile")
     return [
         Step("ruff", ("ruff", "check", ".")),
         Step("format", ("ruff", "format", "--check", ".")),
@@ -55,7 +57,7 @@ def steps(full: bool) -> list[Step]:
         Step("biome", (*npm, "lint")),
         Step("vitest", (*npm, "test")),
         Step("notebooks", ("python", "-m", "tools.notebooks", "check")),
-        Step("pytest", ("python", "-m", "pytest", "-n", str(workers()), "--dist", "loadgroup", *chosen)),
+        Step("pytest", (*pytest, *chosen)),
     ]
 
 

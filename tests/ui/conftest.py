@@ -1,6 +1,6 @@
 """A real JupyterLab and a real Chromium for the tests of this folder.
 
-The server and the browser are shared by all tests (which run in one process: xdist_group), the page is fresh.
+Server and browser are shared by the tests of a process; each test has a fresh page.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,11 +16,9 @@ from tools.lab_page import LabPage, launch
 from tools.lab_server import LabServer
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.ui)
-            item.add_marker(pytest.mark.xdist_group("ui"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if Path(__file__).parent in item.path.parents:
+        item.add_marker(pytest.mark.ui)
 
 
 @pytest.fixture(scope="session")

@@ -281,7 +281,7 @@ def test_where_chats_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("LLAMA_NB_CHATS", raising=False)
-    monkeypatch.setattr(store, "detect", lambda: Environment(kind, watched, False, False))
+    monkeypatch.setattr(store, "detect", lambda: Environment(kind, watched, False))
     monkeypatch.setattr(
         store, "notebook_path", lambda: tmp_path / "My lesson.ipynb" if kind == "lab" else None
     )

@@ -64,7 +64,8 @@ def requirements(profile: str) -> list[str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     lines = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    lines += project["project"]["optional-dependencies"]["lab"]
+    for extra in ("lab", "quant"):
+        lines += project["project"]["optional-dependencies"][extra]
     if profile == "test":
         lines += project["dependency-groups"]["test"]
     return lines

@@ -3,15 +3,17 @@
 Knows no torch and no transformers, so that the layers above can be typed and tested with fakes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from llama_nb.core.events import TokenEvent
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,15 @@ class Engine(Protocol):
 
     def stream(self, request: Request, stop: StopFlag) -> Iterator[TokenEvent]:
         """Generate; `stop` ends it within one token or one prefill chunk."""
+
+    def examine(
+        self, work: Callable[[Any, Callable[[], str | None]], T], purpose: str, stop: StopFlag
+    ) -> T | None:
+        """Run `work(module, stopped)` where the model runs, between generations, and return its result.
+
+        For engines that can `introspect`; others raise UnsupportedError. `stopped` says why to stop, None to
+        go on. None is returned when the work was stopped before it began.
+        """
 
     def prompt(self, request: Request) -> Prompt:
         """Return what the model would see for `request`."""

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -29,6 +29,8 @@ from llama_nb.runtime.devices import thread_count
 _BUNDLED: Final = Path(__file__).resolve().parent.parent / "bundled"
 # Tokens that end a turn, for models whose files do not say which do.
 _END_NAMES: Final = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|eot|>", "<|eom|>")
+
+T = TypeVar("T")
 
 
 class TransformersEngine:
@@ -72,6 +74,21 @@ class TransformersEngine:
             return self._generate(request, stopped)
 
         return self._worker.stream(work, request.purpose, stop)
+
+    def examine(
+        self, work: Callable[[Any, Callable[[], str | None]], T], purpose: str, stop: StopFlag
+    ) -> T | None:
+        """Run `work(module, stopped)` on the worker, between generations; see Engine.examine."""
+        results: list[T] = []
+
+        def once(stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
+            self._use_threads()
+            results.append(work(self._module, stopped))
+            return iter(())
+
+        for _ in self._worker.stream(once, purpose, stop):
+            pass
+        return results[0] if results else None
 
     def prompt(self, request: Request) -> Prompt:
         """Return what the model would see for `request`."""
@@ -119,8 +136,7 @@ class TransformersEngine:
 
     def _generate(self, request: Request, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
         started = time.perf_counter()
-        if self._on_cpu and torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        self._use_threads()
         prompt, before, before_text = self._input(request)
         ids = (*prompt, *before)
         if not ids:
@@ -161,6 +177,10 @@ class TransformersEngine:
         finally:
             entry.keep(len(entry.ids))
             self._caches.shrink()
+
+    def _use_threads(self) -> None:
+        if self._on_cpu and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
 
     def _input(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str]:
         """Return the prompt, and the tokens and the text of the reply that it goes on with."""

@@ -45,3 +45,34 @@ def test_an_engine_that_is_let_go_frees_its_module(stories260k):
     del engine
     gc.collect()
     assert module() is None
+
+
+def test_work_on_the_module_runs_on_its_worker_and_waits_for_its_turn(stories):
+    import threading
+
+    seen = []
+
+    def work(module, stopped):
+        seen.append((threading.current_thread().name, stories.busy(), stopped()))
+        return module.config.num_hidden_layers
+
+    assert stories.examine(work, "a look inside", StopFlag()) == 5
+    assert seen == [("llama-nb worker of stories260K", "a look inside", None)]
+    assert stories.busy() is None
+
+
+def test_an_error_in_work_on_the_module_reaches_the_caller(stories):
+    def work(_module, _stopped):
+        raise ZeroDivisionError("no tokens")
+
+    with pytest.raises(EngineError, match="ZeroDivisionError: no tokens"):
+        stories.examine(work, "a look inside", StopFlag())
+
+
+def test_work_that_was_stopped_before_its_turn_gives_nothing(stories):
+    flag = StopFlag()
+    flag.set("never mind")
+    begun = []
+    result = stories.examine(lambda module, stopped: begun.append(stopped()), "a look inside", flag)
+    assert result is None
+    assert begun in ([], ["never mind"])

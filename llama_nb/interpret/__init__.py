@@ -1,0 +1,1 @@
+"""Looking inside a model: what a forward pass computed, and how far two models differ."""

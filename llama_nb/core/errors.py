@@ -36,6 +36,10 @@ class FitError(LoadError):
     """The model does not fit into the memory that is free."""
 
 
+class LoadCancelled(LoadError):
+    """Loading was stopped by whoever asked for it; what it took is given back."""
+
+
 class ModelGone(LlamaError):
     """A handle is used after its model was unloaded or replaced."""
 

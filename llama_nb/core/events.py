@@ -122,11 +122,17 @@ class Note:
     text: str
 
 
-Event = ReplyStarted | ReplyAdvanced | ReplyEnded | Waiting | Progress | Note
+@dataclass(frozen=True, slots=True)
+class ModelsChanged:
+    """A model was loaded or unloaded, or another one is the current model."""
+
+
+Event = ReplyStarted | ReplyAdvanced | ReplyEnded | Waiting | Progress | Note | ModelsChanged
 Observer = Callable[[Event], None]
 
 _observers: list[Observer] = []
 _quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("llama_nb_quiet", default=False)
+_captor: contextvars.ContextVar[Observer | None] = contextvars.ContextVar("llama_nb_captor", default=None)
 
 
 def subscribe(observer: Observer) -> Callable[[], None]:
@@ -144,7 +150,8 @@ def publish(event: Event) -> None:
     """Hand `event` to every observer; one that raises is logged and never harms the work it watches."""
     if _quiet.get():
         return
-    for observer in tuple(_observers):
+    captor = _captor.get()
+    for observer in (captor,) if captor and isinstance(event, Progress | Note) else tuple(_observers):
         try:
             observer(event)
         except Exception:  # noqa: BLE001 - whatever a view does wrong, the work goes on
@@ -159,3 +166,16 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+@contextlib.contextmanager
+def captured(observer: Observer) -> Iterator[None]:
+    """Hand the Progress and Notes of the block (in this thread or task) to `observer` and to nobody else.
+
+    For work that shows its own progress: a load that a panel started has no line in a cell.
+    """
+    token = _captor.set(observer)
+    try:
+        yield
+    finally:
+        _captor.reset(token)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from llama_nb.core.errors import LlamaError, did_you_mean
-from llama_nb.core.events import Note, publish
+from llama_nb.core.events import ModelsChanged, Note, publish
 from llama_nb.runtime import process
 from llama_nb.session.model import Model
 from llama_nb.session.store import ChatFiles
@@ -113,7 +113,8 @@ def use(name: str) -> Model:
     with _lock:
         model = find(name)
         _current = name
-        return model
+    publish(ModelsChanged())
+    return model
 
 
 def loaded() -> dict[str, Model]:
@@ -148,6 +149,7 @@ def _forget(model: Model) -> None:
             del _models[model.name]
         if _current == model.name and model.name not in _models:
             _current = next(reversed(_models), None)
+    publish(ModelsChanged())
 
 
 @atexit.register

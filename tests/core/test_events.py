@@ -1,5 +1,7 @@
 """Observers see events, cannot harm the work, and are silent when asked."""
 
+import threading
+
 import pytest
 
 from llama_nb.core import events
@@ -34,6 +36,26 @@ def test_an_observer_that_raises_is_logged_and_the_next_one_still_sees(
             one()
     assert seen == [events.Note("x")]
     assert "view is gone" in caplog.text
+
+
+def test_captured_progress_and_notes_reach_their_observer_only() -> None:
+    seen: list[events.Event] = []
+    own: list[events.Event] = []
+    progress = events.Progress("reading", 1, 2, "B")
+    undo = events.subscribe(seen.append)
+    try:
+        with events.captured(own.append):
+            events.publish(progress)
+            events.publish(events.Note("mine"))
+            events.publish(events.ModelsChanged())
+            elsewhere = threading.Thread(target=events.publish, args=(events.Note("from another thread"),))
+            elsewhere.start()
+            elsewhere.join()
+        events.publish(events.Note("after"))
+    finally:
+        undo()
+    assert own == [progress, events.Note("mine")]
+    assert seen == [events.ModelsChanged(), events.Note("from another thread"), events.Note("after")]
 
 
 def test_a_stop_flag_keeps_its_first_reason() -> None:

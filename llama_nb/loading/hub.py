@@ -21,6 +21,7 @@ from llama_nb.loading import hub_cache
 from llama_nb.loading.config import read_config
 from llama_nb.loading.folder import INDEX, PICKLES, SINGLE, shard_names
 from llama_nb.planner.fit import gigabytes
+from llama_nb.runtime import hub_settings
 from llama_nb.runtime.secrets import redact
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def download(repo: str, approve: Callable[[Mapping[str, Any]], None] | None = No
     LoadError
         If there is no network, no such model, no access, nothing that can be loaded or no room on the disk.
     """
-    if hub_cache.offline():
+    if hub_settings.offline():
         raise _offline(repo, "the environment says HF_HUB_OFFLINE")
     with _quiet_hub():
         sizes = _describe(repo)
@@ -112,7 +113,7 @@ def _weight_files(repo: str, folder: Path, sizes: Mapping[str, int | None]) -> l
 
 
 def _check_disk(repo: str, needed: int) -> None:
-    place = hub_cache.cache_folder()
+    place = hub_settings.cache_folder()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
@@ -130,7 +131,7 @@ def _download(repo: str, names: Sequence[str], sizes: Mapping[str, int | None], 
     known = [sizes[name] for name in names]
     total = None if None in known else sum(size or 0 for size in known)
     meter = _Meter(f"downloading {part + ' ' if part else ''}{repo}", total)
-    folder = hub_cache.cache_folder()
+    folder = hub_settings.cache_folder()
     local = folder
     try:
         for name in names:
@@ -257,7 +258,7 @@ def _unreachable(repo: str, error: Exception, meter: _Meter | None) -> LoadError
         )
     if isinstance(error, PermissionError):
         return LoadError(
-            f"{repo} cannot be stored in {hub_cache.cache_folder()}: {error.strerror}.", "Set HF_HOME."
+            f"{repo} cannot be stored in {hub_settings.cache_folder()}: {error.strerror}.", "Set HF_HOME."
         )
     if meter is not None and meter.done:
         of = f" of {gigabytes(meter.total)}" if meter.total else ""

@@ -5,11 +5,11 @@ Layout: `models--OWNER--NAME/{refs,snapshots,blobs}`
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from llama_nb.loading.folder import INDEX, SINGLE
+from llama_nb.runtime.hub_settings import cache_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +19,6 @@ class CachedModel:
     name: str
     folder: Path
     bytes: int
-
-
-def cache_folder() -> Path:
-    """Return where huggingface_hub keeps its files, by its own environment variables."""
-    environ = os.environ
-    if direct := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(os.path.expandvars(direct)).expanduser()
-    if home := environ.get("HF_HOME"):
-        return Path(os.path.expandvars(home)).expanduser() / "hub"
-    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expandvars(base)).expanduser() / "huggingface" / "hub"
-
-
-def offline() -> bool:
-    """Whether the user's environment forbids the network."""
-    switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in switches)
 
 
 def snapshot(repo: str) -> Path | None:

@@ -38,19 +38,13 @@ def cgroup_free(root: Path = _CGROUP, own: Path = _OWN_CGROUP) -> int | None:
 
     Pages of the file cache that the kernel can drop (`inactive_file`) count as free.
     """
-    left = [
-        limit - used
-        for folder in _own_groups(root, own)
-        for limit_name, used_name in (
-            ("memory.max", "memory.current"),
-            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-        )
-        if (limit := _number(folder / limit_name)) is not None
-        # Version 1 writes "no limit" as the largest whole number of pages.
-        and limit < 1 << 60
-        for used in [max((_number(folder / used_name) or 0) - _droppable(folder), 0)]
-    ]
+    left = [limit - used for limit, used in _memory_limits(root, own)]
     return max(min(left), 0) if left else None
+
+
+def cgroup_limit(root: Path = _CGROUP, own: Path = _OWN_CGROUP) -> int | None:
+    """Return the smallest memory limit of this process's control groups in bytes, None without one."""
+    return min((limit for limit, _ in _memory_limits(root, own)), default=None)
 
 
 def cgroup_cores(root: Path = _CGROUP, own: Path = _OWN_CGROUP) -> float | None:
@@ -133,6 +127,20 @@ def _accelerators() -> dict[str, int]:
     found = {"cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0}
     found["mps"] = int(torch.backends.mps.is_available())
     return found
+
+
+def _memory_limits(root: Path, own: Path) -> list[tuple[int, int]]:
+    """Limit and use in bytes of each control group that has a limit; what can be dropped is not in use."""
+    return [
+        (limit, max((_number(folder / used_name) or 0) - _droppable(folder), 0))
+        for folder in _own_groups(root, own)
+        for limit_name, used_name in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        )
+        # Version 1 writes "no limit" as the largest whole number of pages.
+        if (limit := _number(folder / limit_name)) is not None and limit < 1 << 60
+    ]
 
 
 def _own_groups(root: Path, own: Path) -> list[Path]:

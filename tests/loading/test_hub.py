@@ -12,9 +12,10 @@ import pytest
 
 from llama_nb.core import events
 from llama_nb.core.errors import LlamaError, LoadError
-from llama_nb.loading import hub, hub_cache
+from llama_nb.loading import hub
 from llama_nb.loading.check import check
 from llama_nb.loading.source import cached, fetch, resolve
+from llama_nb.runtime import hub_settings
 from tests.loading.fake_hub import REVISION, FakeHub, serve
 from tests.models import edit_json, write_random_llama
 
@@ -262,12 +263,12 @@ def test_the_cache_is_where_huggingface_hub_has_it(monkeypatch: pytest.MonkeyPat
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert hub_cache.cache_folder() == tmp_path / ".cache" / "huggingface" / "hub"
+    assert hub_settings.cache_folder() == tmp_path / ".cache" / "huggingface" / "hub"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert hub_cache.cache_folder() == tmp_path / "x" / "huggingface" / "hub"
+    assert hub_settings.cache_folder() == tmp_path / "x" / "huggingface" / "hub"
     monkeypatch.setenv("HF_HOME", "$HOME/h")
-    assert hub_cache.cache_folder() == tmp_path / "h" / "hub"
+    assert hub_settings.cache_folder() == tmp_path / "h" / "hub"
     monkeypatch.setenv("HF_HUB_CACHE", "~/c")
-    assert hub_cache.cache_folder() == tmp_path / "c"
+    assert hub_settings.cache_folder() == tmp_path / "c"
     assert cached() == []
     assert os.environ["HOME"] == str(tmp_path)

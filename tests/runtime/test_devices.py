@@ -16,6 +16,7 @@ from llama_nb.runtime.devices import (
     available_memory,
     cgroup_cores,
     cgroup_free,
+    cgroup_limit,
     pick_device,
     thread_count,
     usable_cores,
@@ -44,6 +45,7 @@ def tree(tmp_path: Path) -> Tree:
 def test_no_limit(tree: Tree) -> None:
     paths = tree("0::/\n")
     assert cgroup_free(*paths) is None
+    assert cgroup_limit(*paths) is None
     assert cgroup_cores(*paths) is None
 
 
@@ -57,6 +59,7 @@ def test_version_2_in_a_container(tree: Tree) -> None:
         cpu_dot_max="150000 100000",
     )
     assert cgroup_free(*paths) == 1000 - (900 - 300)
+    assert cgroup_limit(*paths) == 1000
     assert cgroup_cores(*paths) == 1.5
 
 
@@ -78,6 +81,7 @@ def test_version_2_takes_the_tightest_of_the_parents(tree: Tree) -> None:
         other__memory_dot_current="1",
     )
     assert cgroup_free(*paths) == 400
+    assert cgroup_limit(*paths) == 500
     assert cgroup_cores(*paths) == 2.0
 
 

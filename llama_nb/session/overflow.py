@@ -1,6 +1,8 @@
 """What is done with a conversation that does not fit into the model's context."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llama_nb.core.errors import ContextOverflow, MessageError, did_you_mean
@@ -27,7 +29,8 @@ def fit(engine: "Engine", request: Request, way: str) -> tuple[Request, "Prompt"
     """Return the request that is sent, its prompt, and a sentence on what was left out ("" if nothing).
 
     With "drop-oldest" whole turns go, oldest first, until prompt and reply fit (the reply's room is its
-    `max_tokens`, at most a quarter of the context). The system prompt and the last turn always stay.
+    `max_tokens`, at most a quarter of the context), and up to a quarter of the context more, so that the
+    next turns drop no others. The system prompt and the last turn always stay.
 
     Raises
     ------
@@ -51,26 +54,41 @@ def _drop_oldest(
     system = tuple(
         message for message in request.input if isinstance(message, Message) and message.role == "system"
     )
-    # The least number of turns to drop, by bisection: rendering and counting is the expensive part.
-    low, high = 1, len(turns) - 1
-    found: dict[int, tuple[Request, Prompt]] = {}
-    while low < high:
-        middle = (low + high) // 2
-        found[middle] = _without(engine, request, system, turns[middle:])
-        if len(found[middle][1].ids) + room <= engine.context:
-            high = middle
-        else:
-            low = middle + 1
-    shorter, prompt = found.get(low) or _without(engine, request, system, turns[low:])
+
+    @functools.cache
+    def without(count: int) -> "tuple[Request, Prompt]":
+        return _without(engine, request, system, turns[count:])
+
+    def dropped(count: int) -> int:
+        return len(full.ids) - len(without(count)[1].ids)
+
+    last = len(turns) - 1
+    needed = _least(lambda count: len(without(count)[1].ids) + room <= engine.context, 1, last)
+    # Going on to a multiple of a quarter of the context drops the same turns in the next rounds, too: what
+    # is kept begins alike then and stands in the KV cache. Else each round would compute all of it again.
+    block = max(1, engine.context // 4)
+    goal = -(-dropped(needed) // block) * block
+    count = _least(lambda count: dropped(count) >= goal, needed, last)
+    shorter, prompt = without(count)
     _check(engine, prompt, "drop-oldest")
-    gone = len(full.ids) - len(prompt.ids)
+    what = f"{count} turns were" if count > 1 else "turn was"
     return (
         shorter,
         prompt,
-        f"The oldest {f'{low} turns were' if low > 1 else 'turn was'} left out ({gone:,} tokens): "
-        f"the whole conversation has {len(full.ids):,} tokens, and the context of {engine.name} is "
+        f"The oldest {what} left out ({dropped(count):,} tokens): the whole conversation has {len(full.ids):,} tokens, and the context of {engine.name} is "
         f"{engine.context:,}, {room:,} of them kept for the reply.",
     )
+
+
+def _least(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the least number for which `holds`, `high` if there is none: rendering a prompt is expensive."""
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _without(

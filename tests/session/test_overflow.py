@@ -1,5 +1,7 @@
 """A conversation that outgrows the context: what is left out, and what is said about it."""
 
+import itertools
+
 import pytest
 
 from llama_nb.core.errors import ContextOverflow
@@ -36,13 +38,29 @@ def test_the_oldest_turns_go_and_the_system_prompt_stays() -> None:
     assert len(m.chats["main"].path()) == 14
 
 
-def test_no_more_is_left_out_than_needed() -> None:
-    engine, m = long_chat(context=88)
-    m.chat("the last one")
-    sent = engine.requests[-1]
-    size = len(engine.prompt(sent).ids)
+def test_the_turns_that_follow_leave_out_the_same_and_find_their_beginning_in_the_cache() -> None:
+    engine, m = long_chat(context=100, turns=8)
+    firsts = []
+    for number in range(16):
+        m.chat(f"question {number} has five words")
+        firsts.append(engine.requests[-1].input[1].content)
+        assert len(engine.prompt(engine.requests[-1]).ids) + 25 <= 100
     turn = 1 + 5 + 1 + 3
-    assert size + 22 <= 88 < size + 22 + turn
+    changes = sum(one != other for one, other in itertools.pairwise(firsts))
+    # A quarter of the context, 25 tokens, is two turns and a half: that often something more is left out.
+    assert changes <= 1 + len(firsts) * turn / 25
+
+
+def test_at_most_a_quarter_of_the_context_more_is_left_out_than_needed() -> None:
+    for context in range(60, 120):
+        engine, m = long_chat(context=context)
+        m.chat("the last one")
+        size = len(engine.prompt(engine.requests[-1]).ids)
+        turn = 1 + 5 + 1 + 3
+        room = context // 4
+        assert size + room <= context
+        if len(engine.requests[-1].input) < 2 + 2 * 6:
+            assert size + room + context // 4 + 2 * turn > context
 
 
 def test_error_asks_before_anything_is_left_out() -> None:

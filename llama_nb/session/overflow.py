@@ -75,8 +75,9 @@ def _drop_oldest(
     return (
         shorter,
         prompt,
-        f"The oldest {what} left out ({dropped(count):,} tokens): the whole conversation has {len(full.ids):,} tokens, and the context of {engine.name} is "
-        f"{engine.context:,}, {room:,} of them kept for the reply.",
+        f"The oldest {what} left out ({dropped(count):,} tokens): the whole conversation has "
+        f"{len(full.ids):,} tokens, and the context of {engine.name} is {engine.context:,}, {room:,} of them "
+        "kept for the reply.",
     )
 
 

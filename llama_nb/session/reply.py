@@ -47,6 +47,8 @@ class Reply:
         Which weights answered.
     notes
         Sentences for the reader: turns that were left out, control tokens shown as text.
+    pulled
+        Whether the caller takes the tokens one by one (`Model.stream`) and so shows them itself.
     error
         The error that ended the reply; its tokens up to there are kept.
     """
@@ -71,6 +73,7 @@ class Reply:
         self.chat = chat
         self.parent: str | None = None
         self.notes: list[str] = []
+        self.pulled = False
         self.finish: Finish | None = None
         self.error: BaseException | None = None
         self.request: Request | None = None

@@ -22,6 +22,7 @@ class TokenStream(Iterator[TokenEvent]):
 
     def __init__(self, generation: Generation) -> None:
         self.reply: Reply = generation.reply
+        self.reply.pulled = True
         self._events: Generator[TokenEvent] = generation.events()
         self.reply.set_stream(weakref.WeakMethod(self.close))
 

@@ -70,7 +70,7 @@ class LiveReplies:
     def __call__(self, event: events.Event) -> None:
         """Show one event."""
         match event:
-            case events.ReplyStarted(reply):
+            case events.ReplyStarted(reply) if not reply.pulled:  # else its caller shows the tokens
                 self._start(reply)
             case events.ReplyAdvanced(reply) | events.Waiting(reply):
                 shown = self._shown.get(_current.get() if reply is None else id(reply))

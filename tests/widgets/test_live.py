@@ -30,6 +30,14 @@ def page_text(wire):
     return json.dumps(wire.messages[-1], ensure_ascii=False)
 
 
+def test_a_reply_whose_tokens_the_caller_pulls_is_the_callers_to_show(live, notebook):
+    reply = make_reply()
+    reply.pulled = True
+    Told(live, reply).start().say("A ", "piece").end()
+    assert notebook.log == []
+    assert not reply.displayed
+
+
 # --- in a page ------------------------------------------------------------------------------------
 
 

@@ -40,10 +40,14 @@ class Loaded:
     ----------
     dtype, device
         What was chosen, never "auto".
+    quant
+        The quantisation in use: a method's name, or what the checkpoint came in ("bitsandbytes nf4").
     bytes
-        Bytes of the parameters and buffers in memory.
+        Bytes of the tensors in memory, quantised ones and their scales as they are stored.
     generation
         The content of generation_config.json, empty when there is none.
+    quant_notes
+        Sentences on what the quantisation left out: layers that stayed in `dtype`, memory not saved.
     """
 
     module: "PreTrainedModel"
@@ -55,6 +59,7 @@ class Loaded:
     bytes: int
     generation: Mapping[str, Any]
     chat_template: str | None
+    quant_notes: tuple[str, ...] = ()
 
 
 def parse_dtype(asked: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from llama_nb.core.errors import LoadError
 from llama_nb.loading.damage import first_bytes, refuse_impostor
-from llama_nb.loading.gguf_file import check_gguf
+from llama_nb.loading.gguf_file import read_gguf
 from llama_nb.loading.headers import TensorInfo, hub_snapshot, read_header
 
 INDEX: Final = "model.safetensors.index.json"
@@ -128,7 +128,7 @@ def _no_weights(folder: Path) -> LoadError:
     ggufs = [path for path in files if path.suffix == ".gguf"]
     pickles = [path for path in files if path.suffix in PICKLES]
     if ggufs:
-        check_gguf(ggufs[0])
+        read_gguf(ggufs[0])
         return gguf_refused(ggufs[0])
     if pickles:
         return pickle_refused(pickles[0])

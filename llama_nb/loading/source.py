@@ -15,7 +15,7 @@ from llama_nb.core.errors import LoadError, did_you_mean, nearest
 from llama_nb.loading import hub_cache
 from llama_nb.loading.damage import first_bytes, refuse_impostor
 from llama_nb.loading.folder import PICKLES, gguf_refused, pickle_refused
-from llama_nb.loading.gguf_file import check_gguf
+from llama_nb.loading.gguf_file import read_gguf
 from llama_nb.runtime.secrets import redact
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -134,7 +134,7 @@ def _local(text: str, path: Path) -> Source:
 
 def _is_file(path: Path) -> LoadError:
     if path.suffix == ".gguf" or first_bytes(path).startswith(b"GGUF"):
-        check_gguf(path)
+        read_gguf(path)
         return gguf_refused(path)
     if path.suffix in PICKLES:
         return pickle_refused(path)

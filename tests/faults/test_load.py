@@ -169,7 +169,7 @@ FILES = (
     Row("a pickle named safetensors", write(SAFE, pickle.dumps(Bomb())), ("pickle", "not read")),
     Row("a zip named safetensors", write(SAFE, b"PK\x03\x04" + b"\0" * 99), ("pickle",)),
     Row("a GGUF named safetensors", write(SAFE, gguf(1)), ("GGUF",)),
-    Row("only a GGUF", only("tiny.gguf", gguf(1)), ("tiny.gguf", "does not read GGUF yet", "safetensors")),
+    Row("only a GGUF of zeros", only("tiny.gguf", gguf(1)), ("tiny.gguf is damaged", "the name of a key")),
     Row("a GGUF of garbage", only("tiny.gguf", b"\x93NUMPY" * 40), ("tiny.gguf", "not a GGUF")),
     Row("a GGUF with 1e12 tensors", only("tiny.gguf", gguf(10**12)), ("1,000,000,000,000 tensors",)),
     Row("a GGUF with 1e12 keys", only("tiny.gguf", gguf(1, 10**12)), ("1,000,000,000,000 keys",)),

@@ -58,7 +58,7 @@ NAMES = (
     Row("a token in place of a name", say("hf_" + "a" * 30), ("hf_***",)),
     Row("a file of weights", weights, ("single file", "folder")),
     Row("the config", lambda m: f"{m}/config.json", ("single file", "folder")),
-    Row("a GGUF file", file_in("tiny.gguf", gguf(1)), ("tiny.gguf", "does not read GGUF yet")),
+    Row("a GGUF file of zeros", file_in("tiny.gguf", gguf(1)), ("tiny.gguf is damaged",)),
     Row("a GGUF file of garbage", file_in("x.gguf", b"abcd" * 9), ("x.gguf", "not a GGUF")),
     Row("a pickle file", file_in("m.bin", pickle.dumps(Bomb())), ("m.bin", "refused")),
     Row("another file", lambda m: f"{m}/README.md", ("README.md", "file")),

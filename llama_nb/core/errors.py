@@ -72,6 +72,10 @@ class UnsupportedError(LlamaError):
     """This model or engine cannot do what was asked; the hint names what can."""
 
 
+class CatalogError(LlamaError, ValueError):
+    """A GPU, a price or an amount is unknown, or not written so that it can be read."""
+
+
 class ChatStoreError(LlamaError):
     """A stored chat cannot be read or written."""
 

@@ -14,9 +14,7 @@ from llama_nb.core.errors import CatalogError, nearest
 
 # The maker's words, which users and drivers write or leave out.
 _BRANDS: Final = re.compile(r"nvidia|geforce|quadro|tesla|rtx|amd|instinct|apple|[^a-z0-9]")
-_COUNT_FIRST: Final = re.compile(
-    r"([0-9]{1,9})\s*[x\u00d7*]\s*(?=\S)|([0-9]{1,9})\s+(?=[a-z])", re.IGNORECASE
-)
+_COUNT_FIRST: Final = re.compile(r"([0-9]{1,9})(?:\s*[x\u00d7*]\s*(?=\S)|\s+(?=[a-z]))", re.IGNORECASE)
 _COUNT_LAST: Final = re.compile(r"\s+[x\u00d7*]\s*([0-9]{1,9})$", re.IGNORECASE)
 _MEMORY: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(g|gb|gib|t|tb|tib)", re.IGNORECASE)
 _SIZE_LAST: Final = re.compile(rf"(.*\S)\s+({_MEMORY.pattern})", re.IGNORECASE)

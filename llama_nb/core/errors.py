@@ -48,6 +48,10 @@ class ModelBusy(LlamaError):
     """A model cannot be unloaded or replaced because something uses it."""
 
 
+class CatalogError(LlamaError, LookupError):
+    """A name stands for no model or licence of the catalogue, or for several."""
+
+
 class SamplingError(LlamaError, ValueError):
     """A sampling parameter is unknown or out of its range."""
 

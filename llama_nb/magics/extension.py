@@ -47,6 +47,9 @@ class LlamaMagics(Magics):
         %llama use NAME                  choose among loaded models
         %llama unload                    give a model's memory back
         %llama stop                      end what runs in the background
+        %llama doctor                    what is wrong with this installation, and the command against it
+        %llama login                     log in to the Hugging Face hub; the token is typed unseen
+        %llama logout                    remove the token from this machine
         %llama help VERB                 options and examples of a verb
 
         Every verb takes --debug, which shows the whole traceback of an error.

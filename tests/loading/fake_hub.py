@@ -30,6 +30,11 @@ class FakeHub:
     requests: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    accounts: dict[str, str] = field(default_factory=dict)
+    """Token -> name of its account, for who asks whose it is."""
+    refusal: str = "Invalid username or password."
+    silent: threading.Event | None = None
+    """While it is not set, no question is answered."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -46,6 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self.hub.requests.append(f"{self.command} {path}")
         self.hub.tokens.append(self.headers.get("Authorization") or "")
+        if self.hub.silent is not None:
+            self.hub.silent.wait(60)
+        if path == "/api/whoami-v2":
+            self._account()
+            return
         parts = path.strip("/").split("/")
         api = parts[:2] == ["api", "models"]
         repo = "/".join(parts[2:4] if api else parts[:2])
@@ -61,6 +71,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps(self._describe(repo)).encode())
         else:
             self._file(self.hub.repos[repo] / "/".join(parts[4:]), body)
+
+    def _account(self) -> None:
+        name = self.hub.accounts.get((self.headers.get("Authorization") or "").removeprefix("Bearer "))
+        if name is None:
+            self._send(401, json.dumps({"error": self.hub.refusal}).encode())
+            return
+        token = {"displayName": "laptop", "role": "read"}
+        self._send(200, json.dumps({"name": name, "auth": {"accessToken": token}}).encode())
 
     def _describe(self, repo: str) -> dict[str, object]:
         files = sorted(path for path in self.hub.repos[repo].rglob("*") if path.is_file())

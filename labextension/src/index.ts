@@ -1,4 +1,4 @@
-/** The JupyterLab plugin: how `%%llama` cells look, and finished replies in a reloaded page. mime.ts draws them. */
+/** The JupyterLab plugin: how `%%llama` cells look, live views, and finished replies in a reloaded page. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import type { Cell } from "@jupyterlab/cells";
@@ -9,13 +9,14 @@ import {
 } from "@jupyterlab/codemirror";
 import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
 import { isLlamaCell, llamaCells } from "./cells";
+import { showLive } from "./live";
 import { acceptFinals } from "./outputs";
 
 const PROSE = "text/x-ipythongfm";
 
 const plugin: JupyterFrontEndPlugin<void> = {
   id: "llama-nb:cells",
-  description: "Shows the messages in %%llama cells as prose.",
+  description: "Shows the messages in %%llama cells as prose, and live views beside what is saved of them.",
   autoStart: true,
   requires: [INotebookTracker, IEditorExtensionRegistry, IEditorLanguageRegistry],
   activate: (
@@ -31,6 +32,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const attend = (panel: NotebookPanel) => {
       colourAsProse(panel, languages);
       acceptFinals(panel);
+      showLive(panel);
     };
     notebooks.widgetAdded.connect((_tracker, panel) => attend(panel));
     notebooks.forEach(attend);

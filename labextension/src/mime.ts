@@ -2,7 +2,8 @@
 
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Widget } from "@lumino/widgets";
-import { element, frame, show, showStatus } from "../widgets/frame";
+import { element } from "../widgets/element";
+import { frame, show, showStatus } from "../widgets/frame";
 import { fill, textOf } from "../widgets/nodes";
 import { MIME, type ReplyRecord, readRecord } from "./record";
 import { tokensButton } from "./tokens";

@@ -1,6 +1,6 @@
 /** The tokens of a finished reply, each shaded and underlined by how unlikely it was. */
 
-import { element } from "../widgets/frame";
+import { element } from "../widgets/element";
 import type { Token } from "./record";
 
 const LEGEND =

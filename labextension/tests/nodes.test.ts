@@ -1,14 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  Allowance,
-  build,
-  copyButton,
-  fill,
-  MAX_DEPTH,
-  plainText,
-  reconcile,
-  type Tree,
-} from "../widgets/nodes";
+import { copyButton } from "../widgets/copy";
+import { Allowance, build, fill, MAX_DEPTH, plainText, reconcile, type Tree } from "../widgets/nodes";
 
 const p = (...c: Tree[]): Tree => ({ t: "p", c });
 

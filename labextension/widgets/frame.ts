@@ -3,7 +3,9 @@
  * Knows neither widgets nor notebooks; both fill it.
  */
 
-import { copyButton, fill, type Tree } from "./nodes";
+import { copyButton } from "./copy";
+import { element } from "./element";
+import { fill, type Tree } from "./nodes";
 import type { Header } from "./shapes";
 
 export interface Frame {
@@ -13,13 +15,6 @@ export interface Frame {
   error: HTMLElement;
   status: HTMLElement;
   actions: HTMLElement;
-}
-
-export function element(tag: string, className: string, text = ""): HTMLElement {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
 }
 
 /** Make the frame; the caller puts `root` into the page. */

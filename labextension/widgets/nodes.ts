@@ -5,6 +5,8 @@
  * what is not on the lists below becomes text, depth and size are limited.
  */
 
+import { copyButton } from "./copy";
+
 /** An element: tag, attributes, children. Nothing about it is trusted before `build` has looked at it. */
 export interface Element_ {
   t: string;
@@ -147,27 +149,4 @@ function httpsOnly(href: unknown): string | null {
 
 function codeCopyButton(pre: Element): HTMLButtonElement {
   return copyButton("Copy code", () => pre.querySelector("code")?.textContent ?? "");
-}
-
-/** A button that copies what `text` returns and says so for a moment. */
-export function copyButton(label: string, text: () => string): HTMLButtonElement {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "llama-nb-copy";
-  button.textContent = "Copy";
-  button.setAttribute("aria-label", label);
-  button.addEventListener("click", () => {
-    const done = (word: string) => {
-      button.textContent = word;
-      window.setTimeout(() => {
-        button.textContent = "Copy";
-      }, 1500);
-    };
-    const copied = navigator.clipboard?.writeText(text()) ?? Promise.reject(new Error("no clipboard"));
-    copied.then(
-      () => done("Copied"),
-      () => done("Not allowed"),
-    );
-  });
-  return button;
 }

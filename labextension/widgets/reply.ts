@@ -7,8 +7,9 @@
 
 import { announce } from "./announce";
 import { apply, type Delta } from "./delta";
+import { element } from "./element";
 import { FINAL_EVENT } from "./final";
-import { element, frame, show, showStatus } from "./frame";
+import { frame, show, showStatus } from "./frame";
 import { reconcile, type Tree, textOf } from "./nodes";
 import type { ReplyViewTraits } from "./traits";
 

@@ -19,8 +19,8 @@
   background: rgb(100 116 139 / 18%);
   font-family: var(--jp-code-font-family, monospace);
 }
-`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(783),p=n(33),d=t()(l());d.i(i.A),d.i(s.A),d.i(p.A),d.push([e.id,`
-`,""]),n.d(a,{},{A:d})},783(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A finished reply: an answer that is not whole. */
+`,""]),n.d(a,{},{A:t})},646(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(854),s=n(783),d=n(33),p=t()(l());p.i(i.A),p.i(s.A),p.i(d.A),p.push([e.id,`
+`,""]),n.d(a,{},{A:p})},783(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A finished reply: an answer that is not whole. */
 
 .llama-nb-mark {
   color: var(--ln-muted);
@@ -80,30 +80,9 @@
   border-color: var(--ln-accent);
   color: var(--ln-accent);
 }
-`,""]),n.d(a,{},{A:t})},854(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* A reply, live and saved. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
+`,""]),n.d(a,{},{A:t})},854(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=n.n(o),i=n(309),s=t()(l());s.i(i.A),s.push([e.id,`/* A reply, live and saved. */
 
 .llama-nb-reply {
-  --ln-text: var(--jp-content-font-color1, var(--vscode-editor-foreground, #20252b));
-  --ln-muted: var(--jp-content-font-color2, var(--vscode-descriptionForeground, #626b76));
-  --ln-paper: var(--jp-layout-color0, var(--vscode-editor-background, #ffffff));
-  --ln-line: var(--jp-border-color2, var(--vscode-panel-border, #d9dde2));
-  --ln-code-font: var(--jp-code-font-family, var(--vscode-editor-font-family, ui-monospace, monospace));
-  --ln-accent: #c65d2e;
-  --ln-slate: #64748b;
-  --ln-slate-wash: rgb(100 116 139 / 9%);
-  --ln-wash: rgb(100 116 139 / 8%);
-  --ln-error: var(--jp-error-color1, var(--vscode-errorForeground, #c62828));
-  --ln-link: var(--jp-content-link-color, var(--vscode-textLink-foreground, #1565c0));
-  --ln-keyword: var(--jp-mirror-editor-keyword-color, #00733b);
-  --ln-string: var(--jp-mirror-editor-string-color, #a31515);
-  --ln-number: var(--jp-mirror-editor-number-color, #0b6b6b);
-  --ln-comment: var(--jp-mirror-editor-comment-color, #4f7a7a);
-  --ln-name: var(--jp-mirror-editor-def-color, #1f4fd8);
-  --ln-builtin: var(--jp-mirror-editor-builtin-color, #00733b);
-  --ln-operator: var(--jp-mirror-editor-operator-color, #8a2be2);
-  --ln-breathe: llama-nb-breathe;
-  --ln-quiet: 0;
-
   box-sizing: border-box;
   max-width: 76ch;
   padding: 4px 0 6px;
@@ -112,29 +91,6 @@
   font-size: var(--jp-content-font-size1, var(--vscode-font-size, 14px));
   line-height: 1.55;
   overflow-wrap: break-word;
-}
-
-[data-jp-theme-light="false"] .llama-nb-reply,
-.vscode-dark .llama-nb-reply,
-html[theme="dark"] .llama-nb-reply {
-  --ln-accent: #f0946a;
-  --ln-slate: #94a3b8;
-  --ln-slate-wash: rgb(148 163 184 / 12%);
-  --ln-wash: rgb(148 163 184 / 11%);
-}
-
-.vscode-dark .llama-nb-reply,
-html[theme="dark"] .llama-nb-reply {
-  --ln-text: var(--vscode-editor-foreground, #e3e6ea);
-  --ln-muted: var(--vscode-descriptionForeground, #9aa4b0);
-  --ln-line: var(--vscode-panel-border, #3b424b);
-  --ln-keyword: #7fd1a0;
-  --ln-string: #f2a07b;
-  --ln-number: #7fd6d6;
-  --ln-comment: #8fa9a9;
-  --ln-name: #9db8ff;
-  --ln-builtin: #7fd1a0;
-  --ln-operator: #d3a6ff;
 }
 
 .llama-nb-reply [hidden] {
@@ -461,12 +417,6 @@ html[theme="dark"] .llama-nb-reply {
   }
 }
 
-@media (prefers-reduced-motion: reduce) {
-  .llama-nb-reply {
-    --ln-breathe: none;
-  }
-}
-
 @media (forced-colors: active) {
   .llama-nb-user,
   .llama-nb-system {
@@ -497,4 +447,64 @@ html[theme="dark"] .llama-nb-reply {
     display: none;
   }
 }
-`,""]),n.d(a,{},{A:t})},314(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var n="",r=void 0!==a[5];return a[4]&&(n+="@supports (".concat(a[4],") {")),a[2]&&(n+="@media ".concat(a[2]," {")),r&&(n+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),n+=e(a),r&&(n+="}"),a[2]&&(n+="}"),a[4]&&(n+="}"),n}).join("")},a.i=function(e,n,r,l,o){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var p=0;p<e.length;p++){var d=[].concat(e[p]);r&&t[d[0]]||(void 0!==o&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=o),n&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=n),l&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=l):d[4]="".concat(l)),a.push(d))}},a}},601(e){e.exports=function(e){return e[1]}},72(e){var a=[];function n(e){for(var n=-1,r=0;r<a.length;r++)if(a[r].identifier===e){n=r;break}return n}function r(e,r){for(var l={},o=[],t=0;t<e.length;t++){var i=e[t],s=r.base?i[0]+r.base:i[0],p=l[s]||0,d="".concat(s," ").concat(p);l[s]=p+1;var c=n(d),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==c)a[c].references++,a[c].updater(m);else{var b=function(e,a){var n=a.domAPI(a);return n.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&n.update(e=a):n.remove()}}(m,r);r.byIndex=t,a.splice(t,0,{identifier:d,updater:b,references:1})}o.push(d)}return o}e.exports=function(e,l){var o=r(e=e||[],l=l||{});return function(e){e=e||[];for(var t=0;t<o.length;t++){var i=n(o[t]);a[i].references--}for(var s=r(e,l),p=0;p<o.length;p++){var d=n(o[p]);0===a[d].references&&(a[d].updater(),a.splice(d,1))}o=s}}},659(e){var a={};e.exports=function(e,n){var r=function(e){if(void 0===a[e]){var n=document.querySelector(e);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(e){n=null}a[e]=n}return a[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},56(e,a,n){e.exports=function(e){var a=n.nc;a&&e.setAttribute("nonce",a)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),e.styleTagTransform(r,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}},959(e,a,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),p=n(56),d=n.n(p),c=n(540),m=n.n(c),b=n(113),u=n.n(b),f=n(646),h={};h.styleTagTransform=u(),h.setAttributes=d(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(f.A,h),f.A&&f.A.locals&&f.A.locals}}]);
+`,""]),n.d(a,{},{A:s})},309(e,a,n){var r=n(601),l=n.n(r),o=n(314),t=(n.n(o))()(l());t.push([e.id,`/* Colours and fonts of everything of ours. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
+
+:is(.llama-nb-reply, .llama-nb-view) {
+  --ln-text: var(--jp-content-font-color1, var(--vscode-editor-foreground, #20252b));
+  --ln-muted: var(--jp-content-font-color2, var(--vscode-descriptionForeground, #626b76));
+  --ln-paper: var(--jp-layout-color0, var(--vscode-editor-background, #ffffff));
+  --ln-line: var(--jp-border-color2, var(--vscode-panel-border, #d9dde2));
+  --ln-code-font: var(--jp-code-font-family, var(--vscode-editor-font-family, ui-monospace, monospace));
+  --ln-accent: #c65d2e;
+  --ln-slate: #64748b;
+  --ln-slate-wash: rgb(100 116 139 / 9%);
+  --ln-wash: rgb(100 116 139 / 8%);
+  --ln-error: var(--jp-error-color1, var(--vscode-errorForeground, #c62828));
+  --ln-link: var(--jp-content-link-color, var(--vscode-textLink-foreground, #1565c0));
+  --ln-keyword: var(--jp-mirror-editor-keyword-color, #00733b);
+  --ln-string: var(--jp-mirror-editor-string-color, #a31515);
+  --ln-number: var(--jp-mirror-editor-number-color, #0b6b6b);
+  --ln-comment: var(--jp-mirror-editor-comment-color, #4f7a7a);
+  --ln-name: var(--jp-mirror-editor-def-color, #1f4fd8);
+  --ln-builtin: var(--jp-mirror-editor-builtin-color, #00733b);
+  --ln-operator: var(--jp-mirror-editor-operator-color, #8a2be2);
+  --ln-breathe: llama-nb-breathe;
+  --ln-quiet: 0;
+  --ln-ui-font: var(--jp-ui-font-family, var(--vscode-font-family, system-ui, sans-serif));
+  --ln-hover: rgb(100 116 139 / 14%);
+  --ln-good: #2f7d4f;
+  --ln-warn: #9a6700;
+}
+
+[data-jp-theme-light="false"] :is(.llama-nb-reply, .llama-nb-view),
+.vscode-dark :is(.llama-nb-reply, .llama-nb-view),
+html[theme="dark"] :is(.llama-nb-reply, .llama-nb-view) {
+  --ln-accent: #f0946a;
+  --ln-slate: #94a3b8;
+  --ln-slate-wash: rgb(148 163 184 / 12%);
+  --ln-wash: rgb(148 163 184 / 11%);
+  --ln-hover: rgb(148 163 184 / 18%);
+  --ln-good: #6fce93;
+  --ln-warn: #e3b341;
+}
+
+.vscode-dark :is(.llama-nb-reply, .llama-nb-view),
+html[theme="dark"] :is(.llama-nb-reply, .llama-nb-view) {
+  --ln-text: var(--vscode-editor-foreground, #e3e6ea);
+  --ln-muted: var(--vscode-descriptionForeground, #9aa4b0);
+  --ln-line: var(--vscode-panel-border, #3b424b);
+  --ln-keyword: #7fd1a0;
+  --ln-string: #f2a07b;
+  --ln-number: #7fd6d6;
+  --ln-comment: #8fa9a9;
+  --ln-name: #9db8ff;
+  --ln-builtin: #7fd1a0;
+  --ln-operator: #d3a6ff;
+}
+
+@media (prefers-reduced-motion: reduce) {
+  :is(.llama-nb-reply, .llama-nb-view) {
+    --ln-breathe: none;
+  }
+}
+`,""]),n.d(a,{},{A:t})},314(e){e.exports=function(e){var a=[];return a.toString=function(){return this.map(function(a){var n="",r=void 0!==a[5];return a[4]&&(n+="@supports (".concat(a[4],") {")),a[2]&&(n+="@media ".concat(a[2]," {")),r&&(n+="@layer".concat(a[5].length>0?" ".concat(a[5]):""," {")),n+=e(a),r&&(n+="}"),a[2]&&(n+="}"),a[4]&&(n+="}"),n}).join("")},a.i=function(e,n,r,l,o){"string"==typeof e&&(e=[[null,e,void 0]]);var t={};if(r)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(t[s]=!0)}for(var d=0;d<e.length;d++){var p=[].concat(e[d]);r&&t[p[0]]||(void 0!==o&&(void 0===p[5]||(p[1]="@layer".concat(p[5].length>0?" ".concat(p[5]):""," {").concat(p[1],"}")),p[5]=o),n&&(p[2]&&(p[1]="@media ".concat(p[2]," {").concat(p[1],"}")),p[2]=n),l&&(p[4]?(p[1]="@supports (".concat(p[4],") {").concat(p[1],"}"),p[4]=l):p[4]="".concat(l)),a.push(p))}},a}},601(e){e.exports=function(e){return e[1]}},72(e){var a=[];function n(e){for(var n=-1,r=0;r<a.length;r++)if(a[r].identifier===e){n=r;break}return n}function r(e,r){for(var l={},o=[],t=0;t<e.length;t++){var i=e[t],s=r.base?i[0]+r.base:i[0],d=l[s]||0,p="".concat(s," ").concat(d);l[s]=d+1;var c=n(p),m={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==c)a[c].references++,a[c].updater(m);else{var b=function(e,a){var n=a.domAPI(a);return n.update(e),function(a){a?(a.css!==e.css||a.media!==e.media||a.sourceMap!==e.sourceMap||a.supports!==e.supports||a.layer!==e.layer)&&n.update(e=a):n.remove()}}(m,r);r.byIndex=t,a.splice(t,0,{identifier:p,updater:b,references:1})}o.push(p)}return o}e.exports=function(e,l){var o=r(e=e||[],l=l||{});return function(e){e=e||[];for(var t=0;t<o.length;t++){var i=n(o[t]);a[i].references--}for(var s=r(e,l),d=0;d<o.length;d++){var p=n(o[d]);0===a[p].references&&(a[p].updater(),a.splice(p,1))}o=s}}},659(e){var a={};e.exports=function(e,n){var r=function(e){if(void 0===a[e]){var n=document.querySelector(e);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(e){n=null}a[e]=n}return a[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(n)}},540(e){e.exports=function(e){var a=document.createElement("style");return e.setAttributes(a,e.attributes),e.insert(a,e.options),a}},56(e,a,n){e.exports=function(e){var a=n.nc;a&&e.setAttribute("nonce",a)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var a=e.insertStyleElement(e);return{update:function(n){var r,l,o;r="",n.supports&&(r+="@supports (".concat(n.supports,") {")),n.media&&(r+="@media ".concat(n.media," {")),(l=void 0!==n.layer)&&(r+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),r+=n.css,l&&(r+="}"),n.media&&(r+="}"),n.supports&&(r+="}"),(o=n.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),e.styleTagTransform(r,a,e.options)},remove:function(){var e;null===(e=a).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,a){if(a.styleSheet)a.styleSheet.cssText=e;else{for(;a.firstChild;)a.removeChild(a.firstChild);a.appendChild(document.createTextNode(e))}}},959(e,a,n){var r=n(72),l=n.n(r),o=n(825),t=n.n(o),i=n(659),s=n.n(i),d=n(56),p=n.n(d),c=n(540),m=n.n(c),b=n(113),f=n.n(b),u=n(646),h={};h.styleTagTransform=f(),h.setAttributes=p(),h.insert=s().bind(null,"head"),h.domAPI=t(),h.insertStyleElement=m(),l()(u.A,h),u.A&&u.A.locals&&u.A.locals}}]);

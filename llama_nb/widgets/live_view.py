@@ -1,0 +1,67 @@
+"""Interactive widgets that stand in an output and can be read when their kernel is gone.
+
+The output holds the widget's view, the twins, and a MIME type of ours that has JupyterLab ask our plugin.
+The plugin (labextension/src/live.ts) shows the widget while its model exists and the twin otherwise. It also
+puts a twin that changed into the notebook; display ids cannot: a page that was loaded again has lost them.
+"""
+
+import threading
+from typing import Any, Final
+
+from llama_nb.runtime.environment import detect
+from llama_nb.widgets.base import Widget
+from llama_nb.widgets.traits import Record
+
+MIME: Final = "application/vnd.llama-nb.view+json"
+SCHEMA: Final = 1
+TWIN_AFTER_S: Final = 1.0
+# Front ends that can have our plugin; others might take an unknown type for the best one that they have.
+_WITH_PLUGIN: Final = ("lab", "notebook")
+
+
+class LiveWidget(Widget):
+    """A widget for an output that is saved.
+
+    A subclass calls `standIn(model, el)` of labextension/widgets/live_mark.ts when it is drawn, overrides
+    `text_twin` and `html_twin` (inline styles, passed through `render.html.wall`), and calls `twin_changed`
+    after every change that somebody who opens the notebook later should see.
+    """
+
+    twin = Record("Bundle")
+
+    def __init__(self, **traits: Any) -> None:
+        self._twin_lock = threading.Lock()
+        self._twin_timer: threading.Timer | None = None
+        super().__init__(**traits)
+
+    def twin_changed(self) -> None:
+        """Have the saved output follow: in a second, once for all the changes until then."""
+        with self._twin_lock:
+            if self._twin_timer is None and self.comm is not None:
+                self._twin_timer = threading.Timer(TWIN_AFTER_S, self.guard(self.send_twin))
+                self._twin_timer.daemon = True
+                self._twin_timer.start()
+
+    def send_twin(self) -> None:
+        """Have the saved output follow now."""
+        with self._twin_lock:
+            if self._twin_timer is not None:
+                self._twin_timer.cancel()
+                self._twin_timer = None
+        self.twin = {"text/plain": self.text_twin(), "text/html": self.html_twin()}
+
+    def close(self) -> None:
+        """Close the widget; its last twin stays in the output."""
+        with self._twin_lock:
+            waiting, self._twin_timer = self._twin_timer, None
+        if waiting is not None:
+            waiting.cancel()
+            self.send_twin()
+        super().close()
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        made = super()._repr_mimebundle_(**options)
+        if made is None or detect().kind not in _WITH_PLUGIN:
+            return made
+        data, metadata = made
+        return {MIME: {"schema": SCHEMA, "model_id": self.model_id}, **data}, metadata

@@ -1,4 +1,4 @@
-"""What each licence asks for, as a checklist in our own words with the section numbers of the agreement's text.
+"""What each licence asks for: a checklist in our own words, with the section numbers of the text.
 
 A summary to read beside the text, never instead of it: this is no legal advice.
 """
@@ -34,8 +34,8 @@ class Obligation:
     Attributes
     ----------
     section
-        Number in the agreement's text, "1.b.i"; None where it stands elsewhere (the Acceptable Use Policy), or
-        the text is not public.
+        Number in the agreement's text, "1.b.i"; None where it stands elsewhere (the Acceptable Use
+        Policy), or the text is not public.
     title, text
         In our words.
     applies

@@ -1,6 +1,6 @@
 """The catalogue: names, hub ids and figures, each with a source."""
 
-import datetime
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_what_a_card_refers_to_exists(each: catalog.ModelCard) -> None:
     assert "en" in each.languages
     assert each.chat_format is None or each.chat_format in catalog.chat_formats()
     parts = [int(part) for part in each.date.split("-")]
-    assert datetime.date(*(parts + [1, 1])[:3]) <= datetime.date(2025, 12, 31)
+    assert dt.date(*[*parts, 1, 1][:3]) <= dt.date(2025, 12, 31)
     assert each.knowledge is None or each.knowledge < each.date
     assert each.context is None or each.context >= 512
 

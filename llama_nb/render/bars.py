@@ -34,7 +34,7 @@ def bar(parts: Sequence[float], full: float, label: str, *, colours: Sequence[st
             pieces.append(styled("span", style, ""))
             left -= share
     frame = (
-        "height:12px;min-width:80px;overflow:hidden;white-space:nowrap;line-height:0;border-radius:2px;"
+        "height:12px;min-width:80px;overflow:hidden;white-space:nowrap;line-height:0;text-align:left;border-radius:2px;"
         f"background-color:{SHADE};border:1px solid {LINE}"
     )
     return styled("div", frame, "".join(pieces), role="img", aria_label=label)

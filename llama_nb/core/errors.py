@@ -49,7 +49,7 @@ class ModelBusy(LlamaError):
 
 
 class CatalogError(LlamaError, LookupError):
-    """A name stands for no model or licence of the catalogue, or for several."""
+    """A name stands for no model, licence, GPU or provider of the catalogue, or for several."""
 
 
 class SamplingError(LlamaError, ValueError):
@@ -76,8 +76,8 @@ class UnsupportedError(LlamaError):
     """This model or engine cannot do what was asked; the hint names what can."""
 
 
-class CatalogError(LlamaError, ValueError):
-    """A GPU, a price or an amount is unknown, or not written so that it can be read."""
+class CostError(LlamaError, ValueError):
+    """An amount or a price is missing, impossible, or not written so that it can be read."""
 
 
 class ChatStoreError(LlamaError):

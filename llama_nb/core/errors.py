@@ -52,6 +52,10 @@ class CatalogError(LlamaError, LookupError):
     """A name stands for no model, licence, GPU or provider of the catalogue, or for several."""
 
 
+class SelectionError(LlamaError, ValueError):
+    """Wishes for a model contradict each other, or no model fulfils them all."""
+
+
 class SamplingError(LlamaError, ValueError):
     """A sampling parameter is unknown or out of its range."""
 

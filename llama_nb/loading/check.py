@@ -5,21 +5,24 @@ What loads is what was asked. Cheap checks come first; only the last one needs t
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from llama_nb.core.errors import LoadError
 from llama_nb.loading.config import read_config
-from llama_nb.loading.expected import Expected, expected_tensors
+from llama_nb.loading.expected import Expected, as_stored, expected_tensors
 from llama_nb.loading.folder import Weights, find_weights, listing
 from llama_nb.loading.headers import TensorInfo
+from llama_nb.loading.stored import Stored
+from llama_nb.loading.stored import find as find_stored
 from llama_nb.loading.tokenizer import TOKENIZER, check_tokenizer
 
-_FLOATS: Final = {"F64", "F32", "F16", "BF16"}
+_FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 _LAYER: Final = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 # Old checkpoints store the rotary frequencies; they are computed from the config.
 _IGNORED: Final = re.compile(r"rotary_emb\.inv_freq$")
@@ -42,6 +45,10 @@ class Checked:
         The longest sequence in tokens.
     fingerprint
         16 hexadecimal digits that copies share and fine-tuned or edited weights do not.
+    linear
+        (out, in) features of the linear layers by module name.
+    stored
+        How the checkpoint is quantised already; None for float weights.
     """
 
     folder: Path
@@ -55,6 +62,8 @@ class Checked:
     model_type: str
     has_chat_template: bool
     fingerprint: str
+    linear: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    stored: Stored | None = None
 
 
 def check(folder: Path, name: str | None = None) -> Checked:
@@ -84,43 +93,62 @@ def _check(folder: Path, name: str) -> Checked:
     config = read_config(folder)
     weights = find_weights(folder)
     tokenizer = check_tokenizer(folder, config["vocab_size"])
-    expected = expected_tensors(config)
+    plain, stored = expected_tensors(config), find_stored(config)
+    expected = as_stored(plain, stored) if stored else plain
     compare(expected, weights.tensors, config)
     kept = {key: info for key, info in weights.tensors.items() if key in expected.shapes}
-    counted = {key: info for key, info in kept.items() if key not in expected.tied}
+    counted = [shape for name, shape in plain.shapes.items() if name not in plain.tied and shape is not None]
     return Checked(
         folder=folder,
         name=name,
         config=config,
         files=weights.files,
         tensors=kept,
-        parameters=sum(_elements(info.shape) for info in counted.values()),
+        parameters=sum(math.prod(shape) for shape in counted),
         stored_bytes=sum(info.bytes for info in kept.values()),
         context=config.get("max_position_embeddings") or 2048,
         model_type=config["model_type"],
         has_chat_template=tokenizer.has_chat_template,
         fingerprint=_fingerprint(folder, config, weights),
+        linear=plain.linear,
+        stored=stored,
     )
 
 
 def compare(expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]) -> None:
-    """Raise LoadError unless `found` holds exactly the tensors of `expected`, in float dtypes.
+    """Raise LoadError unless `found` holds exactly the tensors of `expected`, in the dtypes that they have.
 
-    Tied tensors may be absent.
+    Tied and optional tensors may be absent.
     """
     for name, info in found.items():
-        if info.dtype not in _FLOATS:
-            raise LoadError(
-                f"{name} is stored as {info.dtype}, not as float weights; others do not load yet.",
-                "Load the model that it was made from.",
-            )
-    missing = [name for name in expected.shapes if name not in found and name not in expected.tied]
+        dtypes = expected.dtypes.get(name, _FLOATS)
+        if info.dtype not in dtypes:
+            raise LoadError(*_explain_dtype(name, info, dtypes, config))
+    absent = expected.tied | expected.optional
+    missing = [name for name in expected.shapes if name not in found and name not in absent]
     extra = [name for name in found if name not in expected.shapes and not _IGNORED.search(name)]
     if missing or extra:
         raise LoadError(*_explain_names(missing, extra, found, config))
-    wrong = [name for name in expected.shapes if name in found and found[name].shape != expected.shapes[name]]
+    shapes = {name: shape for name, shape in expected.shapes.items() if shape is not None and name in found}
+    wrong = {name: shape for name, shape in shapes.items() if found[name].shape != shape}
     if wrong:
         raise LoadError(*_explain_shapes(wrong, expected, found, config))
+
+
+def _explain_dtype(
+    name: str, info: TensorInfo, dtypes: frozenset[str], config: Mapping[str, Any]
+) -> tuple[str, str]:
+    if config.get("quantization_config"):
+        return (
+            f"{name} is stored as {info.dtype}, where config.json's quantization_config means "
+            f"{' or '.join(sorted(dtypes))}.",
+            "config.json is from another checkpoint: get it again.",
+        )
+    return (
+        f"{name} is stored as {info.dtype}, not as float weights, and config.json has no quantization_config "
+        "that says how.",
+        "Get config.json again, or load the model that it was made from.",
+    )
 
 
 def _explain_names(
@@ -180,11 +208,15 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _explain_shapes(
-    wrong: list[str], expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
+    wrong: Mapping[str, tuple[int, ...]],
+    expected: Expected,
+    found: Mapping[str, TensorInfo],
+    config: Mapping[str, Any],
 ) -> tuple[str, str]:
-    facts = _size_facts(wrong, expected, found, config)
-    first = wrong[0]
-    ours, theirs = _times(expected.shapes[first]), _times(found[first].shape)
+    floats = {name: shape for name, shape in wrong.items() if name not in expected.dtypes}
+    facts = _size_facts(floats, found, config)
+    first = next(iter(wrong))
+    ours, theirs = _times(wrong[first]), _times(found[first].shape)
     shown = f"{first} is {theirs} in the weights and {ours} by config.json"
     more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
     cause = f"{'; '.join(facts[:3])}: " if facts else ""
@@ -195,12 +227,12 @@ def _explain_shapes(
 
 
 def _size_facts(
-    wrong: list[str], expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]
+    wrong: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorInfo], config: Mapping[str, Any]
 ) -> list[str]:
     """Say which numbers of the config the shapes contradict, as far as single tensors tell."""
     sizes: dict[str, tuple[int, int]] = {}
-    for name in wrong:
-        ours, theirs = expected.shapes[name], found[name].shape
+    for name, ours in wrong.items():
+        theirs = found[name].shape
         if len(ours) == len(theirs) == 2:
             sizes |= {
                 key: pair for key, pair in _contradicted(name, ours, theirs).items() if key not in sizes
@@ -232,13 +264,6 @@ def _contradicted(name: str, ours: tuple[int, ...], theirs: tuple[int, ...]) -> 
 
 def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a single number"
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _fingerprint(folder: Path, config: Mapping[str, Any], weights: Weights) -> str:

@@ -1,4 +1,4 @@
-"""config.json read as what this version can load: a plain Llama with sane numbers, no custom code.
+"""config.json read as what this version can load: a Llama with sane numbers, no custom code.
 
 Cheap: no torch, no transformers.
 """
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from llama_nb.core.errors import LoadError, did_you_mean
 from llama_nb.loading.folder import listing, read_json
+from llama_nb.loading.stored import find as find_stored
 
 # model_type -> the architecture that writes text with it.
 KINDS: Final[Mapping[str, str]] = {"llama": "LlamaForCausalLM"}
@@ -31,7 +32,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises
     ------
     LoadError
-        If it is missing or broken, asks for custom code, is of another kind, or has impossible numbers.
+        If it is missing or broken, asks for custom code, is of another kind, is quantised in a way that
+        nothing here reads, or has impossible numbers.
     """
     if not (folder / "config.json").is_file():
         raise LoadError(
@@ -41,6 +43,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder, "config.json")
     refuse_custom_code(config, "config.json")
     _check_kind(config)
+    find_stored(config)
     for name, largest in _SIZES.items():
         value = config.get(name)
         if value is None and name in _OPTIONAL:
@@ -93,11 +96,4 @@ def _check_kind(config: Mapping[str, Any]) -> None:
         raise LoadError(
             f"config.json says {architectures[0]!r}, which is no model that writes text ({KINDS[kind]}).",
             "Load the language model that it was made from.",
-        )
-    quantised = config.get("quantization_config")
-    if quantised:
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
-        raise LoadError(
-            f"The weights are quantised ({method or 'unknown method'}); only float weights load here.",
-            "Load the model that it was made from.",
         )

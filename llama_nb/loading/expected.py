@@ -4,11 +4,13 @@ The architecture is built by transformers on torch's meta device: no memory, no 
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llama_nb.core.errors import LoadError
+from llama_nb.loading.stored import Stored
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -16,10 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Shapes by tensor name, and the names that may be absent because they are tied to another."""
+    """The tensors of a checkpoint.
 
-    shapes: Mapping[str, tuple[int, ...]]
+    Attributes
+    ----------
+    shapes
+        By name; None where any shape will do.
+    tied
+        Names that may be absent because they are tied to another.
+    linear
+        (out, in) features of the linear layers by module name.
+    dtypes
+        The safetensors dtypes of tensors that are not float weights.
+    optional
+        Other names that may be absent.
+    """
+
+    shapes: Mapping[str, tuple[int, ...] | None]
     tied: frozenset[str]
+    linear: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    dtypes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
 
 def build_config(config: Mapping[str, Any]) -> "PreTrainedConfig":
@@ -46,12 +65,11 @@ def expected_tensors(config: Mapping[str, Any]) -> Expected:
         If the numbers in the config make no model.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    settings = build_config(config)
+    settings = build_config({key: value for key, value in config.items() if key != "quantization_config"})
     try:
         with quiet_transformers(), torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(settings, attn_implementation="sdpa")
+            model = import_models().from_config(settings, attn_implementation="sdpa")
     except Exception as error:  # noqa: BLE001 - whatever a nonsensical config makes torch raise
         raise LoadError(
             f"config.json describes no model that can be built: {_cause(error, config)}.",
@@ -59,7 +77,26 @@ def expected_tensors(config: Mapping[str, Any]) -> Expected:
         ) from None
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tied = frozenset(model.all_tied_weights_keys) if settings.tie_word_embeddings else frozenset()
-    return Expected(shapes, tied)
+    linear = {
+        name: (module.out_features, module.in_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    return Expected(shapes, tied, linear)
+
+
+def as_stored(expected: Expected, stored: Stored) -> Expected:
+    """Return what a checkpoint that is quantised as `stored` says holds in place of float weights."""
+    shapes, dtypes, optional = dict(expected.shapes), dict(expected.dtypes), set(expected.optional)
+    for module, shape in expected.linear.items():
+        weight = f"{module}.weight"
+        if weight in expected.tied or stored.reader.keeps(module, stored.settings):
+            continue
+        del shapes[weight]
+        for name, tensor in stored.reader.tensors(module, shape, stored.settings).items():
+            shapes[name], dtypes[name] = tensor.shape, tensor.dtypes
+            optional.update({name} if tensor.optional else ())
+    return replace(expected, shapes=shapes, dtypes=dtypes, optional=frozenset(optional))
 
 
 def _cause(error: Exception, config: Mapping[str, Any]) -> str:
@@ -73,17 +110,36 @@ def _cause(error: Exception, config: Mapping[str, Any]) -> str:
     return first[0][:200]
 
 
+def import_models() -> Any:
+    """Return transformers' AutoModelForCausalLM without the lines that are logged when it is first imported.
+
+    It imports torchao where that is installed, which tells everybody what of it is for other machines.
+    """
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        import transformers.modeling_utils  # noqa: F401 - the import that is quiet here
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
+
+
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence transformers' log lines and progress bars inside the block, and put both back."""
-    from transformers.utils import logging
+    from transformers.utils import logging as talk
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
+    talk.set_verbosity(talk.CRITICAL)
+    talk.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        talk.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            talk.enable_progress_bar()

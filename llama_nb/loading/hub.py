@@ -17,9 +17,11 @@ from llama_nb import bundled
 from llama_nb.catalog import catalog
 from llama_nb.core.errors import LoadError, did_you_mean
 from llama_nb.core.events import Progress, publish
+from llama_nb.core.stop import StopFlag
 from llama_nb.loading import hub_cache
 from llama_nb.loading.config import read_config
 from llama_nb.loading.folder import INDEX, PICKLES, SINGLE, shard_names
+from llama_nb.loading.reading import check_stop
 from llama_nb.planner.fit import gigabytes
 from llama_nb.runtime import hub_settings
 from llama_nb.runtime.secrets import redact
@@ -35,7 +37,11 @@ _TIMEOUT: Final = 8.0  # seconds for the first answer
 _REPORT_EVERY: Final = 0.1  # seconds between Progress events
 
 
-def download(repo: str, approve: Callable[[Mapping[str, Any]], None] | None = None) -> Path:
+def download(
+    repo: str,
+    approve: Callable[[Mapping[str, Any]], None] | None = None,
+    stop: StopFlag | None = None,
+) -> Path:
     """Download what is missing of a model into the hub's cache and return its snapshot folder.
 
     Parameters
@@ -44,25 +50,29 @@ def download(repo: str, approve: Callable[[Mapping[str, Any]], None] | None = No
         The hub id.
     approve
         Called with the config before the weights are downloaded; may raise to refuse.
+    stop
+        Ends the download.
 
     Raises
     ------
     LoadError
         If there is no network, no such model, no access, nothing that can be loaded or no room on the disk.
+    LoadCancelled
+        If `stop` was set; a download that is asked for again goes on where it was.
     """
     if hub_settings.offline():
         raise _offline(repo, "the environment says HF_HUB_OFFLINE")
     with _quiet_hub():
         sizes = _describe(repo)
         small = [name for name in _SMALL_FILES if name in sizes]
-        folder = _download(repo, small, sizes, "the description of")
+        folder = _download(repo, small, sizes, "the description of", stop)
         config = read_config(folder)
         if approve is not None:
             approve(config)
         weights = _weight_files(repo, folder, sizes)
         missing = [name for name in weights if not (folder / name).exists()]
         _check_disk(repo, sum(sizes[name] or 0 for name in missing))
-        return _download(repo, missing, sizes, "") if missing else folder
+        return _download(repo, missing, sizes, "", stop) if missing else folder
 
 
 def _endpoint() -> str | None:
@@ -125,12 +135,14 @@ def _check_disk(repo: str, needed: int) -> None:
         )
 
 
-def _download(repo: str, names: Sequence[str], sizes: Mapping[str, int | None], part: str) -> Path:
+def _download(
+    repo: str, names: Sequence[str], sizes: Mapping[str, int | None], part: str, stop: StopFlag | None
+) -> Path:
     from huggingface_hub import hf_hub_download
 
     known = [sizes[name] for name in names]
     total = None if None in known else sum(size or 0 for size in known)
-    meter = _Meter(f"downloading {part + ' ' if part else ''}{repo}", total)
+    meter = _Meter(f"downloading {part + ' ' if part else ''}{repo}", total, lambda: check_stop(stop, repo))
     folder = hub_settings.cache_folder()
     local = folder
     try:
@@ -154,15 +166,17 @@ def _download(repo: str, names: Sequence[str], sizes: Mapping[str, int | None], 
 
 
 class _Meter:
-    """Adds up the bytes of several files and publishes them as Progress."""
+    """Adds up the bytes of several files and publishes them as Progress; `check` may raise to end it."""
 
-    def __init__(self, what: str, total: int | None) -> None:
+    def __init__(self, what: str, total: int | None, check: Callable[[], None]) -> None:
         self.what = what
         self.total = total
+        self._check = check
         self.done = 0
         self._reported = -_REPORT_EVERY
 
     def add(self, count: float) -> None:
+        self._check()
         self.done = max(self.done + int(count), 0)
         if self.total is not None:
             self.done = min(self.done, self.total)

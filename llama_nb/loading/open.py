@@ -6,19 +6,29 @@ The order matters: what costs nothing refuses first, and no weights are read bef
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from llama_nb.catalog import catalog
-from llama_nb.core.errors import FitError
+from llama_nb.core.errors import FitError, LoadError
 from llama_nb.core.events import Note, publish
+from llama_nb.core.stop import StopFlag
+from llama_nb.loading import quantize, stored
 from llama_nb.loading import source as sources
-from llama_nb.loading.check import check
+from llama_nb.loading.check import Checked, check
+from llama_nb.loading.reading import check_stop
+from llama_nb.loading.room import SMALLEST_DTYPE, Wish, make_room
 from llama_nb.loading.tokenizer import read_tokenizer
-from llama_nb.loading.weights import Loaded, choose_dtype, import_torch, parse_dtype, parse_quant, read
+from llama_nb.loading.weights import (
+    Loaded,
+    check_quant,
+    choose_dtype,
+    import_torch,
+    parse_dtype,
+    parse_quant,
+    read,
+)
 from llama_nb.planner import fit, memory
+from llama_nb.planner.shape import Shape
 from llama_nb.runtime import devices
-
-_SMALLEST_DTYPE: Final = "bfloat16"
 
 
 def load_checked(
@@ -27,9 +37,11 @@ def load_checked(
     dtype: str = "auto",
     device: str = "auto",
     quant: str | None = None,
+    context: int | None = None,
     name: str | None = None,
+    stop: StopFlag | None = None,
     spare: int = 0,
-    before_read: Callable[[], None] = lambda: None,
+    make_way: Callable[[], None] = lambda: None,
 ) -> Loaded:
     """Load the model that `spec` names, after every check.
 
@@ -40,14 +52,22 @@ def load_checked(
     ----------
     spec
         A bundled name, a folder, a hub id or a name of the catalogue.
-    dtype, device, quant
+    dtype, device
         As in `llama_nb.loading.weights.read`.
+    quant
+        The name of a quantisation method, None, or "auto": plain weights if they fit, else the method that is
+        closest to them; a Note says which and why.
+    context
+        The longest sequence in tokens, at most the model's; None for as much as fits.
     name
         What to call it; by default what `spec` names.
+    stop
+        Ends the download or the reading.
     spare
-        Bytes that `before_read` will give back; they count as free.
-    before_read
-        Called when every check has passed: the place to unload a model that this one replaces.
+        Bytes that `make_way` will give back; they count as free.
+    make_way
+        Unloads a model that this one replaces. Called when every check has passed, and only when there is no
+        room for both while the new one is read.
 
     Raises
     ------
@@ -55,99 +75,67 @@ def load_checked(
         If anything is missing, damaged, refused or contradictory.
     FitError
         If it does not fit into the free memory.
+    LoadCancelled
+        If `stop` was set; nothing of the model is in memory then.
     """
     parse_dtype(dtype)
-    parse_quant(quant)
+    quant = parse_quant(quant)
+    if context is not None and (type(context) is not int or context < 1):
+        raise LoadError(f"context is {context!r}; it must be a whole number of tokens, 1 or more.")
     found = sources.resolve(spec)
     import_torch()
-    chosen = devices.pick_device(device, None if device == "auto" else _needed_on_cpu(found, dtype))
+    chosen = devices.pick_device(device, None if device == "auto" else _needed_on_cpu(found, dtype, quant))
+    method = quantize.find(quant) if quant not in (None, "auto") else None
+    if method is not None:
+        quantize.require(method, chosen)
+
+    def smallest(_: str | None) -> str:
+        return SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
 
     def approve(config: Mapping[str, Any]) -> None:
-        count = memory.parameters(config)
-        smallest = _SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
-        make_room(config, count, smallest, chosen, found.spec, spare)
+        if (packed := stored.find(config)) is not None:
+            stored.refuse_again(packed, found.name, quant)
+            stored.require(packed, found.name, chosen)
+        packed_as = packed.settings if packed else {}
+        weights = _packed_bytes(config, packed_as) if packed else None
+        make_room(config, Wish(found.spec, chosen, quant, context, smallest, weights), spare)
 
-    folder = sources.fetch(found, approve)
+    folder = sources.fetch(found, approve, stop)
     checked = check(folder, name or found.name)
-    final = choose_dtype(dtype, checked, chosen)
-    context = make_room(checked.config, checked.parameters, final, chosen, found.spec, spare)
-    if context < checked.context:
-        shorter = f"context shortened from {checked.context:,} to {context:,} tokens to fit the free memory"
-        publish(Note(f"{checked.name}: {shorter}."))
-        checked = replace(checked, context=context)
+    check_quant(checked, method, chosen)
+    wish = Wish(
+        found.spec,
+        chosen,
+        quant,
+        context,
+        lambda quant: choose_dtype(dtype, checked, chosen, quant),
+        checked.stored_bytes if checked.stored else None,
+    )
+    room = make_room(checked.config, wish, spare)
+    if room.reason:
+        publish(Note(f"{checked.name}: {room.reason}"))
+    checked = _with_context(checked, room.context, asked=context)
     tokenizer = read_tokenizer(folder)
-    before_read()
-    return read(checked, dtype=final, device=chosen, quant=quant, tokenizer=tokenizer)
+    check_stop(stop, checked.name)
+    if room.bytes > devices.available_memory(chosen):
+        make_way()
+    return read(checked, dtype=room.dtype, device=chosen, quant=room.quant, tokenizer=tokenizer, stop=stop)
 
 
-def make_room(
-    config: Mapping[str, Any], parameters: int, dtype: str, device: str, spec: str, spare: int = 0
-) -> int:
-    """Return the context that fits beside the weights, in tokens; FitError when none worth having does.
-
-    `spec` is what the user typed: the commands that the error offers repeat it.
-    """
-    longest = int(config.get("max_position_embeddings") or 2048)
-    available = devices.available_memory(device) + spare
-    needed = fit.Need(
-        name=spec,
-        dtype=dtype,
-        device=device,
-        weights=memory.weights_bytes(parameters, dtype),
-        kv_per_token=memory.kv_bytes_per_token(config, dtype),
-        context=longest,
-    )
-    tokens = fit.largest_context(needed, available)
-    shortest = min(longest, fit.SHORTEST_CONTEXT)
-    if tokens >= shortest:
-        return tokens
-    options = _options(config, parameters, dtype, device, spec, shortest)
-    fit.check_fit(replace(needed, context=shortest, options=options), available)
-    return shortest
+def _with_context(checked: Checked, tokens: int, asked: int | None) -> Checked:
+    if tokens < checked.context and asked is None:
+        shorter = f"context shortened from {checked.context:,} to {tokens:,} tokens to fit the free memory"
+        publish(Note(f"{checked.name}: {shorter}."))
+    return replace(checked, context=min(tokens, checked.context))
 
 
-def _options(
-    config: Mapping[str, Any], parameters: int, dtype: str, device: str, spec: str, context: int
-) -> tuple[fit.Option, ...]:
-    """What else this version could load: the same in half precision, on the CPU, smaller models."""
-
-    def total(count: int, shape: Mapping[str, Any], kind: str) -> int:
-        weights = memory.weights_bytes(count, kind)
-        return weights + memory.kv_bytes_per_token(shape, kind) * context + fit.margin(weights)
-
-    options = []
-    if memory.BYTES[dtype] > memory.BYTES[_SMALLEST_DTYPE]:
-        size = total(parameters, config, _SMALLEST_DTYPE)
-        options.append(
-            fit.Option("the same model in bfloat16", f"`%llama load {spec} --dtype bfloat16`", size)
-        )
-    if device != "cpu":
-        size, free = total(parameters, config, _SMALLEST_DTYPE), devices.available_memory("cpu")
-        options.append(
-            fit.Option("the same model on the CPU", f"`%llama load {spec} --device cpu`", size, free)
-        )
-    for card in _smaller_models(parameters):
-        size = total(card.parameters or 0, card.shape or {}, _SMALLEST_DTYPE)
-        options.append(fit.Option(card.name, f"`%llama load {card.hub_id}`", size))
-    options.extend(
-        fit.Option(f"{small}, bundled", f"`%llama load {small}`", 64 * 2**20) for small in sources.bundled()
-    )
-    return tuple(options)
+def _packed_bytes(config: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """The bytes of a checkpoint that is quantised already, while its headers are not here: a bound."""
+    eight = settings.get("load_in_8bit") or settings.get("bits") == 8
+    return memory.quantised_bytes(Shape.from_config(config), "int8" if eight else "nf4", SMALLEST_DTYPE)
 
 
-def _smaller_models(parameters: int) -> list[catalog.ModelCard]:
-    """One text model of the catalogue for each smaller shape: the newest that follows instructions."""
-    by_shape = {
-        card.parameters: card
-        for card in sorted(
-            catalog.cards(), key=lambda card: (card.name.endswith(("-instruct", "-chat")), card.date)
-        )
-        if card.kind == "text" and card.hub_id and card.parameters and card.parameters < parameters
-    }
-    return list(by_shape.values())
-
-
-def _needed_on_cpu(found: sources.Source, dtype: str) -> int | None:
+def _needed_on_cpu(found: sources.Source, dtype: str, quant: str | None) -> int | None:
     """Bytes that a model would take on the CPU, where its config is at hand."""
     try:
         folder = found.folder or sources.hub_cache.snapshot(found.name)
@@ -156,9 +144,10 @@ def _needed_on_cpu(found: sources.Source, dtype: str) -> int | None:
         from llama_nb.loading.config import read_config
 
         config = read_config(folder)
-        name = parse_dtype(dtype)
-        weights = memory.weights_bytes(memory.parameters(config), _SMALLEST_DTYPE if name == "auto" else name)
+        kind = SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
+        method = quant if quant not in (None, "auto") else "none"
+        weights = memory.quantised_bytes(Shape.from_config(config), method or "none", kind)
         context = min(int(config.get("max_position_embeddings") or 2048), fit.SHORTEST_CONTEXT)
-        return weights + fit.margin(weights) + context * memory.kv_bytes_per_token(config, _SMALLEST_DTYPE)
+        return weights + fit.margin(weights) + context * memory.kv_bytes_per_token(config, kind)
     except (FitError, OSError):
         return None

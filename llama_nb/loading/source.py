@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from llama_nb import bundled as bundled_models
 from llama_nb.catalog import catalog
 from llama_nb.core.errors import LoadError, did_you_mean, nearest
+from llama_nb.core.stop import StopFlag
 from llama_nb.loading import hub_cache
 from llama_nb.loading.damage import first_bytes, refuse_impostor
 from llama_nb.loading.folder import PICKLES, gguf_refused, pickle_refused
@@ -174,18 +175,26 @@ def _unknown(text: str) -> LoadError:
     return LoadError(f"There is no model {redact(text)!r}.", near or forms)
 
 
-def fetch(source: Source, approve: Callable[[Mapping[str, Any]], None] | None = None) -> Path:
+def fetch(
+    source: Source,
+    approve: Callable[[Mapping[str, Any]], None] | None = None,
+    stop: StopFlag | None = None,
+) -> Path:
     """Return the local folder of a source, downloading it first when it has to be.
 
     Parameters
     ----------
     approve
         Called with the config before weights are downloaded; may raise to refuse.
+    stop
+        Ends a download.
 
     Raises
     ------
     LoadError
         If the hub refuses, does not know the model, or cannot be reached and nothing is in the cache.
+    LoadCancelled
+        If `stop` was set; files that are whole stay in the cache.
     """
     if source.folder is not None:
         return source.folder
@@ -194,4 +203,4 @@ def fetch(source: Source, approve: Callable[[Mapping[str, Any]], None] | None = 
         return found
     from llama_nb.loading import hub
 
-    return hub.download(source.name, approve)
+    return hub.download(source.name, approve, stop)

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import LoadError, did_you_mean
+from llama_nb.core.stop import StopFlag
+from llama_nb.loading import quantize, reading, stored
 from llama_nb.loading.check import Checked
-from llama_nb.loading.expected import build_config, quiet_transformers
+from llama_nb.loading.expected import build_config, import_models, quiet_transformers
 from llama_nb.loading.folder import read_json
+from llama_nb.loading.quantize import accounting
 from llama_nb.loading.tokenizer import read_tokenizer
 from llama_nb.runtime import devices, process
 
@@ -65,31 +68,31 @@ class Loaded:
 def parse_dtype(asked: str) -> str:
     """Return the full name of a dtype, or "auto"; LoadError with the nearest name for anything else."""
     name = _SHORT.get(asked, asked) if isinstance(asked, str) else str(asked).removeprefix("torch.")
+    if name not in DTYPES and name in quantize.names():
+        raise LoadError(f"dtype is {asked!r}, which is a quantisation.", f"Use `--quant {asked}`")
     if name not in DTYPES:
         near = did_you_mean(name, [*DTYPES, *_SHORT]) or "auto chooses by the model's size and the device."
         raise LoadError(f"dtype is {asked!r}; it must be one of {', '.join(DTYPES)}.", near)
     return name
 
 
-def parse_quant(asked: str | None) -> None:
-    """Raise LoadError unless no quantisation is asked for: this version has none."""
-    if asked not in (None, "none"):
-        raise LoadError(
-            f"quant is {asked!r}; this version has one value: none (weights as they are stored).",
-            "Leave quant out; `--dtype bfloat16` halves float32.",
-        )
+def parse_quant(asked: str | None) -> str | None:
+    """Return the name of a quantisation method, "auto", or None; LoadError with the nearest otherwise."""
+    if asked in (None, "none"):
+        return None
+    return "auto" if asked == "auto" else quantize.find(asked).NAME
 
 
-def choose_dtype(asked: str, checked: Checked, device: str) -> str:
+def choose_dtype(asked: str, checked: Checked, device: str, quant: str | None = None) -> str:
     """Return the dtype to load in when `asked` may be "auto".
 
-    Small models run in float32. Larger ones keep their half precision on a GPU and run in bfloat16 on a CPU,
-    where float32 at batch 1 is the slowest of all choices.
+    Small models run in float32, quantised they compute in bfloat16. Larger ones keep their half precision on
+    a GPU and run in bfloat16 on a CPU, where float32 at batch 1 is the slowest of all choices.
     """
     name = parse_dtype(asked)
     if name != "auto":
         return name
-    if checked.parameters < SMALL:
+    if checked.parameters < SMALL and quant is None and checked.stored is None:
         return "float32"
     if device == "cpu":
         return "bfloat16"
@@ -104,50 +107,72 @@ def read(
     device: str = "auto",
     quant: str | None = None,
     tokenizer: "PreTrainedTokenizerFast | None" = None,
+    stop: StopFlag | None = None,
 ) -> Loaded:
-    """Read the weights of a checked folder.
+    """Read the weights of a checked folder, and give everything back if that fails or is interrupted.
 
     Parameters
     ----------
     dtype
-        One of `DTYPES` or a short form ("bf16").
+        One of `DTYPES` or a short form ("bf16"): that of the weights, or of what a quantisation leaves.
     device
         "auto", "cpu", "cuda" or "mps".
     quant
-        None; quantised loading is not in this version.
+        The name of a quantisation method, or None.
     tokenizer
         The model's tokenizer, where it was read before.
+    stop
+        Ends the reading between two tensors.
 
     Raises
     ------
     LoadError
-        If a value is unknown, the device absent, or the weights are not exactly those of the config.
+        If a value is unknown, the device absent, the method cannot run there, or the weights are not exactly
+        those of the config.
+    LoadCancelled
+        If `stop` was set.
     """
-    parse_quant(quant)
+    method = quantize.find(quant) if quant not in (None, "none") else None
     parse_dtype(dtype)
     torch = import_torch()
     device = devices.pick_device(device)
-    chosen = choose_dtype(dtype, checked, device)
+    check_quant(checked, method, device)
+    chosen = choose_dtype(dtype, checked, device, quant)
     tokenizer = tokenizer or read_tokenizer(checked.folder)
+    has_settings = (checked.folder / "generation_config.json").exists()
+    generation = read_json(checked.folder, "generation_config.json") if has_settings else {}
+    kept = quantize.kept(method, checked.linear) if method else {}
     random_state = torch.get_rng_state()
     try:
-        module = _read_module(checked, getattr(torch, chosen), device)
+        module = _read_module(checked, getattr(torch, chosen), device, method, [*kept], stop)
+    except BaseException as error:
+        # A traceback that a notebook keeps must not keep a half-read model.
+        reading.drop_frames(error)
+        _return_free_pages()
+        raise
     finally:
         torch.set_rng_state(random_state)
-    module.eval()
-    module.requires_grad_(False)
-    has_settings = (checked.folder / "generation_config.json").exists()
     return Loaded(
         module=module,
         tokenizer=tokenizer,
         checked=checked,
         dtype=chosen,
         device=device,
-        quant=None,
-        bytes=sum(_storages(module).values()),
-        generation=read_json(checked.folder, "generation_config.json") if has_settings else {},
+        quant=method.NAME if method else checked.stored.label if checked.stored else None,
+        bytes=accounting.tensor_bytes(module),
+        generation=generation,
         chat_template=_template(tokenizer),
+        quant_notes=quantize.describe(kept, checked.linear, chosen) if method else (),
     )
+
+
+def check_quant(checked: Checked, method: quantize.Method | None, device: str) -> None:
+    """Raise LoadError unless the weights can be quantised by `method`, or used as they are, on `device`."""
+    if checked.stored is not None:
+        stored.refuse_again(checked.stored, checked.name, method.NAME if method else None)
+        stored.require(checked.stored, checked.name, device)
+    elif method is not None:
+        quantize.require(method, device)
 
 
 def import_torch() -> Any:
@@ -158,12 +183,19 @@ def import_torch() -> Any:
     return torch
 
 
-def _read_module(checked: Checked, dtype: "torch.dtype", device: str) -> "PreTrainedModel":
-    from transformers import AutoModelForCausalLM
-
+def _read_module(
+    checked: Checked,
+    dtype: "torch.dtype",
+    device: str,
+    method: quantize.Method | None,
+    keep: list[str],
+    stop: StopFlag | None,
+) -> "PreTrainedModel":
+    models = import_models()
+    sizes = {name: info.bytes for name, info in checked.tensors.items()}
     try:
-        with quiet_transformers():
-            module, report = AutoModelForCausalLM.from_pretrained(
+        with quiet_transformers(), reading.watched(checked.name, sizes, stop):
+            module, report = models.from_pretrained(
                 str(checked.folder),
                 config=build_config(checked.config),
                 dtype=dtype,
@@ -173,7 +205,10 @@ def _read_module(checked: Checked, dtype: "torch.dtype", device: str) -> "PreTra
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                **({"quantization_config": method.config(keep)} if method else {}),
             )
+    except LoadError:
+        raise
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise LoadError(
@@ -182,11 +217,15 @@ def _read_module(checked: Checked, dtype: "torch.dtype", device: str) -> "PreTra
         ) from error
     wrong = {kind: names for kind, names in report.items() if names}
     if wrong:
-        release_module(module)
         kind, names = next(iter(wrong.items()))
         raise LoadError(
             f"Reading {checked.name} left {kind.replace('_', ' ')}: {', '.join(map(str, list(names)[:3]))}."
         )
+    module.eval()
+    module.requires_grad_(False)
+    finisher = method or (checked.stored.reader if checked.stored else None)
+    if finisher is not None:
+        finisher.finish(module)
     return module
 
 
@@ -207,21 +246,12 @@ def release_module(module: "torch.nn.Module") -> int:
     """Empty a module's tensors in place; return their bytes. A second call returns 0."""
     import torch
 
-    freed = sum(_storages(module).values())
-    for tensor in [*module.parameters(), *module.buffers()]:
-        tensor.grad = None
-        tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    freed = accounting.empty(module)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     _return_free_pages()
     return freed
-
-
-def _storages(module: "torch.nn.Module") -> dict[int, int]:
-    """Bytes by storage: tied tensors count once."""
-    tensors = [*module.parameters(), *module.buffers()]
-    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
 def _return_free_pages() -> None:

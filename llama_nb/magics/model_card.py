@@ -28,12 +28,13 @@ def card(model: Any) -> str | None:
         return None
     facts = [
         f"{number(model.parameters)} parameters",
-        f"{model.dtype} on {model.device}",
+        f"{model.quant or model.dtype} on {model.device}",
         size(model.bytes),
         f"context {model.context:,}",
     ]
     shown = "".join(f'<span style="{_FACT}">{html.escape(fact)}</span>' for fact in facts)
     kind = html.escape(str(model.checked.model_type).capitalize())
     name = html.escape(model.name)
+    notes = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in model.quant_notes)
     heading = f'<b>{name}</b> <span style="opacity:.7">{kind}</span>'
-    return f'<div style="{_CARD}"><div>{heading}</div><div>{shown}</div></div>'
+    return f'<div style="{_CARD}"><div>{heading}</div><div>{shown}</div>{notes}</div>'

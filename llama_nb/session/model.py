@@ -61,6 +61,7 @@ class Model:
         self._loaded: Loaded | None = loaded
         self._checked = loaded.checked
         self._facts = (loaded.dtype, loaded.device, loaded.bytes, engine.context)
+        self._quantisation = (loaded.quant, loaded.quant_notes)
         self._generation_config: Mapping[str, Any] = dict(loaded.generation)
         self._on_unload = on_unload
         self.chats = ChatBook(journal, self._forget)
@@ -99,8 +100,18 @@ class Model:
 
     @property
     def dtype(self) -> str:
-        """The number format of the weights in memory."""
+        """The number format of the weights in memory; with a quantisation, of what it leaves."""
         return self._facts[0]
+
+    @property
+    def quant(self) -> str | None:
+        """The quantisation of the weights in memory ("nf4"); None when they are plain numbers."""
+        return self._quantisation[0]
+
+    @property
+    def quant_notes(self) -> tuple[str, ...]:
+        """Sentences on what the quantisation left out: which layers stayed in `dtype`, and why."""
+        return self._quantisation[1]
 
     @property
     def device(self) -> str:
@@ -305,8 +316,9 @@ class Model:
             return f"Model({self.name!r}, unloaded)"
         kind = self._checked.model_type.capitalize()
         return (
-            f"{self.name}: {kind} with {short_count(self.parameters)} parameters, {self.dtype} on "
-            f"{self.device}, {self.bytes / 1e6:,.1f} MB, context {self.context:,}, no adapters"
+            f"{self.name}: {kind} with {short_count(self.parameters)} parameters, "
+            f"{self.quant or self.dtype} on {self.device}, {self.bytes / 1e6:,.1f} MB, "
+            f"context {self.context:,}, no adapters"
         )
 
     # --- how a request is made ----------------------------------------------------------------------

@@ -7,15 +7,18 @@ the same name is given back, and before a byte of the new one's weights is read.
 import atexit
 import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from llama_nb.core.errors import LlamaError, did_you_mean
 from llama_nb.core.events import ModelsChanged, Note, publish
+from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import process
 from llama_nb.session.model import Model
 from llama_nb.session.store import ChatFiles
 
+_LOOK_EVERY_S: Final = 0.2  # how soon a load that waits for another notices its stop flag
 _EXIT_WAIT_S: Final = 2.0  # the longest that the end of the interpreter waits for replies to stop
 
 _models: dict[str, Model] = {}
@@ -31,8 +34,10 @@ def load(
     quant: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    context: int | None = None,
     name: str | None = None,
     force: bool = False,
+    stop: StopFlag | None = None,
 ) -> Model:
     """Load a model and make it the current one.
 
@@ -42,21 +47,29 @@ def load(
         A bundled name ("cria"), a folder in Hugging Face layout, or a hub id, which is downloaded or taken
         from the cache.
     quant
-        A quantisation method; none exists in this version.
+        A quantisation method ("int8", "nf4" ...), or "auto": plain weights if they fit, else the method that
+        is closest to them. None: as they are stored.
     dtype
-        "auto" (float32 for small models), "float32", "bfloat16" or "float16".
+        "auto" (float32 for small models), "float32", "bfloat16" or "float16"; with a quantisation, that of
+        what it leaves.
     device
         "auto", "cpu", "cuda" or "mps".
+    context
+        The longest sequence in tokens, to save memory; default the model's, or as much as fits.
     name
         What to call it; default the bundled name, the folder's name or the hub id. A model of that name is
-        replaced once the new one's checks have passed.
+        replaced: when the new one is there, or before its weights are read if memory is too short for both.
     force
         Stop what uses the model that is replaced.
+    stop
+        Ends the loading from another thread.
 
     Raises
     ------
     LoadError, FitError
-        If it cannot be loaded; what was loaded before is as it was.
+        If it cannot be loaded; what was loaded before is as it was, unless a Note says that it had to go.
+    LoadCancelled
+        If `stop` was set.
     ModelBusy
         If a model that would be replaced is in use.
     """
@@ -64,8 +77,9 @@ def load(
     from llama_nb.engines.registry import open_engine
     from llama_nb.loading.open import load_checked
     from llama_nb.loading.source import resolve
+    from llama_nb.loading.weights import release
 
-    with _loading:
+    with _turn(stop, str(source)):
         called = name or resolve(source).name
         old = _models.get(called)
         if old is not None and not force:
@@ -76,21 +90,50 @@ def load(
                 freed = old.unload(force=force)
                 publish(Note(f"{called} was loaded before: replaced, {freed / 1e6:,.1f} MB given back."))
 
-        loaded = load_checked(
-            source,
-            dtype=dtype,
-            device=device,
-            quant=quant,
-            name=called,
-            spare=old.bytes if old is not None else 0,
-            before_read=give_back_old,
-        )
-        engine = open_engine(loaded)
-        model = Model(called, engine, loaded, source=str(source), journal=ChatFiles(), on_unload=_forget)
+        with contextlib.ExitStack() as undo:
+            undo.callback(_say_gone, old)
+            loaded = load_checked(
+                source,
+                dtype=dtype,
+                device=device,
+                quant=quant,
+                context=context,
+                name=called,
+                stop=stop,
+                spare=old.bytes if old is not None else 0,
+                make_way=give_back_old,
+            )
+            undo.callback(release, loaded)
+            engine = open_engine(loaded)
+            undo.callback(engine.close)
+            model = Model(called, engine, loaded, source=str(source), journal=ChatFiles(), on_unload=_forget)
+            give_back_old()
+            undo.pop_all()
         with _lock:
             _models[called] = model
         use(called)
         return model
+
+
+@contextlib.contextmanager
+def _turn(stop: StopFlag | None, name: str) -> Iterator[None]:
+    """Wait until nothing else is being loaded; LoadCancelled if `stop` is set meanwhile."""
+    from llama_nb.loading.reading import check_stop
+
+    while not _loading.acquire(timeout=_LOOK_EVERY_S):
+        check_stop(stop, name)
+    try:
+        yield
+    finally:
+        _loading.release()
+
+
+def _say_gone(old: Model | None) -> None:
+    """After a load that failed: say so if the model that it was to replace had to go first."""
+    if old is not None and not old.alive:
+        publish(
+            Note(f"{old.name} had been given back to make room. To load it again: %llama load {old.source}")
+        )
 
 
 def current() -> Model:

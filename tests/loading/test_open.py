@@ -7,19 +7,27 @@ import pytest
 
 from llama_nb.core import events
 from llama_nb.core.errors import FitError, LoadError
-from llama_nb.loading.open import load_checked, make_room
+from llama_nb.loading.open import load_checked
+from llama_nb.loading.room import Room, Wish, make_room
 from llama_nb.planner.fit import margin
 from llama_nb.planner.memory import kv_bytes_per_token, weights_bytes
 from llama_nb.runtime import devices
 from tests.models import write_random_llama
 
 SHAPE = {
+    "model_type": "llama",
     "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
     "num_key_value_heads": 8,
     "max_position_embeddings": 8192,
 }
+
+
+def room(dtype: str, device: str = "cpu", quant: str | None = None, context: int | None = None) -> Room:
+    return make_room(SHAPE, Wish("someone/8b", device, quant, context, lambda _: dtype))
 
 
 @pytest.fixture
@@ -66,11 +74,11 @@ def test_the_context_is_shortened_to_what_fits(
 def test_float32_is_offered_in_half(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 20_000_000_000)
     with pytest.raises(FitError) as caught:
-        make_room(SHAPE, 8_030_261_248, "float32", "cpu", "someone/8b")
+        room("float32")
     assert "the same model in bfloat16 (17.2 GB): `%llama load someone/8b --dtype bfloat16`" in str(
         caught.value
     )
-    assert make_room(SHAPE, 8_030_261_248, "bfloat16", "cpu", "someone/8b") == 8192
+    assert room("bfloat16") == Room(None, "bfloat16", 8192, 16_060_522_496 + margin(16_060_522_496))
 
 
 def test_a_gpu_that_is_too_small_offers_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +86,7 @@ def test_a_gpu_that_is_too_small_offers_the_cpu(monkeypatch: pytest.MonkeyPatch)
         devices, "available_memory", lambda device="cpu": 64 * 10**9 if device == "cpu" else 8 * 10**9
     )
     with pytest.raises(FitError) as caught:
-        make_room(SHAPE, 8_030_261_248, "bfloat16", "cuda", "someone/8b")
+        room("bfloat16", "cuda")
     assert "`%llama load someone/8b --device cpu`" in str(caught.value)
 
 
@@ -86,7 +94,9 @@ def test_options_are_checked_before_the_model_is_looked_for() -> None:
     with pytest.raises(LoadError, match="dtype is"):
         load_checked("./nowhere", dtype="fp17")
     with pytest.raises(LoadError, match="quant is"):
-        load_checked("./nowhere", quant="nf4")
+        load_checked("./nowhere", quant="nf5")
+    with pytest.raises(LoadError, match="context is 0"):
+        load_checked("./nowhere", context=0)
 
 
 def test_a_name_cannot_carry_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ def _whole(folder: Path, content: bytes) -> Path:
     return folder / "model.safetensors"
 
 
-@pytest.mark.parametrize("options", [{"quant": "int8"}, {"dtype": "int8"}, {"device": "tpu"}])
+@pytest.mark.parametrize("options", [{"quant": "int7"}, {"dtype": "int8"}, {"device": "tpu"}])
 def test_unknown_options(options: dict[str, str], stories260k: Path) -> None:
     with pytest.raises(LoadError):
         read(check(stories260k), **options)

@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -17,6 +18,10 @@ from llama_nb.core.errors import LoadError, did_you_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Layers = Mapping[str, tuple[int, int]]
+
+# The layer that makes logits of the last state: it stays as it is, like the embedding that it may be tied to.
+HEAD: Final = "lm_head"
 # What people call the methods elsewhere.
 _ALIASES: Final[Mapping[str, str]] = {
     "4bit": "nf4", "4bits": "nf4", "4-bit": "nf4", "4": "nf4", "int4": "nf4", "bnb4": "nf4", "qlora": "nf4",
@@ -104,6 +109,43 @@ def library_missing(library: str, what: str) -> str | None:
     if found:
         return None
     return f"{what} needs {library.replace('.', '-')}: `pip install 'llama-nb[quant]'`"
+
+
+def kept(method: Method, linear: Layers) -> dict[str, str]:
+    """Return, by module name, why a linear layer is not quantised: the head, and what the method cannot take.
+
+    Parameters
+    ----------
+    linear
+        (out, in) features of all linear layers by module name.
+    """
+    reasons = {}
+    for name, (rows, columns) in linear.items():
+        if name == HEAD:
+            reasons[name] = "the head"
+        elif not method.takes(rows, columns):
+            reasons[name] = f"{method.NAME} cannot take {columns:,} inputs x {rows:,} outputs"
+    return reasons
+
+
+def describe(kept: Mapping[str, str], linear: Layers, dtype: str) -> tuple[str, ...]:
+    """Return sentences on the layers that stayed in `dtype` although a method was asked for.
+
+    Parameters
+    ----------
+    kept
+        What `kept` returned.
+    """
+    groups: Counter[tuple[str, str]] = Counter(
+        (name.rpartition(".")[2], reason) for name, reason in kept.items() if name != HEAD
+    )
+    if groups and groups.total() == sum(name != HEAD for name in linear):
+        reasons = ", ".join(dict.fromkeys(reason for _, reason in groups))
+        return (f"No layer is quantised, all stayed in {dtype}: {reasons}.",)
+    return tuple(
+        f"{layer} stayed in {dtype} in {count} {'layer' if count == 1 else 'layers'}: {reason}."
+        for (layer, reason), count in groups.items()
+    )
 
 
 @functools.cache

@@ -109,6 +109,15 @@ def require(stored: Stored, name: str, device: str) -> None:
         raise LoadError(reason, "Load the model that it was made from, with --quant auto.")
 
 
+def refuse_again(stored: Stored, name: str, quant: str | None) -> None:
+    """Raise LoadError if a checkpoint that is quantised already shall be quantised by a method again."""
+    if quant not in (None, "auto"):
+        raise LoadError(
+            f"{name} is quantised already ({stored.label}): quant {quant} would round it a second time.",
+            "Leave quant out, or load the model that it was made from.",
+        )
+
+
 def _bitsandbytes(settings: Settings) -> bool:
     return bool(settings.get("load_in_4bit") or settings.get("load_in_8bit"))
 

@@ -4,10 +4,12 @@ quanto keeps a layer's weights as integers with one scale a row (8 bits) or a sc
 of up to 128 weights (4 bits), in the model's dtype, and turns them into floats for each matrix product.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 LIBRARY: Final = "optimum.quanto"
@@ -39,5 +41,22 @@ def config(keep: Sequence[str], kind: str) -> Any:
 
 
 def finish(module: "PreTrainedModel") -> None:
-    """Nothing is left to do: layers are frozen as they are read."""
-    del module
+    """Let 4-bit layers run in inference mode, where quanto's own forward raises.
+
+    It transposes the packed weights ("Cannot set version_counter for inference tensor", quanto 0.2.7).
+    """
+    from optimum.quanto import QLinear
+
+    for layer in module.modules():
+        if isinstance(layer, QLinear) and layer.weight_qtype.bits < 8:
+            layer.forward = functools.partial(_forward, layer, layer.forward)
+
+
+def _forward(layer: Any, differentiable: Any, values: "torch.Tensor") -> "torch.Tensor":
+    """Multiply `values`, shape (..., in), by a layer's weights; quanto's forward keeps less for gradients."""
+    import torch
+
+    if not torch.is_inference_mode_enabled():
+        found: torch.Tensor = differentiable(values)
+        return found
+    return torch.nn.functional.linear(values, layer.weight.dequantize(), layer.bias)

@@ -49,9 +49,11 @@ def run_python(
     environment
         Variables beside those of this process.
     """
+    # Where this process is killed first, nobody ends the child: then it ends itself, even within native code.
+    watch = f"import faulthandler; faulthandler.dump_traceback_later({seconds + 5}, exit=True)\n"
     # -P: a file beside the notebook does not take the place of a library.
     process = subprocess.Popen(  # noqa: S603 - this interpreter, and code of ours
-        [sys.executable, "-P", "-c", code],
+        [sys.executable, "-P", "-c", watch + code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -21,20 +21,29 @@ _SHAPES: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_SECRET_NAME: Final = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
+_SECRET_NAME: Final = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_KEY|PRIVATE_KEY|_PAT)$",
+    re.IGNORECASE,
+)
 _SHORTEST: Final = 8  # shorter values of such variables are words like "none", not keys
 
 
-def redact(text: str) -> str:
+def redact(text: str, visible: int = 3) -> str:
     """Return `text` with everything that looks like a key, or is one of this process's, made unreadable.
 
-    The first three characters of a key stay, so that its owner knows which one it was.
+    The first `visible` characters of a key stay, so that its owner knows which one it was.
     """
-    for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _SECRET_NAME.search(name) and value in text:
-            text = text.replace(value, _mask(value))
-    return _SHAPES.sub(lambda match: _mask(match.group()), text)
+    for value in secret_values():
+        text = text.replace(value, _mask(value, visible))
+    return _SHAPES.sub(lambda match: _mask(match.group(), visible), text)
 
 
-def _mask(secret: str) -> str:
-    return f"{secret[:3]}***"
+def secret_values() -> list[str]:
+    """Return the values of this process's variables whose names say that they are keys or passwords."""
+    return [
+        value for name, value in os.environ.items() if len(value) >= _SHORTEST and _SECRET_NAME.search(name)
+    ]
+
+
+def _mask(secret: str, visible: int) -> str:
+    return f"{secret[:visible]}***"

@@ -133,8 +133,8 @@ def _visible(nvml: Any) -> Iterator[Any]:
 
 def _disk(folder: Path) -> tuple[int | None, int | None]:
     """Return the size of the file system that holds a folder, or will hold it, and what is free."""
-    place = next((parent for parent in (folder, *folder.parents) if parent.exists()), None)
     try:
+        place = next((parent for parent in (folder, *folder.parents) if parent.exists()), None)
         return (None, None) if place is None else shutil.disk_usage(place)[::2]
     except OSError:
         return None, None

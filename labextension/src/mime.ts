@@ -1,10 +1,12 @@
-/** Shows a saved reply: the same frame as the live view, filled from the record in the notebook. */
+/** Shows what is saved as a record: replies in the frame of their live view, plans. Records may be from anyone. */
 
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Widget } from "@lumino/widgets";
 import { element } from "../widgets/element";
 import { frame, show, showStatus } from "../widgets/frame";
 import { fill, textOf } from "../widgets/nodes";
+import { PLAN_MIME } from "../widgets/plan_record";
+import { drawPlan } from "../widgets/plan_view";
 import { MIME, type ReplyRecord, readRecord } from "./record";
 import { tokensButton } from "./tokens";
 
@@ -48,13 +50,31 @@ function complaint(sentence: string): HTMLElement {
   return root;
 }
 
-const extension: IRenderMime.IExtension = {
-  id: "llama-nb:reply",
-  description: "Shows the replies that llama-nb leaves in a notebook.",
-  // Before text/html (50), which is the same reply for pages without this plugin.
-  rendererFactory: { safe: true, mimeTypes: [MIME], createRenderer: () => new ReplyRenderer() },
-  rank: 10,
-  dataType: "json",
-};
+/** A plan: the widget's drawing, from a record that works without a kernel. */
+class PlanRenderer extends Widget implements IRenderMime.IRenderer {
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this.node.replaceChildren(drawPlan(model.data[PLAN_MIME]));
+  }
+}
 
-export default extension;
+// Before text/html (50), which is the same for pages without this plugin.
+const RANK = 10;
+
+const extensions: IRenderMime.IExtension[] = [
+  {
+    id: "llama-nb:reply",
+    description: "Shows the replies that llama-nb leaves in a notebook.",
+    rendererFactory: { safe: true, mimeTypes: [MIME], createRenderer: () => new ReplyRenderer() },
+    rank: RANK,
+    dataType: "json",
+  },
+  {
+    id: "llama-nb:plan",
+    description: "Shows memory plans, with their context to move.",
+    rendererFactory: { safe: true, mimeTypes: [PLAN_MIME], createRenderer: () => new PlanRenderer() },
+    rank: RANK,
+    dataType: "json",
+  },
+];
+
+export default extensions;

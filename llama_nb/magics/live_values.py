@@ -1,0 +1,55 @@
+"""Values that have a live view: which widget stands for them where somebody watches a page.
+
+A value knows only its text and static HTML; IPython is told here, by the type's name, what to show instead.
+The widgets are imported when such a value is shown.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from llama_nb.runtime.environment import detect
+
+
+def _plan(plan: Any) -> Any:
+    if detect().kind not in ("vscode", "colab"):
+        return None  # JupyterLab and Notebook draw the plan's record, with our plugin
+    from llama_nb.widgets.plan_view import PlanView
+
+    return PlanView(plan)
+
+
+def _status(status: Any) -> Any:
+    from llama_nb.widgets.status_bars import StatusBars
+
+    return StatusBars(status)
+
+
+# The type's full name, and what makes its widget: None where the value's own bundle is shown.
+_VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "llama_nb.planner.plan.Plan": _plan,
+    "llama_nb.magics.status_report.StatusReport": _status,
+}
+
+
+def install(shell: Any) -> Callable[[], None]:
+    """Show these values live in `shell`; return the function that ends it."""
+    formatter = shell.display_formatter.mimebundle_formatter
+    for full_name, view in _VIEWS.items():
+        module, _, name = full_name.rpartition(".")
+        formatter.for_type_by_name(module, name, _shower(view))
+
+    def uninstall() -> None:
+        for full_name in _VIEWS:
+            formatter.pop(full_name, None)
+
+    return uninstall
+
+
+def _shower(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def show(value: Any) -> Any:
+        environment = detect()
+        widget = view(value) if environment.watched and environment.widgets else None
+        shown = None if widget is None else widget._repr_mimebundle_()
+        return value._repr_mimebundle_() if shown is None else shown
+
+    return show

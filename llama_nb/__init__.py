@@ -7,9 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from llama_nb.catalog.licences import licence
+    from llama_nb.catalog.models import models
     from llama_nb.core.errors import LlamaError
     from llama_nb.core.messages import Message
     from llama_nb.core.sampling import Sampling
+    from llama_nb.planner.selection import select
     from llama_nb.session.chat import Chat
     from llama_nb.session.model import Model
     from llama_nb.session.registry import current, load, loaded, unload, use
@@ -25,8 +28,11 @@ _HOMES: Final = {
     "Reply": "llama_nb.session.reply",
     "Sampling": "llama_nb.core.sampling",
     "current": "llama_nb.session.registry",
+    "licence": "llama_nb.catalog.licences",
     "load": "llama_nb.session.registry",
     "loaded": "llama_nb.session.registry",
+    "models": "llama_nb.catalog.models",
+    "select": "llama_nb.planner.selection",
     "unload": "llama_nb.session.registry",
     "use": "llama_nb.session.registry",
 }
@@ -40,9 +46,12 @@ __all__ = [
     "Sampling",
     "__version__",
     "current",
+    "licence",
     "load",
     "load_ipython_extension",
     "loaded",
+    "models",
+    "select",
     "unload",
     "unload_ipython_extension",
     "use",

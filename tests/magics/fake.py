@@ -120,6 +120,7 @@ def install(name="fake", **options):
         module=SimpleNamespace(parameters=list, buffers=list),
         tokenizer=None,
         quant=None,
+        quant_notes=(),
         chat_template="scripted",
     )
     model = Model(name, ScriptedEngine(name, **options), loaded, on_unload=registry._forget)

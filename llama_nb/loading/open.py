@@ -81,7 +81,10 @@ def load_checked(
     parse_dtype(dtype)
     quant = parse_quant(quant)
     if context is not None and (type(context) is not int or context < 1):
-        raise LoadError(f"context is {context!r}; it must be a whole number of tokens, 1 or more.")
+        raise LoadError(
+            f"context is {context!r}; it must be a whole number of tokens, 1 or more.",
+            "Leave it out for as much as fits.",
+        )
     found = sources.resolve(spec)
     import_torch()
     chosen = devices.pick_device(device, None if device == "auto" else _needed_on_cpu(found, dtype, quant))

@@ -18,6 +18,13 @@ def loadable() -> list[str]:
     return [*source.bundled(), *(model.name for model in source.cached())]
 
 
+def quantisations() -> list[str]:
+    """Return what `--quant` takes."""
+    from llama_nb.loading import quantize
+
+    return ["none", "auto", *quantize.names()]
+
+
 def chats() -> list[str]:
     """Return the names of the current model's chats."""
     registry = sys.modules.get("llama_nb.session.registry")

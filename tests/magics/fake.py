@@ -117,7 +117,7 @@ def install(name="fake", **options):
         device="cpu",
         bytes=10_400_000,
         generation={},
-        module=SimpleNamespace(parameters=list, buffers=list),
+        module=SimpleNamespace(parameters=list, modules=list),
         tokenizer=None,
         quant=None,
         quant_notes=(),

@@ -187,6 +187,12 @@ def fake_model(
         name=name, parameters=1000, fingerprint="f" * 16, context=engine.context, model_type="llama"
     )
     loaded: Any = SimpleNamespace(
-        checked=checked, dtype="float32", device="cpu", quant=None, bytes=4000, generation=generation or {}
+        checked=checked,
+        dtype="float32",
+        device="cpu",
+        quant=None,
+        quant_notes=(),
+        bytes=4000,
+        generation=generation or {},
     )
     return Model(name, engine, loaded, journal=journal)

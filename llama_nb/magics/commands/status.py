@@ -27,14 +27,14 @@ def run(args: Namespace, call: Call) -> Shown:
         return Shown("No model is loaded. To load one: %llama load cria")
     current = registry.current()
     watched = detect().watched
-    headings = ["model", "", "parameters", "weights", "dtype", "device", "context", "running"]
+    headings = ["model", "", "parameters", "weights", "format", "device", "context", "running"]
     rows = [
         [
             name,
             "current" if model is current else "",
             number(model.parameters),
             size(model.bytes),
-            model.dtype,
+            model.quant or model.dtype,
             model.device,
             f"{model.context:,}",
             (model.engine.busy() or "") if watched else "",

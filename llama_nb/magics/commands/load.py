@@ -18,6 +18,7 @@ from llama_nb.magics.verbs import Call
 EXAMPLES = (
     "%llama load cria",
     "%llama load cria --name second --dtype float32",
+    "%llama load cria --quant nf4",
     "%llama load",
 )
 
@@ -36,7 +37,8 @@ def add_arguments(parser: VerbParser) -> None:
         help="the weights' number format",
     )
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps")
-    parser.add_argument("--quant", metavar="METHOD", help="quantise while loading")
+    parser.add_named("--quant", names.quantisations, "int8, nf4 ..., or auto: quantise if it does not fit else")
+    parser.add_argument("--context", type=int, metavar="N", help="tokens of context, to save memory")
     parser.add_argument("--force", action="store_true", help="stop what uses the model that is replaced")
 
 
@@ -57,6 +59,7 @@ def run(args: Namespace, call: Call) -> Any:
         quant=args.quant,
         dtype=args.dtype,
         device=args.device,
+        context=args.context,
         name=args.name,
         force=args.force,
     )

@@ -30,8 +30,8 @@ def read_bandwidth() -> float:
     """Return the bytes per second that this process reads from memory, measured once and then remembered.
 
     The maximum of 8 million doubles is taken, cut into one part for each thread, with one thread and with as
-    many as this process has cores; the best rate counts. One thread does not reach what a machine can do: on a
-    busy 4-core EPYC it read 21 GB/s where four read 34. What an engine gets may be less than this bound
+    many as this process has cores; the best rate counts. One thread does not reach what a machine can do: a
+    busy 4-core EPYC gave it 21 GB/s, and four threads 34. What an engine gets may be less than this bound
     (torch's float32 `F.linear` at batch 1 read 15 GB/s there, with one thread as with four).
     """
     return measured().rate

@@ -1,0 +1,100 @@
+"""How many GPUs and how many tokens a second: worked out by hand from the makers' figures."""
+
+import pytest
+
+from llama_nb.catalog.gpus import parse_gpus
+from llama_nb.core.errors import FitError
+from llama_nb.planner.memory import kv_cache_bytes, quantised_bytes
+from llama_nb.planner.shape import Shape
+from llama_nb.planner.throughput import Load, gpus_needed, largest_batch, tokens_per_second
+
+EIGHT = Shape.from_config(
+    {
+        "model_type": "llama",
+        "num_hidden_layers": 32,
+        "hidden_size": 4096,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 14336,
+        "vocab_size": 128256,
+        "tie_word_embeddings": False,
+    }
+)
+H100 = parse_gpus("H100")
+
+
+def load(batch=16, context=2048, quant="none"):
+    return Load(EIGHT, quant, "bfloat16", batch, context)
+
+
+def test_the_memory_of_a_server_by_hand():
+    # 8.03 B parameters of 2 bytes; 131,072 bytes a token; 5 % and 64 MiB beside.
+    assert load().weights == 2 * 8_030_261_248
+    assert load().cache == 131_072 * 2048
+    assert load().memory == load().weights + 16 * load().cache + int(load().weights * 0.05) + 64 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count"), [("H100", 1), ("24GB", 1), ("16GB", 2), ("12GB", 2), ("2xH100", 2), ("4x24GB", 4)]
+)
+def test_as_many_gpus_as_hold_it(gpus, count):
+    assert gpus_needed(load(), parse_gpus(gpus)) == count
+
+
+def test_too_few_gpus_are_refused_with_the_number_that_holds_it():
+    with pytest.raises(FitError) as caught:
+        gpus_needed(load(batch=64, context=8192), parse_gpus("2x24GB"))
+    assert "2x 24 GB" in caught.value.message or "2x" in caught.value.message
+    assert "At least 4" in caught.value.hint
+
+
+def test_no_number_of_gpus_is_endless():
+    with pytest.raises(FitError, match="64x"):
+        gpus_needed(load(batch=4096, context=131_072), parse_gpus("24GB"))
+
+
+def test_the_bound_of_answers_by_hand():
+    # A step reads 16.06 GB of weights and 16 caches of 0.268 GB at 3,350 GB/s, and gives 16 tokens.
+    step = (16_060_522_496 + 16 * 268_435_456) / 3350e9
+    assert tokens_per_second(load(), 1, H100, 0) == pytest.approx(16 / step, rel=1e-9)
+    assert tokens_per_second(load(), 2, H100, 0) == pytest.approx(32 / step, rel=1e-9)
+
+
+def test_the_bound_of_prompts_by_hand():
+    # 2 x 8.03 B operations a token at 989.5 TFLOPS.
+    expected = 989.5e12 / (2 * EIGHT.active_parameters)
+    assert tokens_per_second(load(), 1, H100, 1) == pytest.approx(expected, rel=1e-9)
+
+
+def test_without_flops_a_prompt_counts_like_an_answer():
+    gpu = parse_gpus("RTX 3060 12GB")
+    assert gpu.flops is None
+    assert tokens_per_second(load(), 2, gpu, 1) == tokens_per_second(load(), 2, gpu, 0)
+
+
+def test_an_answer_is_never_faster_than_arithmetic():
+    many = load(batch=4096, context=1)
+    assert tokens_per_second(many, 1, H100, 0) == pytest.approx(tokens_per_second(many, 1, H100, 1))
+
+
+def test_the_batch_is_what_fits():
+    left = 80e9 - load().weights - (load().memory - load().weights - 16 * load().cache)
+    assert largest_batch(load(), 1, H100, 1000) == left // load().cache
+    assert largest_batch(load(), 1, H100, 64) == 64
+
+
+def test_a_mixture_reads_few_experts_for_few_sequences():
+    scout = Shape.from_config(
+        {"model_type": "llama4_text", "num_hidden_layers": 4, "hidden_size": 512, "num_attention_heads": 8,
+         "num_key_value_heads": 2, "head_dim": 64, "intermediate_size": 1024, "intermediate_size_mlp": 1024,
+         "num_local_experts": 16, "num_experts_per_tok": 1, "interleave_moe_layer_step": 1,
+         "vocab_size": 1000, "attention_chunk_size": 8192, "no_rope_layer_interval": 4}
+    )  # fmt: skip
+    one = Load(scout, "none", "bfloat16", 1, 16)
+    read = 3350e9 / tokens_per_second(one, 1, H100, 0)
+    assert read == pytest.approx(
+        2 * scout.active_parameters + kv_cache_bytes(scout, 16, "bfloat16"), rel=0.01
+    )
+    many = Load(scout, "none", "bfloat16", 64, 16)
+    read = 64 * 3350e9 / tokens_per_second(many, 1, H100, 0)
+    assert read >= quantised_bytes(scout, "none")

@@ -59,8 +59,8 @@ class JobState:
         Whether it was asked to stop.
     notes
         Sentences that loading had to say (a shortened context, a replaced model).
-    model, bytes
-        The name and the size in memory of the model, once it is loaded.
+    model, bytes, chats
+        The name and the size in memory of the model, once it is loaded, and whether it has a chat template.
     message, hint
         Of the error, if it failed.
     """
@@ -77,6 +77,7 @@ class JobState:
     notes: tuple[str, ...] = field(default=())
     model: str = ""
     bytes: int = 0
+    chats: bool = True
     message: str = ""
     hint: str = ""
 
@@ -143,7 +144,7 @@ class LoadJob:
             self._end("cancelled")
         except LlamaError as error:
             self._end("failed", message=redact(error.message), hint=redact(error.hint))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the watcher is told
             _log.exception("loading %s failed", choice.source)
             self._end(
                 "failed",
@@ -151,7 +152,7 @@ class LoadJob:
                 hint=f"The whole traceback: %llama load {choice.source} --debug",
             )
         else:
-            self._end("done", model=model.name, bytes=model.bytes)
+            self._end("done", model=model.name, bytes=model.bytes, chats=model.engine.has_chat_template)
 
     def _observe(self, event: events.Event) -> None:
         match event:
@@ -185,7 +186,7 @@ class LoadJob:
             self.state = replace(self.state, spent_s=spent, **changes)  # type: ignore[arg-type]
         try:
             self._on_change(self)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a view does wrong, the load goes on
             _log.exception("the watcher of a load failed")
 
 

@@ -145,9 +145,9 @@ def licence(of: str | ModelCard) -> Licence:
     for key in (text, f"llama-{text.removeprefix('llama').removeprefix('-')}"):
         if key in by_key:
             return by_key[key]
-    candidates = models.models.search(of)
-    if len({card.licence for card in candidates}) == 1:
-        return by_key[candidates[0].licence]
+    keys = {card.licence for card in models.models.candidates(of)}
+    if len(keys) == 1:
+        return by_key[keys.pop()]
     try:
         return by_key[models.models.find(of).licence]
     except CatalogError as error:

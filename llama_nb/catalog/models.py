@@ -77,12 +77,9 @@ class Models:
         words = _words(_plain(text))
         if not words:
             raise CatalogError("No model named.", f"An example: '3.3 70b'. {_HELP}")
-        found = _matching(words, exactly=True) or _matching(words, exactly=False)
+        found = self.candidates(text)
         if not found:
             raise _unknown(text, words)
-        # "llama 3" is the family of that name, not Llama Guard 3; "guard" is not the first Llama Guard.
-        if any(word[0].isdigit() for word in words):
-            found = [card for card in found if _words(card.family) == words | {"llama"}] or found
         named = [card for card in found if len(words) > 1 and _words(card.name) <= words | {"llama"}]
         fewest = min(len(_words(card.name) - words) for card in found)
         closest = [card for card in found if len(_words(card.name) - words) == fewest]
@@ -91,6 +88,15 @@ class Models:
         if len({(card.family, card.size) for card in found}) == 1:
             return closest[0]
         raise _ambiguous(text, found)
+
+    def candidates(self, text: str) -> list[ModelCard]:
+        """Return every card that `text` may mean: that has its words as whole ones, or nearly."""
+        words = _words(_plain(text))
+        found = (_matching(words, exactly=True) or _matching(words, exactly=False)) if words else []
+        # "llama 3" is the family of that name, not Llama Guard 3; "guard" is not the first Llama Guard.
+        if any(word[0].isdigit() for word in words):
+            found = [card for card in found if _words(card.family) == words | {"llama"}] or found
+        return found
 
     def search(self, text: str = "") -> list[ModelCard]:
         """Return every card that fits a text that may still be typed, newest first; all of them for "".

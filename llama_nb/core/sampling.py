@@ -1,9 +1,11 @@
 """The sampling parameters, defined once for magics, widgets, engines and demos.
 
-Only names, ranges and defaults. How a stage changes a distribution is the engines' business.
+Only names, ranges, defaults and the order of the stages. How a stage changes a distribution is the engines'
+business, what a user calls a set of them is that of presets.
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,9 +40,57 @@ RANGES: Final[Mapping[str, Range]] = {
     "repetition_penalty": Range(0.0, 10.0, "divide the logits of seen tokens; 1 is off", low_open=True),
     "presence_penalty": Range(-10.0, 10.0, "subtract once from the logits of seen tokens; 0 is off"),
     "frequency_penalty": Range(-10.0, 10.0, "subtract per occurrence from the logits; 0 is off"),
+    "penalty_window": Range(0, math.inf, "how many last tokens the penalties see; 0 is all", whole=True),
+    "no_repeat_ngram": Range(0, math.inf, "never write n tokens in a row twice; 0 is off", whole=True),
+    "dry_multiplier": Range(0.0, 100.0, "DRY: strength of the penalty on repeated sequences; 0 is off"),
+    "dry_base": Range(1.0, 10.0, "DRY: growth of the penalty with each repeated token"),
+    "dry_allowed_length": Range(1, math.inf, "DRY: the longest sequence that may repeat freely", whole=True),
+    "dynatemp_range": Range(0.0, 100.0, "dynamic temperature: plus and minus, by entropy; 0 is off"),
+    "dynatemp_exponent": Range(0.0, 10.0, "dynamic temperature: how it follows the entropy", low_open=True),
+    "typical_p": Range(0.0, 1.0, "keep the tokens of typical surprise; 1 is off", low_open=True),
+    "epsilon_cutoff": Range(0.0, 1.0, "drop tokens below this probability; 0 is off"),
+    "eta_cutoff": Range(0.0, 1.0, "the same, lowered where the entropy is high; 0 is off"),
+    "top_n_sigma": Range(0.0, 100.0, "keep logits within n standard deviations of the best; 0 is off"),
+    "xtc_probability": Range(0.0, 1.0, "XTC: how often all likely tokens but the last go; 0 is off"),
+    "xtc_threshold": Range(0.0, 1.0, "XTC: from which probability a token counts as likely"),
+    "mirostat_tau": Range(0.0, 100.0, "mirostat 2: the surprise to keep to, in bits; 0 is off"),
+    "mirostat_eta": Range(0.0, 1.0, "mirostat 2: how fast it adapts", low_open=True),
     "max_tokens": Range(1, math.inf, "the longest reply, in tokens", whole=True),
     "seed": Range(0, _NO_LIMIT, "the same seed gives the same reply", whole=True),
 }
+
+# The parameters that are texts, with what they do.
+TEXTS: Final[Mapping[str, str]] = {
+    "stop": "strings that end the reply",
+    "dry_breakers": "DRY: strings at which repeated sequences end",
+    "logit_bias": 'added to logits, as JSON: {"sun": 2, "1234": -100}',
+    "banned": "words that are never written",
+    "order": "names of stages, in the order in which they act",
+}
+
+# Every stage of the chain, in the order that holds unless `order` says otherwise: that of transformers'
+# processors where it has the stage. Stages that change single logits come first, then those that cut.
+STAGES: Final = (
+    "logit_bias",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "dry",
+    "no_repeat_ngram",
+    "banned",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "top_n_sigma",
+    "xtc",
+    "mirostat",
+)
+BREAKERS: Final = ("\n", ":", '"', "*")  # those of DRY's first description
+_LARGEST_BIAS: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +114,33 @@ class Sampling:
         Strings that end the reply; they are not part of it.
     seed
         The seed of this request's own random generator; None draws one, which the Reply records.
+    penalty_window
+        How many of the last tokens the penalties and DRY look at; 0 is all.
+    no_repeat_ngram
+        Forbid any token that would complete a sequence of so many tokens a second time.
+    dry_multiplier, dry_base, dry_allowed_length, dry_breakers
+        DRY ("don't repeat yourself", github.com/oobabooga/text-generation-webui, pull request 5677): subtract
+        multiplier * base ** (n - allowed_length) from the logit of a token that would make a repeated
+        sequence n + 1 long. Sequences end at tokens that hold one of the breakers.
+    dynatemp_range, dynatemp_exponent
+        The temperature goes from `temperature - range` to `temperature + range` with the normalised entropy
+        to the power of the exponent (as in llama.cpp).
+    typical_p
+        Locally typical sampling (arXiv:2202.00666).
+    epsilon_cutoff, eta_cutoff
+        Truncation sampling as desmoothing (arXiv:2210.15191).
+    top_n_sigma
+        Top-n-sigma (arXiv:2411.07641).
+    xtc_probability, xtc_threshold
+        XTC, "exclude top choices" (github.com/oobabooga/text-generation-webui, pull request 6335).
+    mirostat_tau, mirostat_eta
+        Mirostat, second version (arXiv:2007.14966); surprise in bits.
+    logit_bias
+        What is added to logits, by token: an id, or a text that is one token. A mapping, or pairs.
+    banned
+        Words that are never written: texts, each with and without a space before it.
+    order
+        Names of `STAGES` in the order in which they act; those left out follow in their usual order.
 
     Raises
     ------
@@ -81,11 +158,33 @@ class Sampling:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    penalty_window: int = 0
+    no_repeat_ngram: int = 0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_breakers: tuple[str, ...] = BREAKERS
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    top_n_sigma: float = 0.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat_tau: float = 0.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int | str, float], ...] = ()
+    banned: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in RANGES:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
-        object.__setattr__(self, "stop", _stop_strings(self.stop))
+        for name in ("stop", "dry_breakers", "banned"):
+            object.__setattr__(self, name, _strings(name, getattr(self, name)))
+        object.__setattr__(self, "logit_bias", _bias(self.logit_bias))
+        object.__setattr__(self, "order", _order(self.order))
 
     @property
     def greedy(self) -> bool:
@@ -97,9 +196,15 @@ class Sampling:
         check_names(changes)
         return dataclasses.replace(self, **changes)
 
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of all stages in the order in which they act."""
+        return (*self.order, *(name for name in STAGES if name not in self.order))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters as plain JSON values."""
-        return {**dataclasses.asdict(self), "stop": list(self.stop)}
+        listed = {name: list(getattr(self, name)) for name in ("stop", "dry_breakers", "banned", "order")}
+        bias = [list(pair) for pair in self.logit_bias]
+        return {**dataclasses.asdict(self), **listed, "logit_bias": bias}
 
 
 FIELDS: Final = tuple(field.name for field in dataclasses.fields(Sampling))
@@ -138,13 +243,55 @@ def _number(name: str, value: Any) -> float | int | None:
     return int(value) if isinstance(value, int) else int(number)
 
 
-def _stop_strings(stop: Any) -> tuple[str, ...]:
-    if stop is None:
+def _strings(name: str, given: Any) -> tuple[str, ...]:
+    if given is None:
         return ()
-    strings: Sequence[Any] = (stop,) if isinstance(stop, str) else tuple(stop)
-    for text in strings:
+    texts: Sequence[Any] = (given,) if isinstance(given, str) else tuple(given)
+    for text in texts:
         if not isinstance(text, str) or not text:
+            raise SamplingError(f"{name} holds {text!r}.", "Each entry is a text of at least one character.")
+    return tuple(texts)
+
+
+def _bias(given: Any) -> tuple[tuple[int | str, float], ...]:
+    if isinstance(given, str):
+        given = _json(given)
+    pairs = tuple(given.items()) if isinstance(given, Mapping) else tuple(given or ())
+    checked: list[tuple[int | str, float]] = []
+    for pair in pairs:
+        try:
+            token, value = pair
+            bias = float(value)
+        except (TypeError, ValueError):
             raise SamplingError(
-                f"stop holds {text!r}.", "Each stop string is a text of at least one character."
+                f"logit_bias holds {pair!r}.", 'It maps tokens to numbers: {"sun": 2, 1234: -100}.'
+            ) from None
+        if isinstance(token, bool) or not isinstance(token, int | str) or token == "":
+            raise SamplingError(f"logit_bias has the key {token!r}.", "A key is a token's id or its text.")
+        if not -_LARGEST_BIAS <= bias <= _LARGEST_BIAS:
+            raise SamplingError(
+                f"logit_bias of {token!r} is {value!r}, outside its range.", "Allowed: -100 to 100."
             )
-    return tuple(strings)
+        checked.append((int(token) if isinstance(token, str) and token.isdecimal() else token, bias))
+    return tuple(checked)
+
+
+def _json(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SamplingError(f"logit_bias is {text!r}.", 'It is a JSON object: {"sun": 2, "1234": -100}.')
+    return found
+
+
+def _order(given: Any) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in given.split(",")) if isinstance(given, str) else tuple(given or ())
+    for place, name in enumerate(names):
+        if name not in STAGES:
+            hint = did_you_mean(str(name), STAGES) or f"The stages are: {', '.join(STAGES)}."
+            raise SamplingError(f"order names {name!r}, which is no stage.", hint)
+        if name in names[:place]:
+            raise SamplingError(f"order names {name} twice.", "Each stage acts once.")
+    return names

@@ -14,8 +14,10 @@ from transformers import LlamaForCausalLM
 from llama_nb.core.events import Alternative, Finish, FinishReason, TokenEvent, Usage
 from llama_nb.core.sampling import Sampling
 from llama_nb.engines.detokenize import StopStrings, TextStream
+from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import CacheEntry
-from llama_nb.engines.sampler import Floats, Sampler
+from llama_nb.engines.sampler import Sampler, draws
+from llama_nb.engines.token_words import TokenWords
 
 _CHUNK_S: Final = 0.25  # seconds of work in a prefill chunk: half of what a stop may take
 _SLOW_FLOPS: Final = 2e10  # what a slow laptop reaches; sizes the first chunk of a model only
@@ -91,16 +93,18 @@ def _clamp(size: int) -> int:
 class Generation:
     """Everything that one generation needs, gathered by the engine.
 
-    `before` are the tokens of the reply that stand in the prompt already, and `before_text` their text: this
-    reply goes on where they end.
+    `before` are the tokens of the reply that stand in the prompt already, `before_text` their text, and
+    `surprise` what mirostat had come to: this reply goes on where they end.
     """
 
     prompt: tuple[int, ...]
     before: tuple[int, ...]
     before_text: str
     sampling: Sampling
+    words: TokenWords
     alternatives: int
     entry: CacheEntry
+    surprise: float | None
     context: int
     ends: frozenset[int]
     text: TextStream
@@ -113,7 +117,7 @@ class Generation:
 
 
 class Draws:
-    """The uniform random numbers of one request, from its own generator; one for each token of a reply."""
+    """The uniform random numbers of one request, from its own generator; equally many for each token."""
 
     def __init__(self, seed: int, skip: int = 0) -> None:
         self._generator = torch.Generator().manual_seed(seed)
@@ -137,14 +141,16 @@ class _Run:
         self._cached = len(job.entry.ids)
         self._tokens: list[int] = []
         self._first: float | None = None
+        self._surprise = job.surprise
         self._text = ""
 
     def events(self) -> Iterator[TokenEvent]:
         job = self._job
         ids = [*job.prompt, *job.before]
         # Greedy draws nothing; `skip` keeps a seeded reply the same when it is stopped, then continued.
-        draws = Draws(job.sampling.seed or 0, len(job.before)) if not job.sampling.greedy else _no_draw
-        sampler = Sampler(job.sampling, ids, job.before)
+        skip = len(job.before) * draws(job.sampling)
+        draw = Draws(job.sampling.seed or 0, skip) if not job.sampling.greedy else _no_draw
+        sampler = Sampler(job.sampling, job.prompt, job.before, job.words, job.surprise)
         for token in job.before:
             job.text.feed(token)
         logits: Floats | None = None
@@ -157,15 +163,16 @@ class _Run:
         while (reason := self._stopped()) is None:
             if self._tokens:
                 logits = self._forward(self._tokens[-1:], job.entry)
-            event = self._step(sampler, draws, logits)
+            event = self._step(sampler, draw, logits)
             yield event
             if event.finish is not None:
                 return
         yield self._closing(reason)
 
-    def _step(self, sampler: Sampler, draws: Callable[[], float], logits: Floats) -> TokenEvent:
+    def _step(self, sampler: Sampler, draw: Callable[[], float], logits: Floats) -> TokenEvent:
         job = self._job
-        choice = sampler.choose(logits, draws, job.alternatives)
+        choice = sampler.choose(logits, draw, job.alternatives)
+        self._surprise = sampler.surprise
         elapsed = time.perf_counter() - job.started
         if self._first is None:
             self._first = elapsed
@@ -219,7 +226,8 @@ class _Run:
         usage = Usage(prompt, self._cached, len(self._tokens), self._first, elapsed)
         if self._stops.found is None:  # else the tokens say more than the text
             tokens = [token for token in self._tokens if token not in job.ends]
-            job.entry.remember(job.prompt, (*job.before, *tokens), job.before_text + self._text)
+            reply, text = (*job.before, *tokens), job.before_text + self._text
+            job.entry.remember(job.prompt, reply, text, self._surprise)
         return Finish(reason, usage, job.sampling.seed, detail)
 
 

@@ -79,10 +79,13 @@ class CacheEntry:
         self.prompt: tuple[int, ...] = ()
         self.reply: tuple[int, ...] = ()
         self.reply_text = ""
+        self.surprise: float | None = None
 
-    def remember(self, prompt: tuple[int, ...], reply: tuple[int, ...], text: str) -> None:
-        """Note the last generation and the text of its reply."""
-        self.prompt, self.reply, self.reply_text = prompt, reply, text
+    def remember(
+        self, prompt: tuple[int, ...], reply: tuple[int, ...], text: str, surprise: float | None = None
+    ) -> None:
+        """Note the last generation, the text of its reply, and where mirostat came to in it."""
+        self.prompt, self.reply, self.reply_text, self.surprise = prompt, reply, text, surprise
 
     def shared(self, ids: Sequence[int]) -> int:
         """Count the leading `ids` that the cache holds, all but the last at most: it is always computed."""

@@ -1,134 +1,25 @@
 """How a token is chosen: an ordered chain of named stages over the head of the distribution, and its record.
 
-The head is the 1,000 likeliest tokens. It is widened until the stages are exact, so results never depend on
-its size. NumPy on purpose: at V = 128,256 our selection of it takes 0.2 ms, torch.topk(1000) 0.9.
+What a stage does is in `stages` and `penalties`; here is the order, the draw, and what is remembered.
 """
 
-import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from llama_nb.core.sampling import Sampling
-
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
-
-HEAD: Final = 1000
-_SAMPLE: Final = 4096  # entries looked at to guess the head's threshold
+from llama_nb.engines import penalties, stages
+from llama_nb.engines.head import HEAD, Floats, Head, HeadTooSmall, Ids, find_head, log_z_and_entropy
+from llama_nb.engines.penalties import Edit, Past
+from llama_nb.engines.token_words import NO_WORDS, TokenWords
 
 
 class NonFiniteLogitsError(ArithmeticError):
     """The logits hold NaN or infinity, or nothing but minus infinity."""
-
-
-class _HeadTooSmall(Exception):
-    """A stage cannot tell from this head which tokens it keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """The tokens that are less likely than the head's: all `scores` but the head's, at a temperature."""
-
-    scores: Floats
-    temperature: float
-
-    def weights(self, head: "Head") -> Floats:
-        """Return the weights by token id, where the likeliest token weighs 1 and the head's tokens 0."""
-        weights = self.scores - self.scores[head.ids[0]]
-        if self.temperature != 1.0:
-            weights *= np.float32(1.0 / self.temperature)
-        np.exp(weights, out=weights)
-        weights[head.ids] = 0.0
-        return weights
-
-    def total(self, head: "Head") -> float:
-        """Return the weight of all tokens, the head's included."""
-        scores = self.scores if self.temperature == 1.0 else self.scores * np.float32(1.0 / self.temperature)
-        return 1.0 / float(_softmax(scores)[head.ids[0]])
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The likeliest tokens, best first; equal ones by id.
-
-    `tail` is None when no other token can come any more.
-    """
-
-    ids: Ids
-    logits: Floats
-    tail: Tail | None
-
-    def weights(self) -> npt.NDArray[np.float64]:
-        """Return the tokens' weights, where the likeliest one weighs 1."""
-        return np.exp((self.logits - self.logits[0]).astype(np.float64))
-
-    def cut(self, count: int) -> "Head":
-        """Keep the `count` likeliest tokens and nothing else."""
-        if count >= len(self.ids) and self.tail is None:
-            return self
-        return Head(self.ids[:count], self.logits[:count], None)
-
-
-def find_head(scores: Floats, size: int) -> Head:
-    """Return the `size` likeliest of `scores` (shape V), without those at minus infinity."""
-    if size >= len(scores):
-        found: Ids = np.arange(len(scores))
-    else:
-        # The threshold is guessed from a regular sample, then every score above it is taken: 0.1 ms.
-        stride = max(1, len(scores) // _SAMPLE)
-        sample = scores[::stride]
-        rank = min(len(sample), int(1.3 * size / stride) + 8)
-        found = np.flatnonzero(scores >= np.partition(sample, len(sample) - rank)[len(sample) - rank])
-        if not size <= len(found) <= 16 * size + 4096:
-            found = np.flatnonzero(scores >= np.partition(scores, len(scores) - size)[len(scores) - size])
-    values = scores[found]
-    order = np.argsort(-values, kind="stable")[:size]
-    ids, logits = found[order], values[order]
-    if logits[-1] == -np.inf:
-        count = int(np.searchsorted(-logits, np.inf))
-        return Head(ids[:count], logits[:count], None)
-    return Head(ids, logits, Tail(scores, 1.0) if size < len(scores) else None)
-
-
-def temperature(head: Head, value: float) -> Head:
-    """Divide the logits by `value`."""
-    tail = dataclasses.replace(head.tail, temperature=value) if head.tail else None
-    return Head(head.ids, head.logits / np.float32(value), tail)
-
-
-def top_k(head: Head, value: int) -> Head:
-    """Keep the `value` likeliest tokens, and those that are as likely as the last of them."""
-    if value < len(head.ids):
-        value = int(np.searchsorted(-head.logits, -head.logits[value - 1], side="right"))
-    if value < len(head.ids) or (head.tail is None and value >= len(head.ids)):
-        return head.cut(value)
-    raise _HeadTooSmall
-
-
-def top_p(head: Head, value: float) -> Head:
-    """Keep the likeliest tokens that hold the mass `value` together, the one that crosses it included."""
-    weights = head.weights()
-    running = np.cumsum(weights)
-    wanted = value * (max(head.tail.total(head), running[-1]) if head.tail else running[-1])
-    if head.tail is not None and running[-1] < wanted:
-        raise _HeadTooSmall
-    return head.cut(1 + int(np.searchsorted(running[:-1], wanted, side="left")))
-
-
-def min_p(head: Head, value: float) -> Head:
-    """Keep the tokens that are at least `value` times as likely as the likeliest."""
-    count = int(np.searchsorted(-head.logits, -(head.logits[0] + np.float32(math.log(value))), "right"))
-    if head.tail is not None and count >= len(head.ids):
-        raise _HeadTooSmall
-    return head.cut(max(1, count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +62,26 @@ class Choice:
 
 
 def _record(name: str, before: Head, after: Head) -> StageRecord:
-    kept = len(after.ids)
-    weights = before.weights()
-    inside = float(weights.sum())
-    total = max(inside, before.tail.total(before)) if before.tail else inside
-    lost = float(weights[kept:].sum()) + (total - inside if after.tail is None else 0.0)
-    return StageRecord(name, kept, tuple(before.ids[kept:].tolist()), lost / total)
+    gone = ~np.isin(before.ids, after.ids)
+    weights, total = before.weights(), before.total()
+    lost = float(weights[gone].sum()) + (total - float(weights.sum()) if after.tail is None else 0.0)
+    return StageRecord(name, len(after.ids), tuple(before.ids[gone].tolist()), max(0.0, lost) / total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stage that is on: it either changes single logits, or shapes and cuts the distribution."""
+
+    name: str
+    edit: Callable[[], Edit] | None = None
+    shape: Callable[[Head], Head] | None = None
+
+    def __call__(self, head: Head) -> Head:
+        if self.shape is not None:
+            return self.shape(head)
+        assert self.edit is not None
+        ids, how = self.edit()
+        return head.change(ids, how) if len(ids) else head
 
 
 class Sampler:
@@ -188,20 +93,35 @@ class Sampler:
         The parameters; a stage that is off is not in the chain.
     prompt, reply
         The token ids that the penalties see from the start.
+    words
+        What the texts among the parameters mean in this vocabulary.
+    surprise
+        Where mirostat goes on, in bits: `surprise` of the sampler that a continued reply began with.
     """
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int], reply: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        prompt: Sequence[int],
+        reply: Iterable[int] = (),
+        words: TokenWords = NO_WORDS,
+        surprise: float | None = None,
+    ) -> None:
         self._sampling = sampling
-        self._stages = _chain(sampling)
-        self._counts: Counter[int] = Counter()
-        self._seen: Ids = np.unique(np.asarray(prompt, dtype=np.int64))
-        self._repeats = sampling.repetition_penalty != 1.0
-        self._counting = sampling.presence_penalty != 0.0 or sampling.frequency_penalty != 0.0
-        for token in reply:
-            self._remember(token)
+        self._past = Past(sampling, prompt, reply, words.breaks)
+        self.surprise = 2 * sampling.mirostat_tau if surprise is None else surprise
+        self._excludes = False
+        chain = self._chain(words)
+        # The changes that come first are made to all logits at once; later ones to what is left of the head.
+        first = next((place for place, stage in enumerate(chain) if stage.shape is not None), len(chain))
+        self._edits, self._stages = chain[:first], chain[first:]
+        if sampling.greedy:
+            self._edits, self._stages = tuple(stage for stage in chain if stage.edit is not None), ()
 
     def choose(self, logits: Floats, draw: Callable[[], float], alternatives: int = 0) -> Choice:
-        """Choose a token from `logits` (shape V) with a uniform number from `draw`, and record it.
+        """Choose a token from `logits` (shape V) with uniform numbers from `draw`, and record it.
+
+        It takes `draws(sampling)` numbers, always as many.
 
         Raises
         ------
@@ -211,8 +131,8 @@ class Sampler:
         peak = float(logits.max())
         if not math.isfinite(peak):
             raise NonFiniteLogitsError(peak)
-        log_z, entropy = _log_z_and_entropy(logits, peak)
-        scores = self._penalised(logits)
+        log_z, entropy = log_z_and_entropy(logits)
+        scores = self._edited(logits)
         apart = scores is not logits or self._sampling.greedy
         shown = find_head(logits, max(1, alternatives)) if apart else None
         steps: tuple[tuple[str, Head], ...] = ()
@@ -222,87 +142,139 @@ class Sampler:
             token = int(scores.argmax())
             sampled = [0.0 if id_ == token else None for id_ in shown.ids[:alternatives].tolist()]
         else:
+            if self._sampling.xtc_probability:
+                self._excludes = draw() < self._sampling.xtc_probability
             steps = self._run(scores)
             shown = shown or steps[0][1]
             wheel = _Wheel(steps[-1][1])
             token = wheel.draw(draw())
             sampled = wheel.logprobs(shown.ids[:alternatives])
-        self._remember(token)
+            self._adapt(wheel, token)
+        self._past.add(token)
         rows = zip(
             shown.ids[:alternatives].tolist(), shown.logits[:alternatives].tolist(), sampled, strict=True
         )
         candidates = tuple(Candidate(id_, logit - log_z, after) for id_, logit, after in rows)
         return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps)
 
+    def trace(self, logits: Floats, *, size: int = HEAD) -> tuple[tuple[str, Head], ...]:
+        """Return the distribution of `logits` before and after each stage that is on, without a choice.
+
+        Nothing is drawn and nothing remembered; XTC is shown as it acts when it acts.
+        """
+        excludes, self._excludes = self._excludes, True
+        try:
+            while True:
+                try:
+                    return self._pass(find_head(logits, size), (*self._edits, *self._stages))
+                except HeadTooSmall:
+                    size *= 8
+        finally:
+            self._excludes = excludes
+
     def _run(self, scores: Floats) -> tuple[tuple[str, Head], ...]:
         size = HEAD
         while True:
-            head = find_head(scores, size)
-            steps = [("logits", head)]
             try:
-                for name, stage in self._stages:
-                    head = stage(head)
-                    steps.append((name, head))
-            except _HeadTooSmall:
+                return self._pass(find_head(scores, size), self._stages)
+            except HeadTooSmall:
                 size *= 8
-                continue
-            return tuple(steps)
 
-    def _penalised(self, logits: Floats) -> Floats:
-        settings = self._sampling
-        counting = self._counting and self._counts
-        if not (self._repeats or counting):
-            return logits
-        scores = logits.copy()
-        if self._repeats:
-            seen = scores[self._seen]
-            penalty = np.float32(settings.repetition_penalty)
-            scores[self._seen] = np.where(seen < 0, seen * penalty, seen / penalty)
-        if counting:
-            ids = np.fromiter(self._counts.keys(), np.int64)
-            counts = np.fromiter(self._counts.values(), np.float32)
-            scores[ids] -= np.float32(settings.frequency_penalty) * counts + np.float32(
-                settings.presence_penalty
-            )
+    @staticmethod
+    def _pass(head: Head, chain: Iterable[_Stage]) -> tuple[tuple[str, Head], ...]:
+        steps = [("logits", head)]
+        for stage in chain:
+            head = stage(head)
+            steps.append((stage.name, head))
+        return tuple(steps)
+
+    def _edited(self, logits: Floats) -> Floats:
+        """The logits after the changes that come first; the very array when there is nothing to change."""
+        scores = logits
+        for stage in self._edits:
+            assert stage.edit is not None
+            ids, how = stage.edit()
+            if len(ids) == 0:
+                continue
+            changed = scores.copy()
+            changed[ids] = how(scores[ids], np.arange(len(ids)))
+            if changed.max() > -np.inf:  # what would leave no token at all changes nothing
+                scores = changed
         return scores
 
-    def _remember(self, token: int) -> None:
-        if self._repeats and token not in self._counts and token not in self._seen:
-            self._seen = np.append(self._seen, token)
-        if self._repeats or self._counting:
-            self._counts[token] += 1
+    def _adapt(self, wheel: "_Wheel", token: int) -> None:
+        """Move mirostat's limit by how surprising the token was."""
+        if self._sampling.mirostat_tau:
+            (logprob,) = wheel.logprobs(np.array([token]))
+            bits = -(logprob or 0.0) / math.log(2)
+            self.surprise -= self._sampling.mirostat_eta * (bits - self._sampling.mirostat_tau)
+
+    def _exclude(self, head: Head) -> Head:
+        return stages.xtc(head, self._sampling.xtc_threshold) if self._excludes else head
+
+    def _chain(self, words: TokenWords) -> tuple[_Stage, ...]:
+        known = {stage.name: stage for stage in (*self._changes(words), *self._shapes())}
+        return tuple(known[name] for name in self._sampling.stages() if name in known)
+
+    def _changes(self, words: TokenWords) -> Iterable[_Stage]:
+        """The stages that change single logits and are on."""
+        asked, past = self._sampling, self._past
+        if len(words.bias_ids):
+            yield _Stage("logit_bias", partial(penalties.logit_bias, words.bias_ids, words.bias))
+        if asked.repetition_penalty != 1.0:
+            yield _Stage(
+                "repetition_penalty", partial(penalties.repetition_penalty, past, asked.repetition_penalty)
+            )
+        if asked.presence_penalty:
+            yield _Stage(
+                "presence_penalty", partial(penalties.presence_penalty, past, asked.presence_penalty)
+            )
+        if asked.frequency_penalty:
+            yield _Stage(
+                "frequency_penalty", partial(penalties.frequency_penalty, past, asked.frequency_penalty)
+            )
+        if asked.dry_multiplier:
+            settings = asked.dry_multiplier, asked.dry_base, asked.dry_allowed_length
+            yield _Stage("dry", partial(penalties.dry, past, *settings))
+        if asked.no_repeat_ngram:
+            yield _Stage("no_repeat_ngram", partial(penalties.no_repeat_ngram, past))
+        if words.banned:
+            yield _Stage("banned", partial(penalties.banned, past, words.banned))
+
+    def _shapes(self) -> Iterable[_Stage]:
+        """The stages that shape or cut the distribution and are on."""
+        asked = self._sampling
+        if asked.dynatemp_range:
+            settings = {"value": asked.temperature, "spread": asked.dynatemp_range}
+            shape = partial(stages.dynamic_temperature, **settings, exponent=asked.dynatemp_exponent)
+            yield _Stage("temperature", shape=shape)
+        elif asked.temperature not in (0.0, 1.0):
+            yield _Stage("temperature", shape=partial(stages.temperature, value=asked.temperature))
+        for name, off in _CUTS.items():
+            value = getattr(asked, name)
+            if value != off:
+                yield _Stage(name, shape=partial(getattr(stages, name), value=value))
+        if asked.xtc_probability:
+            yield _Stage("xtc", shape=self._exclude)
+        if asked.mirostat_tau:
+            yield _Stage("mirostat", shape=lambda head: stages.mirostat(head, self.surprise))
 
 
-def _chain(sampling: Sampling) -> tuple[tuple[str, Callable[[Head], Head]], ...]:
-    # The order is that of transformers' processors.
-    stages: list[tuple[str, Callable[[Head], Head]]] = []
-    if sampling.greedy:
-        return ()
-    if sampling.temperature != 1.0:
-        stages.append(("temperature", partial(temperature, value=sampling.temperature)))
-    if sampling.top_k > 0:
-        stages.append(("top_k", partial(top_k, value=sampling.top_k)))
-    if sampling.top_p < 1.0:
-        stages.append(("top_p", partial(top_p, value=sampling.top_p)))
-    if sampling.min_p > 0.0:
-        stages.append(("min_p", partial(min_p, value=sampling.min_p)))
-    return tuple(stages)
+# The stages that cut by one number, each with the value at which it is off.
+_CUTS: Final = {
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "top_n_sigma": 0.0,
+}
 
 
-def _softmax(scores: Floats) -> Floats:
-    # torch's kernel does exp, sum and division in 0.17 ms at V = 128,256, where numpy's exp alone takes 0.28.
-    chances: Floats = torch.softmax(torch.from_numpy(scores), 0).numpy()
-    return chances
-
-
-def _log_z_and_entropy(logits: Floats, peak: float) -> tuple[float, float]:
-    chances = _softmax(logits)
-    log_z = peak - math.log(float(chances.max()))
-    with np.errstate(invalid="ignore"):
-        mean = float(np.dot(chances, logits))
-    if math.isnan(mean):  # 0 * -inf: tokens that are ruled out
-        mean = float(np.dot(chances, np.maximum(logits, np.float32(-1e30))))
-    return log_z, max(0.0, log_z - mean)
+def draws(sampling: Sampling) -> int:
+    """Return how many random numbers the choice of one token takes."""
+    return 0 if sampling.greedy else 2 if sampling.xtc_probability else 1
 
 
 class _Wheel:

@@ -15,6 +15,7 @@ from llama_nb.core.errors import ContextOverflow, EngineError, MessageError
 from llama_nb.core.events import TokenEvent
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
+from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines.base import Capabilities, LoadedModel, Prompt
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
@@ -23,6 +24,7 @@ from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
 from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.engines.sampler import NonFiniteLogitsError
 from llama_nb.engines.token_text import TokenTexts
+from llama_nb.engines.token_words import TokenWords, find_words
 from llama_nb.engines.worker import Worker
 from llama_nb.runtime.devices import thread_count
 
@@ -137,7 +139,7 @@ class TransformersEngine:
     def _generate(self, request: Request, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
         started = time.perf_counter()
         self._use_threads()
-        prompt, before, before_text = self._input(request)
+        prompt, before, before_text, surprise = self._input(request)
         ids = (*prompt, *before)
         if not ids:
             raise MessageError("The prompt is empty: nothing to send.")
@@ -156,8 +158,10 @@ class TransformersEngine:
             before,
             before_text,
             sampling,
+            self._words(sampling),
             request.alternatives,
             entry,
+            surprise,
             self.context,
             self._ends,
             TextStream(self._decode, self._backend.id_to_token, self._prompts.special),
@@ -182,22 +186,23 @@ class TransformersEngine:
         if self._on_cpu and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
 
-    def _input(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str]:
-        """Return the prompt, and the tokens and the text of the reply that it goes on with."""
+    def _words(self, sampling: Sampling) -> TokenWords:
+        size = int(self._module.config.vocab_size)
+        return find_words(sampling, self._prompts.tokenize, self._texts.one, size)
+
+    def _input(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str, float | None]:
+        """Return the prompt, and of the reply that it goes on with the tokens, the text and the surprise."""
         full = self._prompts.build(request, spans=False).ids
         if not request.continue_last or not isinstance(request.input[-1], Message):
-            return full, (), ""
+            return full, (), "", None
         text = request.input[-1].content
         asked = Request(request.input[:-1], tools=request.tools)
         prompt = self._prompts.build(asked, spans=False).ids
         entry = self._caches.peek(request.cache_key)
         if entry is not None and entry.reply_text == text and entry.prompt == prompt:
-            return (
-                prompt,
-                entry.reply,
-                text,
-            )  # the very tokens, which tokenising the text again might not give
-        return prompt, full[len(prompt) :], text
+            # The very tokens, which tokenising the text again might not give.
+            return prompt, entry.reply, text, entry.surprise
+        return prompt, full[len(prompt) :], text, None
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._backend.decode(ids, skip_special_tokens=True)

@@ -155,7 +155,14 @@ def test_stopped_inside_a_long_prefill(stories, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "sampling", [{"temperature": 0}, {"temperature": 1.2, "seed": 5, "frequency_penalty": 0.4}]
+    "sampling",
+    [
+        {"temperature": 0},
+        {"temperature": 1.2, "seed": 5, "frequency_penalty": 0.4},
+        {"temperature": 1.0, "seed": 6, "xtc_probability": 0.5, "xtc_threshold": 0.001, "top_p": 1.0},
+        {"temperature": 1.0, "seed": 9, "mirostat_tau": 4.0, "mirostat_eta": 0.5, "dry_multiplier": 0.8},
+    ],
+    ids=["greedy", "penalty", "xtc", "mirostat"],
 )
 def test_a_stopped_reply_is_continued_with_the_same_tokens(cria_like, sampling):
     from llama_nb.core.messages import Message

@@ -17,26 +17,9 @@ from transformers import (
 )
 
 from llama_nb.core.sampling import Sampling
-from llama_nb.engines.sampler import NonFiniteLogitsError, Sampler, find_head
-
-SHAPES = ("normal", "peaked", "flat", "ties", "masked", "steep")
-
-
-def make_logits(shape: str, size: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    logits = (random.standard_normal(size) * 3).astype(np.float32)
-    if shape == "peaked":
-        logits[random.integers(size)] += 40
-    elif shape == "flat":
-        logits = np.full(size, 1.25, dtype=np.float32)
-    elif shape == "ties":
-        logits = np.round(logits).astype(np.float32)
-    elif shape == "masked":
-        logits[random.random(size) < 0.9] = -np.inf
-        logits[0] = 0.5
-    elif shape == "steep":
-        logits = np.linspace(0, -200, size, dtype=np.float32)
-    return logits
+from llama_nb.engines.head import find_head
+from llama_nb.engines.sampler import NonFiniteLogitsError, Sampler
+from tests.engines.logits import SHAPES, make_logits
 
 
 def reference(logits: np.ndarray, sampling: Sampling, seen: list[int]) -> np.ndarray:
@@ -197,7 +180,7 @@ def test_presence_and_frequency_count_the_reply_only():
     )
     choice = sampler.choose(logits, lambda: 0.0, 8)
     assert choice.id == 0
-    scores = sampler._penalised(logits)
+    scores = sampler._edited(logits)
     # 0 was chosen once now: 0.5 + 0.25; 2 stands twice in the reply: 0.5 + 2 x 0.25.
     np.testing.assert_allclose(scores[:5], [-0.75, 0, -1.0, -0.75, 0])
 

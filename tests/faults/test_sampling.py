@@ -5,7 +5,7 @@ import math
 import pytest
 
 from llama_nb.core.errors import SamplingError
-from llama_nb.core.sampling import RANGES, Sampling
+from llama_nb.core.sampling import RANGES, TEXTS, Sampling
 from tests.engines.opening import LILY, ids, open_folder, run
 
 REFUSED = [
@@ -30,6 +30,21 @@ REFUSED = [
     ({"seed": 2**63}, ["seed"]),
     ({"stop": ("",)}, ["stop", "''", "at least one character"]),
     ({"stop": (7,)}, ["stop", "7"]),
+    ({"typical_p": 0}, ["typical_p", "more than 0 to 1"]),
+    ({"epsilon_cutoff": 1.1}, ["epsilon_cutoff", "1.1", "0 to 1"]),
+    ({"top_n_sigma": -1}, ["top_n_sigma", "-1"]),
+    ({"xtc_threshold": 2}, ["xtc_threshold", "2", "0 to 1"]),
+    ({"mirostat_eta": 0}, ["mirostat_eta", "more than 0"]),
+    ({"dry_allowed_length": 0}, ["dry_allowed_length", "1 or more"]),
+    ({"dry_base": 0.5}, ["dry_base", "0.5", "1 to 10"]),
+    ({"no_repeat_ngram": 1.5}, ["no_repeat_ngram", "whole number"]),
+    ({"banned": [""]}, ["banned", "at least one character"]),
+    ({"logit_bias": "sun"}, ["logit_bias", "'sun'", "JSON"]),
+    ({"logit_bias": {"sun": "much"}}, ["logit_bias", "much"]),
+    ({"logit_bias": {"sun": 101}}, ["logit_bias", "'sun'", "101", "-100 to 100"]),
+    ({"logit_bias": {2.5: 1}}, ["logit_bias", "2.5"]),
+    ({"order": "top_p,temprature"}, ["order", "'temprature'", "Did you mean 'temperature'?"]),
+    ({"order": ("top_k", "top_k")}, ["order", "top_k", "twice"]),
 ]
 
 
@@ -55,6 +70,8 @@ ACCEPTED = [
     {"stop": "park"},
     {"seed": 0},
     {"seed": 2**53},
+    {"banned": "park", "logit_bias": {"5": 1}},
+    {"logit_bias": '{"403": -100}', "order": "top_p, temperature"},
 ]
 
 
@@ -82,6 +99,15 @@ EXTREMES = [
         "top_p": 0.1,
         "min_p": 0.9,
     },
+    {"typical_p": 1e-9},
+    {"epsilon_cutoff": 1},
+    {"eta_cutoff": 1, "top_n_sigma": 1e-9},
+    {"xtc_probability": 1, "xtc_threshold": 0},
+    {"mirostat_tau": 100, "mirostat_eta": 1},
+    {"mirostat_tau": 1e-3},
+    {"dynatemp_range": 100, "dynatemp_exponent": 10},
+    {"dry_multiplier": 100, "dry_base": 10, "dry_allowed_length": 1, "no_repeat_ngram": 1},
+    {"penalty_window": 1, "repetition_penalty": 10},
 ]
 
 
@@ -100,8 +126,10 @@ def test_a_temperature_near_zero_is_greedy(stories):
 
 
 def test_every_parameter_has_a_range_with_a_meaning():
-    assert set(RANGES) == {name for name in Sampling().to_dict() if name != "stop"}
+    assert set(RANGES) | set(TEXTS) == set(Sampling().to_dict())
+    assert set(RANGES).isdisjoint(TEXTS)
     assert all(limits.meaning for limits in RANGES.values())
+    assert all(TEXTS.values())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import cast
 
-from llama_nb.core.sampling import FIELDS, RANGES, Sampling, check_names
+from llama_nb.core.sampling import FIELDS, RANGES, TEXTS, Sampling, check_names
 from llama_nb.magics import names
 from llama_nb.magics.boundary import CommandError
 from llama_nb.magics.parser import VerbParser
@@ -86,4 +86,4 @@ def _sampling() -> Sampling:
 
 
 def _meaning(name: str) -> str:
-    return RANGES[name].meaning if name in RANGES else "strings that end the reply"
+    return RANGES[name].meaning if name in RANGES else TEXTS[name]

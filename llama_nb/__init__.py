@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from llama_nb.catalog.licences import licence
     from llama_nb.catalog.models import models
+    from llama_nb.catalog.providers import providers
     from llama_nb.core.errors import LlamaError
     from llama_nb.core.messages import Message
     from llama_nb.core.sampling import Sampling
+    from llama_nb.planner.cost import cost
     from llama_nb.planner.selection import select
     from llama_nb.session.chat import Chat
+    from llama_nb.session.doctor.examine import doctor
     from llama_nb.session.model import Model
     from llama_nb.session.registry import current, load, loaded, unload, use
     from llama_nb.session.reply import Reply
@@ -27,11 +30,14 @@ _HOMES: Final = {
     "Model": "llama_nb.session.model",
     "Reply": "llama_nb.session.reply",
     "Sampling": "llama_nb.core.sampling",
+    "cost": "llama_nb.planner.cost",
     "current": "llama_nb.session.registry",
+    "doctor": "llama_nb.session.doctor.examine",
     "licence": "llama_nb.catalog.licences",
     "load": "llama_nb.session.registry",
     "loaded": "llama_nb.session.registry",
     "models": "llama_nb.catalog.models",
+    "providers": "llama_nb.catalog.providers",
     "select": "llama_nb.planner.selection",
     "unload": "llama_nb.session.registry",
     "use": "llama_nb.session.registry",
@@ -45,12 +51,15 @@ __all__ = [
     "Reply",
     "Sampling",
     "__version__",
+    "cost",
     "current",
+    "doctor",
     "licence",
     "load",
     "load_ipython_extension",
     "loaded",
     "models",
+    "providers",
     "select",
     "unload",
     "unload_ipython_extension",

@@ -46,6 +46,8 @@ class LlamaMagics(Magics):
         %llama models                    what can be loaded, what is loaded; --all: everything known
         %llama select --vram-gb 8        which model to take, and why
         %llama license MODEL             what its licence asks for
+        %llama cost --tokens-per-month 50M   rented GPUs against providers, with dated prices
+        %llama providers                 where Llamas run: programs, APIs, clouds, fine-tuning
         %llama use NAME                  choose among loaded models
         %llama unload                    give a model's memory back
         %llama stop                      end what runs in the background

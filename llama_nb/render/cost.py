@@ -11,6 +11,7 @@ from llama_nb.render.bars import bar, swatch
 from llama_nb.render.clean import clean
 from llama_nb.render.html import FIGURES, LINE, MUTED, SMALL, escape, styled, to_html, wall
 from llama_nb.render.nodes import Element
+from llama_nb.render.reply import ACCENT, SLATE
 from llama_nb.render.table import table_node
 from llama_nb.render.text import to_text
 
@@ -18,6 +19,8 @@ _CELL: Final = "padding:2px 10px 2px 0;text-align:right;vertical-align:middle;wh
 _BAR: Final = "padding:2px 10px 2px 0;text-align:left;vertical-align:middle;border:0"
 _TABLE: Final = f"color:inherit;font-size:inherit;border-collapse:collapse;margin:0.4em 0;{FIGURES}"
 _CHART_HEAD: Final = f"{_BAR};font-weight:600;border-bottom:1px solid {LINE}"
+# Providers and rented GPUs; both are seen on white and on black.
+COLOURS: Final = (SLATE, ACCENT)
 # Bars are logarithmic: below a cent there is no length left.
 _LEAST: Final = 0.01
 
@@ -149,7 +152,9 @@ def _chart(record: Mapping[str, Any]) -> str:
     full = _length(most)
     heads = [styled("th", f"{_CHART_HEAD};text-align:right", "tokens a month")]
     for number, _, name in kinds:
-        heads.append(styled("th", _CHART_HEAD, swatch(number) + escape(f"{name}, dollars a month")))
+        heads.append(
+            styled("th", _CHART_HEAD, swatch(number, colours=COLOURS) + escape(f"{name}, dollars a month"))
+        )
         heads.append(styled("th", _CHART_HEAD, ""))
     rows = [styled("tr", "", "".join(heads))]
     rows += [styled("tr", "", "".join(_chart_cells(point, kinds, full))) for point in curve]
@@ -171,8 +176,8 @@ def _chart_cells(
             yield from (styled("td", _CELL, ""), styled("td", _CELL, ""))
             continue
         label = f"{name} at {volume} tokens a month: {dollars(amount)}"
-        lengths = [0.0] * number + [_length(amount)]
-        yield styled("td", f"{_BAR};width:180px", bar(lengths, full, label))
+        drawn = bar([_length(amount)], full, label, colours=COLOURS[number:])
+        yield styled("td", f"{_BAR};width:180px", drawn)
         yield styled("td", _CELL + weight, escape(dollars(amount)))
 
 

@@ -34,9 +34,9 @@ class Training:
     gpu: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelCard:
-    """One published model.
+    """One published model; there is one object for each, so cards can be compared and hashed.
 
     Attributes
     ----------

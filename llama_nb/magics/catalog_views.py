@@ -62,12 +62,16 @@ def models_table(cards: Iterable[ModelCard]) -> Shown:
 
 def model_view(card: ModelCard) -> Shown:
     """Return what is known about a model, figure by figure, each with its source."""
+    from llama_nb.render.nodes import element
+    from llama_nb.render.table import table_node
+    from llama_nb.render.text import to_text
+
     names, sources = catalog.languages(), catalog.sources()
     training = card.training
     tokens = [f"{number(training.tokens)} tokens"] if training and training.tokens else []
     hours = [f"{training.gpu_hours:,} hours of {training.gpu}"] if training and training.gpu_hours else []
     scores = [f"{name.upper()} {score}" for name, score in card.scores.items()]
-    chat = catalog.chat_formats()[card.chat_format]["name"] if card.chat_format else "none"
+    chat = catalog.chat_formats()[card.chat_format]["name"] if card.chat_format else ""
     facts = {
         "hub": ("on the hub", card.hub_id or ""),
         "gated": ("access", _access(card)),
@@ -82,14 +86,20 @@ def model_view(card: ModelCard) -> Shown:
         "training": ("training", ", ".join([*tokens, *hours])),
         "scores": ("accuracy, %", ", ".join(scores)),
     }
+    used = list(dict.fromkeys(card.figures[key] for key, (_, value) in facts.items() if value))
     rows = [
-        [label, value, sources[card.figures[key]]]
+        [label, value, f"{used.index(card.figures[key]) + 1}"]
         for key, (label, value) in facts.items()
-        if key in card.figures and value
+        if value
     ]
-    made = table([card.name, "", "source"], rows)
-    notes = [card.note, "" if card.shape else _NO_PLAN]
-    return made + Shown(" ".join(filter(None, notes))) if any(notes) else made
+    listed = element("ol", *(element("li", sources[key]) for key in used))
+    notes = " ".join(filter(None, [card.note, "" if card.shape else _NO_PLAN]))
+    nodes = [
+        element("p", element("strong", card.name), *([f": {notes}"] if notes else [])),
+        table_node(["", "", "source"], rows),
+        listed,
+    ]
+    return Shown(to_text(nodes), nodes)
 
 
 def licences_table() -> Shown:
@@ -162,7 +172,7 @@ def _parameters(card: ModelCard) -> str:
 def _exactly(card: ModelCard) -> str:
     if card.parameters is None:
         return ""
-    active = f", {card.active_parameters:,} of them active" if card.kind == "mixture" else ""
+    active = f" in all, {card.active_parameters:,} active" if card.kind == "mixture" else ""
     return f"{card.parameters:,}{active}"
 
 

@@ -58,8 +58,10 @@ class Wishes:
 
     def without(self, field: str) -> "Wishes":
         """Return the same with one wish dropped."""
-        default = next(each.default for each in dataclasses.fields(Wishes) if each.name == field)
-        return dataclasses.replace(self, **{field: default})
+        changes: dict[str, Any] = {
+            each.name: each.default for each in dataclasses.fields(Wishes) if each.name == field
+        }
+        return dataclasses.replace(self, **changes)
 
     def given(self) -> tuple[str, ...]:
         """Return the names of what was wished for besides the aim."""

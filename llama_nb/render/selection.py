@@ -20,9 +20,16 @@ def selection_bundle(view: Mapping[str, Any]) -> dict[str, str]:
     """
     nodes: list[Node] = [
         element("p", element("strong", view["title"])),
-        element("ul", *(element("li", reason) for reason in view["reasons"])),
+        element("ul", *(element("li", *_with_code(reason)) for reason in view["reasons"])),
     ]
     if view["others"]:
         nodes.append(table_node(["not chosen", "in", "memory", "why"], view["others"]))
     nodes.append(element("p", "Next: ", element("code", view["command"])))
     return {"text/plain": to_text(nodes), "text/html": to_html(nodes)}
+
+
+def _with_code(sentence: str) -> list[Node]:
+    """Return a sentence in which what stands between backticks is code."""
+    return [
+        element("code", part) if index % 2 else part for index, part in enumerate(sentence.split("`")) if part
+    ]

@@ -16,9 +16,10 @@ class Shown:
 
     def __add__(self, other: "Shown") -> "Shown":
         """Put `other` below."""
-        return Shown(f"{self.text}\n\n{other.text}", [*self._as_nodes(), *other._as_nodes()])
+        return Shown(f"{self.text}\n\n{other.text}", [*self.as_nodes(), *other.as_nodes()])
 
-    def _as_nodes(self) -> "Sequence[Node]":
+    def as_nodes(self) -> "Sequence[Node]":
+        """Return its nodes; a text alone is a paragraph."""
         from llama_nb.render.nodes import element
 
         return self.nodes or [element("p", self.text)]

@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown, table
+from llama_nb.magics.status_report import StatusReport
 from llama_nb.magics.units import number, size
 from llama_nb.magics.verbs import Call
 
@@ -16,17 +17,29 @@ def add_arguments(parser: VerbParser) -> None:
 
 
 def run(args: Namespace, call: Call) -> Shown:
-    """Return the tables."""
+    """Return the tables; for somebody who watches, with the memory of the machine."""
     del args, call
-    from llama_nb.runtime.devices import available_memory
     from llama_nb.runtime.environment import detect
+
+    # A memory figure would differ in each run, so it is left out where outputs are compared.
+    return report() if detect().watched else tables(watched=False)
+
+
+def report() -> StatusReport:
+    """Return what there is now, with the memory of the machine."""
+    from llama_nb.session.memory_use import memory_use
+
+    return StatusReport(tables(watched=True), memory_use(), report)
+
+
+def tables(*, watched: bool) -> Shown:
+    """Return the loaded models and their chats; what runs just now only if somebody watches."""
     from llama_nb.session import registry
 
     loaded = registry.loaded()
     if not loaded:
         return Shown("No model is loaded. To load one: %llama load cria")
     current = registry.current()
-    watched = detect().watched
     headings = ["model", "", "parameters", "weights", "format", "device", "context", "running"]
     rows = [
         [
@@ -47,7 +60,4 @@ def run(args: Namespace, call: Call) -> Shown:
         for name, model in loaded.items()
         for chat_name, chat in model.chats.items()
     ]
-    if chats:
-        shown += table(["model", "chat", "turns"], chats)
-    # A memory figure would differ in each run, so it is left out where outputs are compared.
-    return shown + Shown(f"{size(available_memory())} of memory are free.") if watched else shown
+    return shown + table(["model", "chat", "turns"], chats) if chats else shown

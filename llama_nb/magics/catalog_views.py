@@ -1,16 +1,12 @@
-"""How the catalogue looks: the table of models, one model with its sources, a licence as a checklist.
+"""How the catalogue looks: the table of models, one model with its sources, a licence as a checklist."""
 
-The catalogue's values are text alone, since it stands below `render`; here is how a page shows them.
-"""
-
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from llama_nb.catalog import catalog
 from llama_nb.catalog.catalog import ModelCard
 from llama_nb.catalog.licences import HEADINGS, Licence, Obligation, licence, licences
-from llama_nb.catalog.models import Models, by_family
+from llama_nb.catalog.models import by_family
 from llama_nb.magics.shown import Shown, table
 from llama_nb.magics.units import number
 
@@ -19,24 +15,6 @@ if TYPE_CHECKING:
 
 _NO_PLAN: Final = "No plan: the catalogue has no sourced shape, so nothing can be said about the memory."
 _COLUMNS: Final = ("family", "model", "parameters", "context", "reads", "released", "access")
-
-
-def install(shell: Any) -> Callable[[], None]:
-    """Show the catalogue's values as tables in `shell`; return the function that ends it."""
-    formatter = shell.display_formatter.formatters["text/html"]
-    views: dict[type, Callable[[Any], Shown]] = {
-        Models: models_table,
-        ModelCard: model_view,
-        Licence: licence_view,
-    }
-    for kind, view in views.items():
-        formatter.for_type(kind, partial(_html, view))
-
-    def uninstall() -> None:
-        for kind in views:
-            formatter.pop(kind, None)
-
-    return uninstall
 
 
 def models_table(cards: Iterable[ModelCard]) -> Shown:
@@ -174,7 +152,3 @@ def _exactly(card: ModelCard) -> str:
         return ""
     active = f" in all, {card.active_parameters:,} active" if card.kind == "mixture" else ""
     return f"{card.parameters:,}{active}"
-
-
-def _html(view: Callable[[Any], Shown], value: Any) -> str | None:
-    return view(value)._repr_mimebundle_().get("text/html")

@@ -10,7 +10,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from llama_nb.magics import catalog_views, completion, input_lines, live_values, model_card, verbs
+from llama_nb.magics import catalog_page, completion, input_lines, live_values, model_card, verbs
 from llama_nb.magics.boundary import debug_asked, few_lines
 from llama_nb.magics.commands.help import explain
 from llama_nb.magics.parser import split_line
@@ -91,7 +91,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         stack.callback(completion.install(shell))
         stack.callback(input_lines.install(shell))
         stack.callback(model_card.install(shell))
-        stack.callback(catalog_views.install(shell))
+        stack.callback(catalog_page.install(shell))
         stack.callback(live_values.install(shell))
         stack.callback(live.install(detect))
         _installed[shell] = stack.pop_all()

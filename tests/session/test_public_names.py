@@ -30,6 +30,7 @@ def test_every_public_name_is_there() -> None:
     [
         "import llama_nb",
         "import llama_nb; llama_nb.load, llama_nb.Model, llama_nb.Reply, llama_nb.Chat, llama_nb.loaded()",
+        "import llama_nb as l; l.models.find('scout'), l.licence('3.3 70b'), l.select(vram_gb=48)",
     ],
 )
 def test_importing_imports_nothing_heavy(code: str) -> None:

@@ -17,6 +17,7 @@ from llama_nb.core.errors import LoadError
 from llama_nb.loading.config import read_config
 from llama_nb.loading.expected import Expected, as_stored, expected_tensors
 from llama_nb.loading.folder import Weights, find_weights, listing
+from llama_nb.loading.gguf_file import GgufHeader
 from llama_nb.loading.headers import TensorInfo
 from llama_nb.loading.stored import Stored
 from llama_nb.loading.stored import find as find_stored
@@ -49,6 +50,8 @@ class Checked:
         (out, in) features of the linear layers by module name.
     stored
         How the checkpoint is quantised already; None for float weights.
+    gguf
+        The header, where the model is a GGUF file.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class Checked:
     fingerprint: str
     linear: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     stored: Stored | None = None
+    gguf: GgufHeader | None = None
 
 
 def check(folder: Path, name: str | None = None) -> Checked:

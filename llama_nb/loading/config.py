@@ -42,23 +42,31 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     config = read_json(folder, "config.json")
     refuse_custom_code(config, "config.json")
-    _check_kind(config)
+    check_config(config, "config.json")
     find_stored(config)
+    return config
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Raise LoadError unless a config is that of a Llama with numbers that one could have.
+
+    `where` is the file that says it.
+    """
+    _check_kind(config, where)
     for name, largest in _SIZES.items():
         value = config.get(name)
         if value is None and name in _OPTIONAL:
             continue
         if value is None:
             raise LoadError(
-                f"config.json does not say {name}.", "It is not the whole config of a Llama: get it again."
+                f"{where} does not say {name}.", "It is not the whole config of a Llama: get it again."
             )
         if type(value) is not int or not 1 <= value <= largest:
             raise LoadError(
-                f"config.json says {name} {value!r}; it must be a whole number from 1 to {largest:,}.",
-                "Correct config.json or download it again.",
+                f"{where} says {name} {repr(value)[:40]}; it must be a whole number from 1 to {largest:,}.",
+                f"Correct {where} or download it again.",
             )
-    _check_division(config)
-    return config
+    _check_division(config, where)
 
 
 def refuse_custom_code(values: Mapping[str, Any], name: str) -> None:
@@ -70,7 +78,7 @@ def refuse_custom_code(values: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _check_division(config: Mapping[str, Any]) -> None:
+def _check_division(config: Mapping[str, Any], where: str) -> None:
     heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads")
     if kv_heads is not None and heads % kv_heads:
         what = f"{heads} attention heads over {kv_heads} key/value heads"
@@ -78,22 +86,22 @@ def _check_division(config: Mapping[str, Any]) -> None:
         what = f"hidden_size {config['hidden_size']} over {heads} heads"
     else:
         return
-    raise LoadError(f"config.json says {what}: not a multiple.", "Correct config.json or download it again.")
+    raise LoadError(f"{where} says {what}: not a multiple.", f"Correct {where} or download it again.")
 
 
-def _check_kind(config: Mapping[str, Any]) -> None:
+def _check_kind(config: Mapping[str, Any], where: str) -> None:
     kind = config.get("model_type")
     if kind is None:
-        raise LoadError("config.json does not say model_type.", f"Kinds that load here: {', '.join(KINDS)}.")
+        raise LoadError(f"{where} does not say model_type.", f"Kinds that load here: {', '.join(KINDS)}.")
     if not isinstance(kind, str) or kind not in KINDS:
         raise LoadError(
-            f"config.json says model_type {str(kind)[:80]!r}; this version loads: {', '.join(KINDS)}.",
+            f"{where} says model_type {str(kind)[:80]!r}; this version loads: {', '.join(KINDS)}.",
             did_you_mean(str(kind), KINDS)
             or "Load a model of one of these kinds, `%llama load cria` for one.",
         )
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures and KINDS[kind] not in architectures:
         raise LoadError(
-            f"config.json says {architectures[0]!r}, which is no model that writes text ({KINDS[kind]}).",
+            f"{where} says {architectures[0]!r}, which is no model that writes text ({KINDS[kind]}).",
             "Load the language model that it was made from.",
         )

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from llama_nb.core.errors import LoadError
 from llama_nb.loading.damage import first_bytes, refuse_impostor
-from llama_nb.loading.gguf_file import read_gguf
 from llama_nb.loading.headers import TensorInfo, hub_snapshot, read_header
 
 INDEX: Final = "model.safetensors.index.json"
@@ -128,8 +127,7 @@ def _no_weights(folder: Path) -> LoadError:
     ggufs = [path for path in files if path.suffix == ".gguf"]
     pickles = [path for path in files if path.suffix in PICKLES]
     if ggufs:
-        read_gguf(ggufs[0])
-        return gguf_refused(ggufs[0])
+        return _several_ggufs(folder, ggufs)
     if pickles:
         return pickle_refused(pickles[0])
     return LoadError(
@@ -138,11 +136,18 @@ def _no_weights(folder: Path) -> LoadError:
     )
 
 
-def gguf_refused(path: Path) -> LoadError:
-    """The answer to a GGUF file that is whole, as far as its header tells."""
+def only_gguf(folder: Path) -> Path | None:
+    """Return the GGUF file of a folder that holds no other kind of weights, and only one such file."""
+    ggufs = sorted(folder.glob("*.gguf"))
+    others = (folder / INDEX).exists() or any(folder.glob("*.safetensors"))
+    return inside(folder, ggufs[0]) if len(ggufs) == 1 and not others else None
+
+
+def _several_ggufs(folder: Path, ggufs: list[Path]) -> LoadError:
+    names = ", ".join(path.name for path in ggufs[:6]) + (" ..." if len(ggufs) > 6 else "")
     return LoadError(
-        f"{path.name} is a GGUF file; this version of llama-nb does not read GGUF yet.",
-        "Load the same model in safetensors format: a folder or a hub id.",
+        f"{folder.name} holds {len(ggufs)} GGUF files: {names}.",
+        f"Name one of them: `%llama load {ggufs[0]}`",
     )
 
 

@@ -36,9 +36,21 @@ _MOST_DIMENSIONS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class GgufArray:
-    """An array among the keys: its length, and its numbers where they are few (else None)."""
+    """An array among the keys.
 
+    Attributes
+    ----------
+    kind
+        The value type of its entries.
+    start
+        Where in the file they begin.
+    numbers
+        The entries, where they are few and numbers; else None, and `GgufHeader.array` reads them.
+    """
+
+    kind: int
     length: int
+    start: int
     numbers: tuple[bool | int | float, ...] | None = None
 
 
@@ -114,6 +126,19 @@ class GgufHeader:
         found = self.keys.get("split.count")
         return found if isinstance(found, int) and found > 1 else 1
 
+    def array(self, key: str) -> list[Any] | None:
+        """Return all entries of an array, texts or numbers; None when there is no such array."""
+        found = self.keys.get(key)
+        if not isinstance(found, GgufArray):
+            return None
+        with self.path.open("rb", buffering=1 << 20) as file:
+            file.seek(found.start)
+            if found.kind == STRING:
+                return [_text(file) for _ in range(found.length)]
+            form = NUMBERS[found.kind][1]
+            raw = file.read(found.length * struct.calcsize(f"<{form}"))
+        return list(struct.unpack(f"<{found.length}{form}", raw))
+
     def config(self) -> dict[str, Any]:
         """Return the header as a Hugging Face config; see `llama_nb.loading.gguf_config.config`."""
         from llama_nb.loading.gguf_config import config
@@ -123,6 +148,10 @@ class GgufHeader:
     def _weights(self) -> list[GgufTensor]:
         """All tensors but the rotary frequencies, which are settings."""
         return [tensor for tensor in self.tensors.values() if not tensor.name.startswith("rope_f")]
+
+
+def _text(file: BinaryIO) -> str:
+    return file.read(int.from_bytes(file.read(8), "little")).decode("utf-8", "replace")
 
 
 def read_gguf(path: str | Path) -> GgufHeader:
@@ -278,12 +307,14 @@ def _value(reader: _Reader, key: str) -> Value | GgufArray:
 
 def _array(reader: _Reader, key: str) -> GgufArray:
     kind, count = reader.number("<I"), reader.number("<Q")
+    start = reader.position
     if kind in NUMBERS:
         size = struct.calcsize(NUMBERS[kind]) * count
         if count > _LONGEST_KEPT_ARRAY or not reader.keep(size):
             reader.skip(size)
-            return GgufArray(count)
-        return GgufArray(count, struct.unpack(f"<{count}{NUMBERS[kind][1]}", reader.take(size)))
+            return GgufArray(kind, count, start)
+        numbers = struct.unpack(f"<{count}{NUMBERS[kind][1]}", reader.take(size))
+        return GgufArray(kind, count, start, numbers)
     if kind != STRING:
         what = "arrays" if kind == ARRAY else f"type {kind}, which does not exist"
         raise reader.damaged(f"the key {key} is an array of {what}")
@@ -291,7 +322,7 @@ def _array(reader: _Reader, key: str) -> GgufArray:
     if 8 * count > reader.size - reader.position or reader.strings > _MOST_STRINGS:
         raise reader.damaged(f"the key {key} is an array of {count:,} texts")
     reader.skip_texts(count, key)
-    return GgufArray(count)
+    return GgufArray(kind, count, start)
 
 
 def _tensor_entry(reader: _Reader) -> tuple[str, tuple[int, ...], int, int]:

@@ -115,8 +115,8 @@ def _weight_files(repo: str, folder: Path, sizes: Mapping[str, int | None]) -> l
         )
     if ggufs:
         raise LoadError(
-            f"{repo} has only GGUF files ({ggufs[0]}); this version of llama-nb does not read GGUF yet.",
-            "Load the same model in safetensors format.",
+            f"{repo} has only GGUF files: {', '.join(ggufs[:4])}{' ...' if len(ggufs) > 4 else ''}.",
+            f"Choose one: `hf download {repo} {ggufs[0]} --local-dir .`, then `%llama load ./{ggufs[0]}`",
         )
     shown = ", ".join(sorted(sizes)[:8]) or "nothing"
     raise LoadError(f"{repo} has no weights ({SINGLE}); in it: {shown}.", "Load another model.")

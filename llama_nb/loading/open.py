@@ -14,9 +14,9 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.loading import quantize, stored
 from llama_nb.loading import source as sources
 from llama_nb.loading.check import Checked, check
+from llama_nb.loading.gguf_model import check_gguf
 from llama_nb.loading.reading import check_stop
 from llama_nb.loading.room import SMALLEST_DTYPE, Wish, make_room
-from llama_nb.loading.tokenizer import read_tokenizer
 from llama_nb.loading.weights import (
     Loaded,
     check_quant,
@@ -25,6 +25,7 @@ from llama_nb.loading.weights import (
     parse_dtype,
     parse_quant,
     read,
+    tokenizer_of,
 )
 from llama_nb.planner import fit, memory
 from llama_nb.planner.shape import Shape
@@ -51,7 +52,7 @@ def load_checked(
     Parameters
     ----------
     spec
-        A bundled name, a folder, a hub id or a name of the catalogue.
+        A bundled name, a folder, a GGUF file, a hub id or a name of the catalogue.
     dtype, device
         As in `llama_nb.loading.weights.read`.
     quant
@@ -104,7 +105,8 @@ def load_checked(
         make_room(config, Wish(found.spec, chosen, quant, context, smallest, weights), spare)
 
     folder = sources.fetch(found, approve, stop)
-    checked = check(folder, name or found.name)
+    look = check_gguf if found.kind == "gguf" else check
+    checked = look(folder, name or found.name)
     check_quant(checked, method, chosen)
     wish = Wish(
         found.spec,
@@ -118,7 +120,7 @@ def load_checked(
     if room.reason:
         publish(Note(f"{checked.name}: {room.reason}"))
     checked = _with_context(checked, room.context, asked=context)
-    tokenizer = read_tokenizer(folder)
+    tokenizer = tokenizer_of(checked)
     check_stop(stop, checked.name)
     if room.bytes > devices.available_memory(chosen):
         make_way()
@@ -145,8 +147,9 @@ def _needed_on_cpu(found: sources.Source, dtype: str, quant: str | None) -> int 
         if folder is None:
             return None
         from llama_nb.loading.config import read_config
+        from llama_nb.loading.gguf_file import read_gguf
 
-        config = read_config(folder)
+        config = read_gguf(folder).config() if found.kind == "gguf" else read_config(folder)
         kind = SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
         method = quant if quant not in (None, "auto") else "none"
         weights = memory.quantised_bytes(Shape.from_config(config), method or "none", kind)

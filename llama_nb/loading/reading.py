@@ -21,13 +21,13 @@ _REPORT_EVERY: Final = 0.1  # seconds between Progress events
 # What transformers calls the bar of the loop over a model's tensors.
 _LOOP: Final = "Loading weights"
 
-_readers: dict[int, "_Reading"] = {}
+_readers: dict[int, "Reading"] = {}
 _lock = threading.Lock()
 _before: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """One model that is being read: its name, the bytes of its tensors in the files, and its stop flag."""
 
     name: str
@@ -35,7 +35,7 @@ class _Reading:
     stop: StopFlag | None
 
     def each(self, tensors: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-        """Yield the tensors with their names, as transformers loops over them."""
+        """Yield the tensors with their names, publish Progress, and end with LoadCancelled on a stop."""
         what, total = f"Reading the weights of {self.name}", sum(self.sizes.values())
         done, due = 0, 0.0
         try:
@@ -76,7 +76,7 @@ def watched(name: str, sizes: Mapping[str, int], stop: StopFlag | None = None) -
     with _lock:
         if not _readers:
             _install()
-        _readers[thread] = _Reading(name, sizes, stop)
+        _readers[thread] = Reading(name, sizes, stop)
     try:
         yield
     finally:

@@ -15,8 +15,7 @@ from llama_nb.core.errors import LoadError, did_you_mean, nearest
 from llama_nb.core.stop import StopFlag
 from llama_nb.loading import hub_cache
 from llama_nb.loading.damage import first_bytes, refuse_impostor
-from llama_nb.loading.folder import PICKLES, gguf_refused, pickle_refused
-from llama_nb.loading.gguf_file import read_gguf
+from llama_nb.loading.folder import PICKLES, only_gguf, pickle_refused
 from llama_nb.runtime.secrets import redact
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -35,13 +34,13 @@ class Source:
     spec
         As the user wrote it.
     name
-        The bundled name, the folder's name, or the hub id.
+        The bundled name, the folder's name, the GGUF file's without its ending, or the hub id.
     folder
-        None for a hub id, which is fetched first.
+        The folder, or the GGUF file; None for a hub id, which is fetched first.
     """
 
     spec: str
-    kind: Literal["bundled", "folder", "hub"]
+    kind: Literal["bundled", "folder", "gguf", "hub"]
     name: str
     folder: Path | None = None
 
@@ -121,8 +120,12 @@ def _local(text: str, path: Path) -> Source:
                 f"{redact(text)!r} leads outside the current folder, and no model is there: refused.",
                 "Give the folder that holds the model's config.json.",
             )
+        if (gguf := only_gguf(path)) is not None:
+            return Source(text, "gguf", gguf.stem, gguf.absolute())
         return Source(text, "folder", path.resolve().name, path.absolute())
     if path.is_file():
+        if path.suffix == ".gguf" or first_bytes(path).startswith(b"GGUF"):
+            return Source(text, "gguf", path.stem, path.absolute())
         raise _is_file(path)
     if path.is_symlink():
         raise LoadError(f"{redact(text)!r} is a link to something that is not there.", f"Look at {path}.")
@@ -134,9 +137,6 @@ def _local(text: str, path: Path) -> Source:
 
 
 def _is_file(path: Path) -> LoadError:
-    if path.suffix == ".gguf" or first_bytes(path).startswith(b"GGUF"):
-        read_gguf(path)
-        return gguf_refused(path)
     if path.suffix in PICKLES:
         return pickle_refused(path)
     if path.suffix in (".safetensors", ".json"):

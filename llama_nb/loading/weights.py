@@ -4,6 +4,7 @@
 without code from the model. `release` gives the memory back whatever still refers to the model.
 """
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import LoadError, did_you_mean
 from llama_nb.core.stop import StopFlag
-from llama_nb.loading import quantize, reading, stored
+from llama_nb.loading import gguf_model, gguf_tokenizer, quantize, reading, stored
 from llama_nb.loading.check import Checked
+from llama_nb.loading.config import KINDS
 from llama_nb.loading.expected import build_config, import_models, quiet_transformers
 from llama_nb.loading.folder import read_json
 from llama_nb.loading.quantize import accounting
@@ -138,8 +140,8 @@ def read(
     device = devices.pick_device(device)
     check_quant(checked, method, device)
     chosen = choose_dtype(dtype, checked, device, quant)
-    tokenizer = tokenizer or read_tokenizer(checked.folder)
-    has_settings = (checked.folder / "generation_config.json").exists()
+    tokenizer = tokenizer or tokenizer_of(checked)
+    has_settings = checked.gguf is None and (checked.folder / "generation_config.json").exists()
     generation = read_json(checked.folder, "generation_config.json") if has_settings else {}
     kept = quantize.kept(method, checked.linear) if method else {}
     random_state = torch.get_rng_state()
@@ -152,6 +154,8 @@ def read(
         raise
     finally:
         torch.set_rng_state(random_state)
+    size = accounting.tensor_bytes(module)
+    notes = quantize.describe(kept, checked.linear, chosen) if method else ()
     return Loaded(
         module=module,
         tokenizer=tokenizer,
@@ -159,11 +163,16 @@ def read(
         dtype=chosen,
         device=device,
         quant=method.NAME if method else checked.stored.label if checked.stored else None,
-        bytes=accounting.tensor_bytes(module),
+        bytes=size,
         generation=generation,
         chat_template=_template(tokenizer),
-        quant_notes=quantize.describe(kept, checked.linear, chosen) if method else (),
+        quant_notes=(*gguf_model.notes(checked, chosen, size), *notes),
     )
+
+
+def tokenizer_of(checked: Checked) -> "PreTrainedTokenizerFast":
+    """Return the tokenizer of a checked model, be it a folder or a GGUF file."""
+    return read_tokenizer(checked.folder) if checked.gguf is None else gguf_tokenizer.read(checked.gguf)
 
 
 def check_quant(checked: Checked, method: quantize.Method | None, device: str) -> None:
@@ -172,6 +181,7 @@ def check_quant(checked: Checked, method: quantize.Method | None, device: str) -
         stored.refuse_again(checked.stored, checked.name, method.NAME if method else None)
         stored.require(checked.stored, checked.name, device)
     elif method is not None:
+        gguf_model.refuse_again(checked, method.NAME)
         quantize.require(method, device)
 
 
@@ -191,20 +201,22 @@ def _read_module(
     keep: list[str],
     stop: StopFlag | None,
 ) -> "PreTrainedModel":
-    models = import_models()
-    sizes = {name: info.bytes for name, info in checked.tensors.items()}
     try:
-        with quiet_transformers(), reading.watched(checked.name, sizes, stop):
+        models, place, found = _source(checked, dtype, stop)
+        sizes = {name: info.bytes for name, info in checked.tensors.items()}
+        # A GGUF has been read by now.
+        watched = reading.watched(checked.name, sizes, stop) if place else contextlib.nullcontext()
+        with quiet_transformers(), watched:
             module, report = models.from_pretrained(
-                str(checked.folder),
+                place,
                 config=build_config(checked.config),
                 dtype=dtype,
                 device_map=None if device == "cpu" else device,
                 attn_implementation="sdpa",
                 local_files_only=True,
                 trust_remote_code=False,
-                use_safetensors=True,
                 output_loading_info=True,
+                **found,
                 **({"quantization_config": method.config(keep)} if method else {}),
             )
     except LoadError:
@@ -227,6 +239,20 @@ def _read_module(
     if finisher is not None:
         finisher.finish(module)
     return module
+
+
+def _source(
+    checked: Checked, dtype: "torch.dtype", stop: StopFlag | None
+) -> tuple[Any, str | None, dict[str, Any]]:
+    """Return the class that reads, and what from: a folder of safetensors, or the floats of a GGUF file."""
+    models = import_models()
+    if checked.gguf is None:
+        return models, str(checked.folder), {"use_safetensors": True}
+    import transformers
+
+    # AutoModelForCausalLM asks for a folder even where it gets the weights.
+    kind = getattr(transformers, KINDS[checked.model_type])
+    return kind, None, {"state_dict": gguf_model.read_weights(checked, dtype, stop)}
 
 
 def _template(tokenizer: "PreTrainedTokenizerFast") -> str | None:

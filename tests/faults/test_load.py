@@ -126,8 +126,8 @@ CONFIGS = (
     Row("an unknown activation", config(hidden_act="sillu"), ("hidden_act 'sillu'",)),
     Row("an unknown rope", config(rope_parameters={"rope_type": "banana", "rope_theta": 1e4}),
         ("rope_type 'banana'",)),
-    Row("quantised weights", config(quantization_config={"quant_method": "gptq", "bits": 4}),
-        ("gptq", "float")),
+    Row("quantised by its config only", config(quantization_config={"quant_method": "gptq", "bits": 4}),
+        ("21 tensors missing in each of layers 0 to 4",)),
     Row("custom code", config(auto_map={"AutoModelForCausalLM": "modeling.Evil"}), ("auto_map", "refused")),
 )  # fmt: skip
 

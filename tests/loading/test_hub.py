@@ -204,7 +204,7 @@ def test_a_hub_in_trouble(fake: FakeHub, status: int, says: str, monkeypatch: py
     ("names", "says"),
     [
         (("pytorch_model.bin",), "only pickles"),
-        (("tiny.gguf",), "does not read GGUF yet"),
+        (("tiny.gguf",), "has only GGUF files: tiny.gguf"),
         (("adapter_model.safetensors",), "no weights"),
         ((), "no weights"),
     ],

@@ -25,6 +25,8 @@ def refusal(device: str) -> str | None:
         return f"quant {NAME} has kernels for CUDA only, none for {device}."
     import torch
 
+    if not torch.cuda.is_available():
+        return f"quant {NAME} needs a CUDA GPU; torch finds none here."
     capability = torch.cuda.get_device_capability(device)
     if capability >= _AMPERE:
         return None

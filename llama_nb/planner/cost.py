@@ -195,17 +195,17 @@ class Cost:
     def curve(self) -> list[dict[str, Any]]:
         """Return the cheapest provider and the cheapest server at volumes from 1 M to 10 B tokens a month.
 
-        The volume that was asked about stands among them, marked.
+        The volume that was asked about and the one where both are level stand among them, marked.
         """
-        asked = self.assumptions.tokens_per_month
+        asked, level = self.assumptions.tokens_per_month, self.break_even
         return [
             {
                 "tokens": tokens,
-                "asked": tokens == asked,
+                "mark": "asked" if tokens == asked else "level" if tokens == level else "",
                 "api": min((offer.monthly(tokens) for offer in self.apis), default=None),
                 "own": min((offer.monthly(tokens) for offer in self.owns), default=None),
             }
-            for tokens in sorted({*VOLUMES, asked})
+            for tokens in sorted({*VOLUMES, asked, *([] if level is None else [level])})
         ]
 
     def to_record(self) -> dict[str, Any]:
@@ -348,7 +348,7 @@ def cost(
             *notes,
             "GPUs that one buys are left out: no price of theirs has a source.",
         ),
-        own_prices=any(price.own for price in (*known.api, *known.rents)),
+        own_prices=any(price.own for price in known.api) or any(rent.own for rent in known.rents),
     )
 
 

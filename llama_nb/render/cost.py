@@ -98,12 +98,12 @@ def _heading(record: Mapping[str, Any]) -> str:
 
 
 def _offers(record: Mapping[str, Any]) -> Element:
-    headings = ["", "a month", "per M tokens", "GPUs level from", "price", "date"]
+    headings = ["", "$ a month", "$ per M tokens", "GPUs level from", "price", "date"]
     rows = [
         [
             row["offer"],
-            dollars(row["usd_per_month"]),
-            dollars(row["usd_per_million"]),
+            _figure(row["usd_per_month"]),
+            _figure(row["usd_per_million"]),
             "" if row["kind"] != "api" else _volume_or_never(row["break_even"]),
             row["price"] + _speed(row["tokens_per_s"]),
             row["date"],
@@ -111,6 +111,11 @@ def _offers(record: Mapping[str, Any]) -> Element:
         for row in record["rows"]
     ]
     return table_node(headings, rows)
+
+
+def _figure(amount: float) -> str:
+    """Write dollars under a heading that has their sign, so that the column is one of numbers."""
+    return dollars(amount).replace("$", "")
 
 
 def _volume_or_never(volume: float | None) -> str:
@@ -124,18 +129,24 @@ def _speed(rate: float | None) -> str:
 def _volumes(record: Mapping[str, Any]) -> Element:
     rows = [
         [
-            tokens(point["tokens"]) + (" (asked)" if point["asked"] else ""),
-            *("" if point[kind] is None else dollars(point[kind]) for kind in ("api", "own")),
+            _volume(point),
+            *("" if point[kind] is None else _figure(point[kind]) for kind in ("api", "own")),
             _cheaper(point),
         ]
         for point in record["curve"]
     ]
-    return table_node(["tokens a month", "cheapest provider", "cheapest rented GPUs", "cheaper"], rows)
+    return table_node(["tokens a month", "$: cheapest provider", "$: cheapest rented GPUs", "cheaper"], rows)
+
+
+def _volume(point: Mapping[str, Any]) -> str:
+    return tokens(point["tokens"]) + (f" ({point['mark']})" if point["mark"] else "")
 
 
 def _cheaper(point: Mapping[str, Any]) -> str:
     if point["api"] is None or point["own"] is None:
         return ""
+    if point["mark"] == "level":
+        return "both cost the same"
     return "GPUs" if point["own"] <= point["api"] else "provider"
 
 
@@ -156,6 +167,7 @@ def _chart(record: Mapping[str, Any]) -> str:
             styled("th", _CHART_HEAD, swatch(number, colours=COLOURS) + escape(f"{name}, dollars a month"))
         )
         heads.append(styled("th", _CHART_HEAD, ""))
+    heads.append(styled("th", _CHART_HEAD, "cheaper"))
     rows = [styled("tr", "", "".join(heads))]
     rows += [styled("tr", "", "".join(_chart_cells(point, kinds, full))) for point in curve]
     table = styled("table", _TABLE, styled("tbody", "", "".join(rows)))
@@ -167,8 +179,8 @@ def _chart(record: Mapping[str, Any]) -> str:
 def _chart_cells(
     point: Mapping[str, Any], kinds: Iterable[tuple[int, str, str]], full: float
 ) -> Iterable[str]:
-    weight = ";font-weight:700" if point["asked"] else ""
-    volume = tokens(point["tokens"]) + (" (asked)" if point["asked"] else "")
+    weight = ";font-weight:700" if point["mark"] else ""
+    volume = _volume(point)
     yield styled("td", _CELL + weight, escape(volume))
     for number, kind, name in kinds:
         amount = point[kind]
@@ -179,6 +191,7 @@ def _chart_cells(
         drawn = bar([_length(amount)], full, label, colours=COLOURS[number:])
         yield styled("td", f"{_BAR};width:180px", drawn)
         yield styled("td", _CELL + weight, escape(dollars(amount)))
+    yield styled("td", _BAR + weight, escape(_cheaper(point)))
 
 
 def _length(amount: float) -> float:

@@ -175,9 +175,12 @@ def test_the_frame_and_the_curve():
     assert frame["date"].all()
     assert frame["source"].str.startswith("https://").all()
     curve = found.curve()
-    assert [point["tokens"] for point in curve] == sorted({1e6, 3e6, 1e7, 3e7, 5e7, 1e8, 3e8, 1e9, 3e9, 1e10})
-    assert [point["tokens"] for point in curve if point["asked"]] == [50e6]
-    assert len(cost("1M").curve()) == 9
+    steps = {1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1e10}
+    assert [point["tokens"] for point in curve] == sorted({*steps, 50e6, found.break_even})
+    assert [point["tokens"] for point in curve if point["mark"] == "asked"] == [50e6]
+    level = next(point for point in curve if point["mark"] == "level")
+    assert level["api"] == pytest.approx(level["own"])
+    assert len(cost("1M", gpu="H100").curve()) == 9
 
 
 def test_the_record_is_json_and_level_is_the_smallest_volume():

@@ -92,6 +92,15 @@ def test_the_sentence_says_from_where_on_and_until_where(record):
     assert sentence(record | {"rows": []}).startswith("No sourced price")
 
 
+def test_the_level_stands_in_the_chart_with_equal_sums():
+    level = cost("50M").to_record()
+    made = cost_bundle(level)
+    assert "6.93 B (level)" in made["text/plain"]
+    assert "both cost the same" in made["text/plain"]
+    assert "both cost the same" in read(made["text/html"]).text
+    assert wall(made["text/html"]) == made["text/html"]
+
+
 @pytest.mark.parametrize("rows", ["api", "own"])
 def test_one_side_may_be_missing(record, rows):
     half = copy.deepcopy(record)
@@ -109,7 +118,7 @@ def test_nothing_at_all_is_still_an_answer(record):
             "rows": [],
             "api": None,
             "dates": (),
-            "curve": [{"tokens": 1e6, "asked": True, "api": None, "own": None}],
+            "curve": [{"tokens": 1e6, "mark": "asked", "api": None, "own": None}],
         }
     )
     assert "To add one: %llama cost --edit" in made["text/plain"]

@@ -25,11 +25,14 @@ class Training:
     ----------
     tokens
         Tokens of text (Llama 4: of text and images); None where the card counts something else.
+    bound
+        How exactly that is: "over", "up to", "about", or "" for a plain figure.
     gpu_hours, gpu
         Hours of one GPU of the kind `gpu`, added up; for the base model where only that is stated.
     """
 
     tokens: int | None = None
+    bound: str = ""
     gpu_hours: int | None = None
     gpu: str | None = None
 

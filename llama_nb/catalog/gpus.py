@@ -31,9 +31,8 @@ class Gpu:
     Attributes
     ----------
     memory
-        Bytes. The maker's GB are taken as 10^9 bytes: drivers leave a little more than that to programs (an
-        H100 of "80 GB" about 85 x 10^9 bytes, a T4 of "16 GB" 15.8 x 10^9), so a plan errs on the safe side.
-        For unified memory, the largest size that is sold.
+        Bytes. The maker's GB are taken as 10^9 bytes, never as GiB, so that a plan errs on the safe side. For
+        unified memory, the largest size that is sold.
     bandwidth
         Bytes per second between memory and chip.
     bf16_flops

@@ -13,6 +13,7 @@ from typing import Final
 from llama_nb.catalog import catalog
 from llama_nb.catalog.catalog import ModelCard
 from llama_nb.core.errors import CatalogError, nearest
+from llama_nb.runtime.secrets import redact
 
 _PLACE: Final = re.compile(r"^(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/")
 _WORD: Final = re.compile(r"\d+(?:\.\d+)?[a-z]*|[a-z]+\d*")
@@ -31,6 +32,7 @@ _SAME: Final = {
 _SHORTEST_PART: Final = 3
 _LIKENESS: Final = 0.75
 _LONGEST: Final = 200
+_QUOTED: Final = 80
 _SHOWN: Final = 8
 _HELP: Final = "All of them: `%llama models --all`"
 
@@ -170,28 +172,35 @@ def _ambiguous(text: str, found: Sequence[ModelCard]) -> CatalogError:
     )
     more = f" and {len(families) - _SHOWN} more families" if len(families) > _SHOWN else ""
     count = f"{len(families)} families" if len(families) > 1 else f"{len(found)} models"
-    return CatalogError(f"{text!r} fits {count}: {shown}{more}.", f"Say more, as in {found[0].name!r}.")
+    return CatalogError(
+        f"{_quoted(text)} fits {count}: {shown}{more}.", f"Say more, as in {found[0].name!r}."
+    )
 
 
 def _unknown(text: str, words: frozenset[str]) -> CatalogError:
     """The answer to what no card has: which word is strange, or which families have the size; the nearest."""
-    message = f"The catalogue has no model {text[:80]!r}"
+    message = f"The catalogue has no model {_quoted(text)}"
     strange = {word for word in words if not _matching(frozenset({word}), exactly=False)}
     sizes = [word for word in words if re.fullmatch(r"\d+[bm]", word)]
-    if strange:
-        message += f": nothing in it is called {max(sorted(strange), key=len)!r}"
+    if strange and redact(text) == text:
+        message += f": nothing in it is called {max(sorted(strange), key=len)[:_QUOTED]!r}"
     elif sizes:
         families = by_family(_matching(frozenset(sizes), exactly=True))
         message += f": {sizes[0].upper()} came with {_listed([family for family, _ in families])}"
     rest = words - strange - {"llama"}
     near = _matching(rest, exactly=False) if rest else []
-    names = [card.name for card in near] or nearest("-".join(text.lower().split()), _names())
+    names = [card.name for card in near] or nearest("-".join(_plain(text).split()), _names())
     if not rest or not names:
         families = by_family(_newest_first())
         return CatalogError(
             f"{message}.", f"Families: {', '.join(family for family, _ in families)}. {_HELP}"
         )
     return CatalogError(f"{message}.", f"Nearest: {', '.join(names[:3])}. {_HELP}")
+
+
+def _quoted(text: str) -> str:
+    # A token may have been pasted in place of a name.
+    return repr(redact(text)[:_QUOTED])
 
 
 def _names() -> list[str]:

@@ -46,7 +46,9 @@ def model_view(card: ModelCard) -> Shown:
 
     names, sources = catalog.languages(), catalog.sources()
     training = card.training
-    tokens = [f"{number(training.tokens)} tokens"] if training and training.tokens else []
+    tokens = (
+        [f"{training.bound} {number(training.tokens)} tokens".strip()] if training and training.tokens else []
+    )
     hours = [f"{training.gpu_hours:,} hours of {training.gpu}"] if training and training.gpu_hours else []
     scores = [f"{name.upper()} {score}" for name, score in card.scores.items()]
     chat = catalog.chat_formats()[card.chat_format]["name"] if card.chat_format else ""

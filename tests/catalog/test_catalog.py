@@ -113,6 +113,12 @@ def test_languages_training_and_formats() -> None:
     llama4 = [card("llama-4-scout").training, card("llama-4-maverick").training]
     assert sum(each.gpu_hours or 0 for each in llama4 if each) == 7_380_000
     assert [each.tokens for each in llama4 if each] == [40 * 10**12, 22 * 10**12]
+    assert [
+        each.bound for each in (card("llama-3.1-8b").training, card("llama-3.2-1b").training) if each
+    ] == [
+        "over",
+        "up to",
+    ]
     assert card("llama-2-7b-chat").chat_format == "llama-2"
     assert card("llama-3.3-70b-instruct").chat_format == "llama-3"
     assert card("llama-4-scout-instruct").chat_format == "llama-4"

@@ -111,6 +111,17 @@ def test_what_is_no_text_is_refused(value: object) -> None:
         find(value)  # type: ignore[arg-type]
 
 
+def test_a_long_text_is_cut_and_a_token_is_not_repeated() -> None:
+    with pytest.raises(CatalogError) as caught:
+        find("llama " + "x" * 10_000)
+    assert len(caught.value.message) < 300
+    token = "hf_" + "a" * 34
+    with pytest.raises(CatalogError) as caught:
+        find(token)
+    assert token[3:] not in str(caught.value)
+    assert "hf_***" in caught.value.message
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_answered(text: str) -> None:
     search(text)

@@ -25,6 +25,13 @@ def quantisations() -> list[str]:
     return ["none", "auto", *quantize.names()]
 
 
+def cached() -> list[str]:
+    """Return the models of the hub cache, whole and half-downloaded."""
+    from llama_nb.session import cache
+
+    return cache.names()
+
+
 def chats() -> list[str]:
     """Return the names of the current model's chats."""
     registry = sys.modules.get("llama_nb.session.registry")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from llama_nb.render.memory import MemoryUse, Share
 from llama_nb.runtime.usage import GpuUsage, Usage, usage
-from llama_nb.session import registry
+from llama_nb.session import cache, registry
 
 # Models one after another; "overhead" is this Python, "kv_cache" means something else in plans.
 _LOOKS: Final = ("weights", "activations", "adapter", "gradients", "optimizer")
@@ -34,8 +34,8 @@ def memory_use(now: Usage | None = None, models: Mapping[str, Any] | None = None
         here = [shares[name] for name, number in on_gpu.items() if number == index]
         uses.append(_gpu(gpu, here, index if len(now.gpus) > 1 else None))
     if now.disk_total and now.disk_free is not None:
-        taken = Share("files", now.disk_total - now.disk_free)
-        uses.append(MemoryUse("disk of the model cache", now.disk_total, (taken,)))
+        taken = now.disk_total - now.disk_free
+        uses.append(MemoryUse("disk of the model cache", now.disk_total, _files(taken)))
     return tuple(uses)
 
 
@@ -54,6 +54,14 @@ def _gpu(gpu: GpuUsage, models: Sequence[Share], number: int | None) -> MemoryUs
     name = gpu.name if number is None else f"{gpu.name} ({number})"
     label = "caches and others" if models else "others"
     return MemoryUse(name, gpu.total, (*models, Share(label, others)))
+
+
+def _files(taken: int) -> tuple[Share, ...]:
+    """Split what is taken of the disk into the models of the cache and everything else."""
+    models = min(sum(entry.bytes for entry in cache.entries()), taken)
+    if not models:
+        return (Share("files", taken),)
+    return Share("cached models", models, "weights"), Share("other files", taken - models)
 
 
 def _gpu_number(device: str) -> int | None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from llama_nb.runtime.usage import GpuUsage, Usage, usage
+from llama_nb.session import cache
 from llama_nb.session.memory_use import memory_use
 
 GB = 10**9
@@ -36,6 +37,14 @@ def test_ram_is_split_between_models_python_and_others():
     assert amounts(ram) == {"cria": 2, "this Python besides": 1, "others": 4}
     assert ram.free == 9 * GB
     assert (disk.name, disk.free) == ("disk of the model cache", 40 * GB)
+
+
+def test_the_disk_says_what_cached_models_take(monkeypatch):
+    found = [SimpleNamespace(bytes=5 * GB), SimpleNamespace(bytes=2 * GB)]
+    monkeypatch.setattr(cache, "entries", lambda: found)
+    disk = memory_use(reading(), {})[-1]
+    assert amounts(disk) == {"cached models": 7, "other files": 53}
+    assert disk.free == 40 * GB
 
 
 def test_without_models_it_is_just_this_python():

@@ -45,7 +45,8 @@ class Diagnosis:
         count = {state: sum(check.state == state for check in self.checks) for state in _ORDER}
         problems = f"{count['problem'] or 'No'} problem{'' if count['problem'] == 1 else 's'}"
         notes = f"{count['note']} note{'' if count['note'] == 1 else 's'}"
-        return f"{problems}, {notes}; {count['ok']} checks are fine."
+        fine = f"{count['ok']} check{' is' if count['ok'] == 1 else 's are'} fine"
+        return f"{problems}, {notes}; {fine}."
 
     def __iter__(self) -> Iterator[Check]:
         return iter(self.sorted())
@@ -85,8 +86,8 @@ class Diagnosis:
 def _row(check: Check, figures: bool) -> Element:
     state = f"{SIGNS[check.state]} {check.state}"
     shown: Node = element("strong", state) if check.state == "problem" else state
-    command = [element("code", clean(redact(check.command)))] if check.command else []
-    cells = [[shown], [check.name], [_said(check, figures)], command]
+    command: list[Node] = [element("code", clean(redact(check.command)))] if check.command else []
+    cells: list[list[Node]] = [[shown], [check.name], [_said(check, figures)], command]
     return element("tr", *(element("td", *cell) for cell in cells))
 
 

@@ -123,5 +123,6 @@ def _read(ended: Ended) -> dict[str, Imported]:
 
 
 def _last_words(ended: Ended) -> str:
-    last = (ended.err.strip().splitlines() or [""])[-1]
+    # What was printed before it hung is about something else.
+    last = "" if ended.code is None else (ended.err.strip().splitlines() or [""])[-1]
     return f"its import {ended.how}" + (f": {last}" if last else "")

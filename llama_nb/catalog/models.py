@@ -135,7 +135,7 @@ def _plain(text: str) -> str:
     return _PLACE.sub("", text.strip().lower()[:_LONGEST]).rstrip("/")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _words(text: str) -> frozenset[str]:
     """Return the words of a text: "meta-llama/Llama-3.3-70B" has llama, 3.3 and 70b."""
     text = text.lower().removeprefix("meta-llama/").removeprefix("codellama/").removeprefix("meta-")
@@ -181,7 +181,7 @@ def _unknown(text: str, words: frozenset[str]) -> CatalogError:
     """The answer to what no card has: which word is strange, or which families have the size; the nearest."""
     message = f"The catalogue has no model {_quoted(text)}"
     strange = {word for word in words if not _matching(frozenset({word}), exactly=False)}
-    sizes = [word for word in words if re.fullmatch(r"\d+[bm]", word)]
+    sizes = sorted(word for word in words if re.fullmatch(r"\d+[bm]", word))
     if strange and redact(text) == text:
         message += f": nothing in it is called {max(sorted(strange), key=len)[:_QUOTED]!r}"
     elif sizes:

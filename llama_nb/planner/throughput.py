@@ -1,7 +1,7 @@
 """How many GPUs a model needs, and how many tokens a second they can give at most: bounds, no forecasts.
 
 Decoding reads the weights once for a whole batch and each sequence's cache once; a prompt costs two
-operations for each parameter and token. Both come from the makers' figures, which no server reaches.
+operations for each active parameter and token. Both come from the makers' figures, which no server reaches.
 """
 
 import math
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from llama_nb.catalog.gpus import GpuSet
 from llama_nb.core.errors import FitError
 from llama_nb.planner.fit import gigabytes, margin
-from llama_nb.planner.memory import kv_cache_bytes, quantised_bytes
+from llama_nb.planner.formats import find_format
+from llama_nb.planner.memory import group_bytes, kv_cache_bytes, quantised_bytes
 from llama_nb.planner.shape import Shape
 
 # Tensor parallelism splits heads: servers take powers of two.
@@ -107,7 +108,15 @@ def tokens_per_second(load: Load, count: int, gpus: GpuSet, input_share: float) 
 
 
 def _step_bytes(load: Load) -> float:
-    """Return the bytes that one decoding step of the whole batch reads."""
-    # With few sequences a mixture reads few experts: never more than each sequence's own.
-    active = load.shape.active_parameters / load.shape.parameters
-    return load.weights * min(1.0, load.batch * active) + load.batch * load.cache
+    """Return the bytes that one decoding step of the whole batch reads.
+
+    Of an embedding that is not the head too, one row a sequence is read. With few sequences a mixture reads
+    few experts: never more than each sequence's own.
+    """
+    chosen = find_format(load.quant, load.dtype)
+    weights = sum(
+        min(1.0, load.batch * group.active) * group_bytes(group, chosen, load.dtype)
+        for group in load.shape.groups()
+        if group.part != "embedding" or load.shape.tied
+    )
+    return weights + load.batch * load.cache

@@ -2,7 +2,7 @@
 
 import { build } from "esbuild";
 
-const WIDGETS = ["reply"];
+const WIDGETS = ["reply", "loader", "plan", "status_bars"];
 const LIMIT = 30_000; // bytes: the text sits in the state of every instance
 const target = new URL("../../llama_nb/widgets/static/", import.meta.url).pathname;
 

@@ -9,6 +9,7 @@ import {
 } from "@jupyterlab/codemirror";
 import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
 import { isLlamaCell, llamaCells } from "./cells";
+import { insertCells } from "./insert";
 import { showLive } from "./live";
 import { acceptFinals } from "./outputs";
 
@@ -32,6 +33,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const attend = (panel: NotebookPanel) => {
       colourAsProse(panel, languages);
       acceptFinals(panel);
+      insertCells(panel);
       showLive(panel);
     };
     notebooks.widgetAdded.connect((_tracker, panel) => attend(panel));

@@ -1,7 +1,7 @@
 /** Made from the Python traits by `python -m tools.traits`; do not edit. */
 
 import type { Tree } from "./nodes";
-import type { Bundle, Header } from "./shapes";
+import type { Bundle, Header, LoaderCatalogue, LoaderChoice, LoaderJob, LoaderModels, LoaderPlan, MemoryReadings } from "./shapes";
 
 export interface ReplyViewTraits {
   blocks: Tree[];
@@ -13,4 +13,26 @@ export interface ReplyViewTraits {
   running: boolean;
   status: string;
   stoppable: boolean;
+}
+
+export interface LoaderPanelTraits {
+  catalogue: LoaderCatalogue;
+  choice: LoaderChoice;
+  error: string;
+  job: LoaderJob;
+  models: LoaderModels;
+  plan: LoaderPlan;
+  twin: Bundle;
+}
+
+export interface PlanViewTraits {
+  error: string;
+  record: Bundle;
+}
+
+export interface StatusBarsTraits {
+  error: string;
+  memory: MemoryReadings;
+  tables: Tree[];
+  twin: Bundle;
 }

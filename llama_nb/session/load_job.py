@@ -7,6 +7,7 @@ no cell, since the cell that started it is long over.
 import atexit
 import contextvars
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -67,7 +68,7 @@ class JobState:
 
     choice: Choice
     state: State = "running"
-    what: str = "starting"
+    what: str = "waiting"
     done: float = 0
     total: float | None = None
     unit: str = "B"
@@ -130,7 +131,7 @@ class LoadJob:
 
     def _work(self) -> None:
         choice = self.state.choice
-        self._change()
+        self._change(what=_first_phase())
         try:
             with events.captured(self._observe):
                 model = registry.load(
@@ -188,6 +189,13 @@ class LoadJob:
             self._on_change(self)
         except Exception:  # noqa: BLE001 - whatever a view does wrong, the load goes on
             _log.exception("the watcher of a load failed")
+
+
+def _first_phase() -> str:
+    """What happens before there is anything to count."""
+    if registry.is_loading():
+        return "waiting until another model is loaded"
+    return "checking the files" if "torch" in sys.modules else "starting PyTorch"
 
 
 def cancel_all(reason: str = "cancelled") -> int:

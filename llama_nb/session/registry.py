@@ -150,6 +150,11 @@ def current() -> Model:
         return _models[_current]
 
 
+def is_loading() -> bool:
+    """Whether a model is being loaded now; the next load waits for it."""
+    return _loading.locked()
+
+
 def use(name: str) -> Model:
     """Make the loaded model called `name` the current one and return it."""
     global _current

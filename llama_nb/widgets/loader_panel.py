@@ -1,0 +1,227 @@
+"""The loader panel: search a model, choose how it is loaded, load it, and give it back.
+
+Knows the page and its messages; what there is, what fits and how loading goes is `session.loader`'s and
+`session.load_job`'s. What the page sends is untrusted: it is looked up, never taken as it is.
+"""
+
+import dataclasses
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from llama_nb.core import events
+from llama_nb.core.errors import LlamaError
+from llama_nb.planner.fit import gigabytes
+from llama_nb.render import loader as rendered
+from llama_nb.session import loader, loader_plan, registry
+from llama_nb.session.load_job import Choice, JobState, LoadJob
+from llama_nb.widgets.base import STATIC
+from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.output import Output
+from llama_nb.widgets.traits import Record
+
+MOST_PANELS: Final = 8
+_LONGEST: Final = 4096
+
+
+class LoaderPanel(LiveWidget):
+    """A panel to load models with. Empty until `fill`, so that the page can draw it at once."""
+
+    _esm = STATIC / "loader.js"
+    _css = STATIC / "loader.css"
+
+    catalogue = Record("LoaderCatalogue")
+    choice = Record("LoaderChoice")
+    plan = Record("LoaderPlan")
+    models = Record("LoaderModels")
+    job = Record("LoaderJob")
+
+    def __init__(self, **traits: Any) -> None:
+        # Messages come on the shell's or a subshell's thread, progress on the job's, changes on any.
+        self._lock = threading.RLock()
+        self._job: LoadJob | None = None
+        self._typed: list[str] = []
+        self._freed = ""
+        super().__init__(**traits)
+        self._unsubscribe = events.subscribe(self.guard(self._watch))
+
+    def fill(self) -> None:
+        """Fill the panel: what can be loaded, and the first of it chosen."""
+        self.refresh()
+        if not self.choice:
+            first = loader.suggested(self._entries())
+            if first is not None:
+                self._show(first.source)
+
+    def refresh(self) -> None:
+        """Show what is there now: models, catalogue, the free memory."""
+        with self._lock, self.hold_sync():
+            if self.job.get("state") == "done" and self.job["model"] not in registry.loaded():
+                self.job = {}
+            self.models = {
+                "models": [dataclasses.asdict(model) for model in loader.loaded()],
+                "freed": self._freed,
+            }
+            self.catalogue = {
+                "entries": [dataclasses.asdict(entry) for entry in self._entries()],
+                "offline": loader.offline_sentence(),
+                "machine": loader.machine_sentence(),
+            }
+            source = self.choice.get("source")
+            if source:
+                self.plan = loader_plan.plan_for(source, self.choice.get("device") or "auto")
+        self.twin_changed()
+
+    def received(self, message: dict[str, Any]) -> None:
+        """Take the page's messages; what is none of these, or malformed, is ignored.
+
+        "hello" from a page that begins to show the panel; "choose" an entry, "find" what was typed, "chose"
+        how it would be loaded, "load" it, "cancel" that; "use" and "unload" a loaded model.
+        """
+        kinds: Mapping[str, Callable[[dict[str, Any]], None]] = {
+            "hello": lambda _: None,
+            "choose": lambda said: self._show(_text(said, "source")),
+            "find": lambda said: self._find(_text(said, "text")),
+            "chose": self._chose,
+            "load": self._load,
+            "cancel": lambda _: self._cancel(),
+            "use": lambda said: self._use(_text(said, "name")),
+            "unload": lambda said: self._unload(_text(said, "name")),
+        }
+        act = kinds.get(str(message.get("kind")))
+        if act is None:
+            return
+        self.error = ""
+        act(message)
+
+    def text_twin(self) -> str:
+        """Return what is loaded and what was chosen."""
+        return rendered.to_text(self._twin())
+
+    def html_twin(self) -> str:
+        """Return the same as a table."""
+        return rendered.to_html(self._twin())
+
+    def close(self) -> None:
+        """Close the panel; what it loads goes on."""
+        self._unsubscribe()
+        super().close()
+
+    def _twin(self) -> rendered.LoaderTwin:
+        return rendered.LoaderTwin(
+            models=[
+                (model["name"], model["detail"], "current" if model["current"] else "")
+                for model in self.models.get("models", ())
+            ],
+            command=loader_plan.command(self.plan, self.choice) if self.plan else "",
+            sentence=loader_plan.sentence(self.plan, self.choice) if self.plan else "",
+        )
+
+    def _entries(self) -> list[loader.Entry]:
+        return loader.entries(tuple(self._typed))
+
+    def _show(self, source: str, device: str = "auto") -> None:
+        """Choose an entry, as the plan suggests to load it."""
+        if not source:
+            return
+        plan = loader_plan.plan_for(source, device)
+        with self._lock, self.hold_sync():
+            self.plan = plan
+            self.choice = loader_plan.suggestion(plan)
+        self.twin_changed()
+
+    def _find(self, text: str) -> None:
+        """Add what was typed, if it names something, and choose it."""
+        if not text:
+            return
+        source = loader.look_up(text)
+        with self._lock:
+            if source not in self._typed:
+                self._typed.append(source)
+        self._show(source)
+        self.refresh()
+
+    def _chose(self, message: Mapping[str, Any]) -> None:
+        choice = self._checked(message)
+        if choice is None:
+            return
+        moved = choice.get("device") != self.choice.get("device")
+        with self._lock:
+            self.choice = choice
+        if moved:
+            self.refresh()
+        self.twin_changed()
+
+    def _checked(self, message: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The choice that a message names, if the plan that the page shows offers it."""
+        plan = self.plan
+        if not plan or message.get("source") != plan.get("source"):
+            return None
+        return loader_plan.offered(plan, message.get("quant"), message.get("context"), message.get("device"))
+
+    def _load(self, message: Mapping[str, Any]) -> None:
+        choice = self._checked(message)
+        if choice is None:
+            raise LlamaError("The page asked for something that the panel does not offer.", "Choose again.")
+        with self._lock:
+            if self._job is not None and not self._job.state.ended:
+                return
+            self.choice = choice
+            self._freed = ""
+            self._job = LoadJob(_choice(choice), self._job_changed)
+        self._job.start()
+
+    def _cancel(self) -> None:
+        job = self._job
+        if job is not None:
+            job.cancel()
+
+    def _job_changed(self, job: LoadJob) -> None:
+        with self._lock:
+            if job is self._job:
+                self.job = _job_record(job.state)
+        if job.state.ended:
+            self.twin_changed()
+
+    def _use(self, name: str) -> None:
+        registry.use(name)
+
+    def _unload(self, name: str) -> None:
+        freed = registry.unload(name)
+        self._freed = f"{name} unloaded: {gigabytes(freed)} given back."
+        self.refresh()
+
+    def _watch(self, event: events.Event) -> None:
+        if isinstance(event, events.ModelsChanged) and self.comm is not None:
+            self.refresh()
+
+
+_panels: deque[LoaderPanel] = deque()
+
+
+def show(output: Output | None = None) -> LoaderPanel:
+    """Display a new panel, then fill it: the page draws it meanwhile. The oldest of many are closed."""
+    panel = LoaderPanel()
+    made = panel._repr_mimebundle_()
+    (output or Output()).display(made[0] if made else {})
+    panel.guard(panel.fill)()
+    _panels.append(panel)
+    while len(_panels) > MOST_PANELS:
+        _panels.popleft().close()
+    return panel
+
+
+def _choice(record: Mapping[str, Any]) -> Choice:
+    return Choice(record["source"], record["quant"], record["device"], record["context"])
+
+
+def _job_record(state: JobState) -> dict[str, Any]:
+    record = dataclasses.asdict(state)
+    return record | {"source": record.pop("choice")["source"], "notes": list(state.notes)}
+
+
+def _text(message: Mapping[str, Any], key: str) -> str:
+    """A short text of a message, or nothing."""
+    value = message.get(key)
+    return value.strip() if isinstance(value, str) and len(value) <= _LONGEST else ""

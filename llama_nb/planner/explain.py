@@ -1,0 +1,104 @@
+"""What the parts of a plan hold, and what must be known beside the figures, in sentences."""
+
+from llama_nb.planner import training, working
+from llama_nb.planner.job import Job, Target
+from llama_nb.planner.memory import is_quantised, kv_bytes_per_token
+from llama_nb.planner.split import Split
+from llama_nb.render.units import number, size
+
+
+def details(job: Job, target: Target) -> dict[str, str]:
+    """Return what each part holds, by its key."""
+    shape = job.shape
+    count = f"{number(shape.parameters)} parameters"
+    if shape.experts:
+        count += f", {number(shape.active_parameters)} active per token"
+    said = {
+        "weights": f"{count}, {_weights(job)}",
+        "kv_cache": _cache(job),
+        "activations": _activations(job, target),
+        "overhead": _overhead(job, target),
+        "adapter": f"rank {job.rank} on {', '.join(job.targets)}: {_trained(job)} parameters in float32",
+        "gradients": f"float32, of {_trained(job)} parameters",
+        "optimizer": "AdamW: two moments in float32",
+    }
+    if job.train == "full":
+        half = f", and a copy in {job.format.label}" if job.width < 4 else ""
+        said["weights"] = f"{count} in float32{half}"
+    return said
+
+
+def notes(job: Job, target: Target) -> list[str]:
+    """Return what a reader must know beside the figures."""
+    shape, found = job.shape, []
+    if shape.context and job.context > shape.context:
+        found.append(f"The model knows {shape.context:,} tokens of context; {job.context:,} are more.")
+    if target.count > 1:
+        found.append(Split(shape, target.count).sentence)
+    kept = [group.name for group in shape.groups() if group.quantised and not is_quantised(group, job.format)]
+    if job.format.kind != "float" and kept and job.stored is None:
+        why = (
+            "they are no linear layers"
+            if all(name.startswith("experts.") for name in kept)
+            else "their width"
+        )
+        found.append(f"{job.quant} cannot take {', '.join(kept)} ({why}): they stay in {job.dtype}.")
+    if shape.experts:
+        found.append("All experts lie in memory; only the active ones are read for a token.")
+    if job.train and target.kind == "cpu":
+        found.append(
+            "Activations of training are what is asked of the allocator. glibc's keeps freed blocks: up to "
+            "0.8 times more was measured; MALLOC_MMAP_THRESHOLD_=131072 in the environment avoids that."
+        )
+    if job.converted_from:
+        found.append(
+            f"While it loads, {size(job.converted_from)} of files are mapped beside the weights, because "
+            "their numbers are converted; the system can drop them."
+        )
+    return found
+
+
+def _weights(job: Job) -> str:
+    chosen = job.format
+    if chosen.kind == "float" or job.stored is not None:
+        return chosen.label
+    rest = "" if chosen.quantises_embeddings else f"; embedding, head and norms in {job.dtype}"
+    return f"{chosen.label}, {chosen.bits:.3g} bits{rest}"
+
+
+def _cache(job: Job) -> str:
+    if job.train:
+        return "none in training"
+    shape, dtype = job.shape, job.cache_dtype or job.dtype
+    said = f"{kv_bytes_per_token(shape, dtype):,} bytes per token in {dtype}, {job.context:,} tokens"
+    if job.batch > 1:
+        said += f", {job.batch} sequences"
+    if shape.heads > shape.kv_heads:
+        times = f"{shape.heads / shape.kv_heads:g} times less"
+        said += f"; {shape.kv_heads} of {shape.heads} heads keep keys: {times} (GQA)"
+    if shape.local_layers and shape.window:
+        said += f"; {shape.local_layers} of {shape.layers} layers keep {shape.window:,} tokens at most"
+    return said
+
+
+def _activations(job: Job, target: Target) -> str:
+    if not job.train:
+        tokens = min(working.chunk_tokens(job.shape, target), job.context)
+        return f"a prompt in chunks of {tokens:,} tokens, logits, room for the cache to grow"
+    kept = "layers' inputs only (checkpointing)" if job.checkpointing else "all layers"
+    return f"{job.batch} x {job.context:,} tokens, {kept}, logits of {job.shape.vocabulary:,} tokens"
+
+
+def _overhead(job: Job, target: Target) -> str:
+    if target.kind == "gpu":
+        return "CUDA's context and kernels" + (f" on each of {target.count}" if target.count > 1 else "")
+    library = f", {job.format.library}" if job.format.kind in ("bitsandbytes", "quanto") else ""
+    peft = ", peft" if job.train in ("lora", "qlora") else ""
+    tokenizer = size(working.tokenizer_bytes(job.shape, target))
+    return f"the process beside the model: torch, transformers{library}{peft}; tokenizer {tokenizer}"
+
+
+def _trained(job: Job) -> str:
+    if job.train == "full":
+        return number(job.shape.parameters)
+    return f"{training.adapter_parameters(job.shape, job.targets, job.rank):,}"

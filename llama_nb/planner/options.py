@@ -1,0 +1,137 @@
+"""What would make a plan fit, cheapest first: another format, less context, less to keep, a smaller model, more GPUs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from llama_nb.catalog import catalog
+from llama_nb.catalog.gpus import gpus
+from llama_nb.planner import plan as plans
+from llama_nb.planner.fit import Option
+from llama_nb.planner.formats import LOADABLE
+from llama_nb.planner.job import Target
+from llama_nb.planner.shape import Shape
+
+_COUNTS: Final = (2, 4, 8, 16)
+_SHORTEST: Final = 512
+_MOST: Final = 6
+_FITTING: Final = ("fits", "tight")
+
+
+def options(plan: "plans.Plan") -> tuple[Option, ...]:
+    """Return what fits instead of `plan`, cheapest first."""
+    found = [*_formats(plan), *_less(plan), *_contexts(plan), *_smaller(plan), *_more_gpus(plan)]
+    return tuple(found[:_MOST])
+
+
+def on_each_gpu(plan: "plans.Plan") -> Iterator["plans.Plan"]:
+    """Yield the plan on one of each GPU of the catalogue."""
+    for gpu in gpus():
+        target = Target(gpu.name, gpu.memory, 1, gpu.bandwidth, gpu.bf16_flops)
+        yield plans.make(plan.name, plan.spec, plan.job, target, offers=False)
+
+
+def command(plan: "plans.Plan") -> str:
+    """Return the line that loads a plan's model so, or that plans it where that is all that can be done."""
+    job, target = plan.job, plan.target
+    words = [f"--quant {job.quant}"] if job.quant != "none" else []
+    loads = not job.train and job.batch == 1 and target.kind == "cpu" and job.shape.kind == "llama"
+    if loads and plans.loadable(job.quant):
+        return " ".join(["%llama load", quoted(plan.spec), *words, f"--context {job.context}"])
+    if job.train:
+        words = [f"--train {job.train}", f"--rank {job.rank}", *words]
+        words += ["--checkpointing"] if job.checkpointing else []
+    words.append(f"--context {job.context}")
+    words += [f"--batch {job.batch}"] if job.batch > 1 else []
+    words += [f'--gpus "{target.name}"'] if target.kind == "gpu" and target.memory else []
+    return " ".join(["%llama plan", quoted(plan.spec), *words])
+
+
+def quoted(spec: str) -> str:
+    """Return a model's name as one word of a line."""
+    return f'"{spec}"' if any(char.isspace() for char in spec) else spec
+
+
+def _formats(plan: "plans.Plan") -> list[Option]:
+    """The two formats that fit and lose least; QLoRA in place of LoRA on plain weights."""
+    if plan.job.train == "full" or plan.job.quant != "none":
+        return []
+    names = [name for name in LOADABLE if name != "none"]
+    if plan.job.train == "lora":
+        names = ["nf4", "nf4-double"]
+    fitting = _fitting(plan.at(quant=name, stored=None, converted_from=None) for name in names)
+    fitting.sort(key=lambda other: -other.job.format.bits)
+    return [_option(other, f"the same in {other.job.format.label}") for other in fitting[:2]]
+
+
+def _less(plan: "plans.Plan") -> list[Option]:
+    """Training that keeps less: activations computed again, an adapter instead of all weights, a batch of one."""
+    job = plan.job
+    if not job.train:
+        return []
+    tried = []
+    if not job.checkpointing:
+        tried.append((plan.at(checkpointing=True), "activations computed again (checkpointing)"))
+    if job.batch > 1:
+        tried.append((plan.at(batch=1), "one sequence at a time"))
+    if job.train == "full":
+        tried.append((plan.at(train="lora", checkpointing=True), "an adapter (LoRA) instead of all weights"))
+    if job.train != "qlora":
+        small = plan.at(train="qlora", quant="nf4-double", checkpointing=True)
+        tried.append((small, "an adapter on 4-bit weights (QLoRA)"))
+    return [_option(other, what) for other, what in tried if other.verdict in _FITTING]
+
+
+def _contexts(plan: "plans.Plan") -> list[Option]:
+    """The longest shorter context."""
+    stops = [stop for stop in plans.contexts(plan.job) if _SHORTEST <= stop < plan.job.context]
+    for stop in reversed(stops):
+        other = plan.at(context=stop)
+        if other.verdict in _FITTING:
+            return [_option(other, f"{stop:,} tokens of context")]
+    return []
+
+
+def _smaller(plan: "plans.Plan") -> list[Option]:
+    """The largest text model of the catalogue that fits so: the newest that follows instructions."""
+    cards = [
+        card
+        for card in catalog.cards()
+        if card.kind == "text"
+        and card.hub_id
+        and card.shape
+        and (card.parameters or 0) < plan.job.shape.parameters
+    ]
+    cards.sort(key=lambda card: (card.parameters or 0, card.name.endswith(("-instruct", "-chat")), card.date))
+    for card in reversed(cards):
+        shape = Shape.from_config(card.config)
+        context = min(plan.job.context, card.context or plan.job.context)
+        job = replace(plan.job, shape=shape, context=context, stored=None, converted_from=None)
+        other = plans.make(card.name, card.name, job, plan.target, offers=False)
+        if other.verdict in _FITTING:
+            return [_option(other, card.name)]
+    return []
+
+
+def _more_gpus(plan: "plans.Plan") -> list[Option]:
+    """The smallest number of the same GPUs."""
+    target = plan.target
+    if target.kind != "gpu":
+        return []
+    one = target.name.removeprefix(f"{target.count}x ")
+    for count in _COUNTS:
+        if count <= target.count:
+            continue
+        several = replace(target, count=count, name=f"{count}x {one}")
+        other = plans.make(plan.name, plan.spec, plan.job, several, offers=False)
+        if other.verdict in _FITTING:
+            return [_option(other, several.name)]
+    return []
+
+
+def _fitting(found: Iterator["plans.Plan"]) -> list["plans.Plan"]:
+    return [plan for plan in found if plan.verdict in _FITTING]
+
+
+def _option(plan: "plans.Plan", what: str) -> Option:
+    return Option(what, command(plan), plan.total_bytes)

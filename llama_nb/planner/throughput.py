@@ -50,10 +50,13 @@ class Load:
         """Bytes of the KV cache of one sequence."""
         return kv_cache_bytes(self.shape, self.context, self.dtype)
 
-    @property
-    def memory(self) -> int:
-        """Bytes that a server needs: weights, caches and working memory."""
-        return self.weights + self.batch * self.cache + margin(self.weights)
+    def caches(self, count: int) -> int:
+        """Return the bytes of all caches on `count` GPUs: where GPUs outnumber key heads, each keeps one."""
+        return self.batch * self.cache * max(count, self.shape.kv_heads) // self.shape.kv_heads
+
+    def memory(self, count: int) -> int:
+        """Return the bytes that `count` GPUs need together: weights, caches and working memory."""
+        return self.weights + self.caches(count) + margin(self.weights)
 
 
 def gpus_needed(load: Load, gpus: GpuSet) -> int:
@@ -66,13 +69,13 @@ def gpus_needed(load: Load, gpus: GpuSet) -> int:
     """
     asked = (gpus.count,) if gpus.count > 1 else _COUNTS
     for count in asked:
-        if load.memory <= count * gpus.memory:
+        if load.memory(count) <= count * gpus.memory:
             return count
-    least = math.ceil(load.memory / gpus.memory)
+    least = math.ceil(load.memory(1) / gpus.memory)
     one = gpus.gpu.name if gpus.gpu else gpus.name
     raise FitError(
         f"This does not fit into {asked[-1]}x {one}: weights {gigabytes(load.weights)}, "
-        f"{load.batch} caches of {load.context:,} tokens {gigabytes(load.batch * load.cache)}, "
+        f"{load.batch} caches of {load.context:,} tokens {gigabytes(load.caches(asked[-1]))}, "
         f"working memory {gigabytes(margin(load.weights))}; {gigabytes(asked[-1] * gpus.memory)} are there.",
         f"At least {least} of them hold it; a smaller `quant`, `batch` or `context` needs less.",
     )
@@ -81,7 +84,7 @@ def gpus_needed(load: Load, gpus: GpuSet) -> int:
 def largest_batch(load: Load, count: int, gpus: GpuSet, most: int) -> int:
     """Return how many sequences `count` GPUs can decode together, at most `most`."""
     left = count * gpus.memory - load.weights - margin(load.weights)
-    return max(1, min(most, left // load.cache))
+    return max(1, min(most, left * load.batch // load.caches(count)))
 
 
 def tokens_per_second(load: Load, count: int, gpus: GpuSet, input_share: float) -> float:
@@ -100,14 +103,14 @@ def tokens_per_second(load: Load, count: int, gpus: GpuSet, input_share: float) 
     """
     assert gpus.bandwidth is not None
     bandwidth = count * gpus.bandwidth
-    decode = _step_bytes(load) / bandwidth / load.batch
+    decode = _step_bytes(load, count) / bandwidth / load.batch
     if gpus.flops is None:
         return 1 / decode
     prefill = 2 * load.shape.active_parameters / (count * gpus.flops)
     return 1 / (input_share * prefill + (1 - input_share) * max(decode, prefill))
 
 
-def _step_bytes(load: Load) -> float:
+def _step_bytes(load: Load, count: int) -> float:
     """Return the bytes that one decoding step of the whole batch reads.
 
     Of an embedding that is not the head too, one row a sequence is read. With few sequences a mixture reads
@@ -119,4 +122,4 @@ def _step_bytes(load: Load) -> float:
         for group in load.shape.groups()
         if group.part != "embedding" or load.shape.tied
     )
-    return weights + load.batch * load.cache
+    return weights + load.caches(count)

@@ -31,7 +31,7 @@ def test_the_memory_of_a_server_by_hand():
     # 8.03 B parameters of 2 bytes; 131,072 bytes a token; 5 % and 64 MiB beside.
     assert load().weights == 2 * 8_030_261_248
     assert load().cache == 131_072 * 2048
-    assert load().memory == load().weights + 16 * load().cache + int(load().weights * 0.05) + 64 * 2**20
+    assert load().memory(1) == load().weights + 16 * load().cache + int(load().weights * 0.05) + 64 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,12 @@ def test_the_memory_of_a_server_by_hand():
 )
 def test_as_many_gpus_as_hold_it(gpus, count):
     assert gpus_needed(load(), parse_gpus(gpus)) == count
+
+
+def test_where_gpus_outnumber_key_heads_each_keeps_one():
+    assert load().caches(8) == load().caches(1) == 16 * load().cache
+    assert load().caches(16) == 2 * 16 * load().cache
+    assert load().memory(16) - load().memory(8) == 16 * load().cache
 
 
 def test_too_few_gpus_are_refused_with_the_number_that_holds_it():
@@ -79,7 +85,7 @@ def test_an_answer_is_never_faster_than_arithmetic():
 
 
 def test_the_batch_is_what_fits():
-    left = 80e9 - load().weights - (load().memory - load().weights - 16 * load().cache)
+    left = 80e9 - load().weights - (load().memory(1) - load().weights - 16 * load().cache)
     assert largest_batch(load(), 1, H100, 1000) == left // load().cache
     assert largest_batch(load(), 1, H100, 64) == 64
 

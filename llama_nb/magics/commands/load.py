@@ -1,7 +1,8 @@
 """Load a model: a bundled one, a folder in Hugging Face layout, or a Hugging Face id.
 
-Without a source: what can be loaded here without a network. Everything is checked before weights are read,
-and a model that does not fit into the memory is refused. Loading under a name that exists replaces it.
+Without a source: in a page a panel to search, choose and load with, elsewhere what can be loaded here without
+a network. Everything is checked before weights are read, and a model that does not fit into the memory is
+refused. Loading under a name that exists replaces it.
 """
 
 from argparse import Namespace
@@ -14,6 +15,7 @@ from llama_nb.magics.loadable import overview
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown
 from llama_nb.magics.verbs import Call
+from llama_nb.runtime.environment import detect
 
 EXAMPLES = (
     "%llama load cria",
@@ -37,7 +39,7 @@ def add_arguments(parser: VerbParser) -> None:
         help="the weights' number format",
     )
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps")
-    parser.add_named("--quant", names.quantisations, "int8, nf4 ..., or auto: quantise if it does not fit else")
+    parser.add_named("--quant", names.quantisations, "int8, nf4 ... or auto: quantise what does not fit")
     parser.add_argument("--context", type=int, metavar="N", help="tokens of context, to save memory")
     parser.add_argument("--force", action="store_true", help="stop what uses the model that is replaced")
 
@@ -51,7 +53,7 @@ def run(args: Namespace, call: Call) -> Any:
     """Load and return the Model."""
     del call
     if args.source is None and args.name is None:
-        return overview() + Shown("To load one: %llama load cria")
+        return _without_source()
     from llama_nb.session import registry
 
     model = registry.load(
@@ -66,3 +68,13 @@ def run(args: Namespace, call: Call) -> Any:
     verb = "%%llama" if model.engine.has_chat_template else "%%llama complete"
     publish(Note(f"To talk to it: {verb} on the first line of a cell, the text below."))
     return model
+
+
+def _without_source() -> Shown | None:
+    environment = detect()
+    if not (environment.watched and environment.widgets):
+        return overview() + Shown("To load one: %llama load cria")
+    from llama_nb.widgets import loader_panel
+
+    loader_panel.show()
+    return None

@@ -1,4 +1,4 @@
-"""Stop every reply that is being written, also in the background; what is written stays."""
+"""Stop what goes on in the background: replies, whose written part stays, and loads of the panel."""
 
 from argparse import Namespace
 
@@ -17,9 +17,9 @@ def add_arguments(parser: VerbParser) -> None:
 def run(args: Namespace, call: Call) -> Shown:
     """Stop everything and say how much it was."""
     del args, call
-    from llama_nb.session import registry
+    from llama_nb.session import load_job, registry
 
-    stopped = registry.stop_all()
-    if not stopped:
-        return Shown("Nothing was running.")
-    return Shown(f"Stopped {stopped} {'reply' if stopped == 1 else 'replies'}.")
+    stopped, cancelled = registry.stop_all(), load_job.cancel_all()
+    said = [f"Stopped {stopped} {'reply' if stopped == 1 else 'replies'}."] if stopped else []
+    said += [f"Cancelled {cancelled} {'load' if cancelled == 1 else 'loads'}."] if cancelled else []
+    return Shown(" ".join(said) or "Nothing was running.")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llama_nb.session.chat import Chat
     from llama_nb.session.doctor.examine import doctor
     from llama_nb.session.model import Model
+    from llama_nb.session.quantisations import compare_quantisations
     from llama_nb.session.registry import current, load, loaded, unload, use
     from llama_nb.session.reply import Reply
 
@@ -31,6 +32,7 @@ _HOMES: Final = {
     "Reply": "llama_nb.session.reply",
     "Sampling": "llama_nb.core.sampling",
     "cost": "llama_nb.planner.cost",
+    "compare_quantisations": "llama_nb.session.quantisations",
     "current": "llama_nb.session.registry",
     "doctor": "llama_nb.session.doctor.examine",
     "licence": "llama_nb.catalog.licences",
@@ -51,6 +53,7 @@ __all__ = [
     "Reply",
     "Sampling",
     "__version__",
+    "compare_quantisations",
     "cost",
     "current",
     "doctor",

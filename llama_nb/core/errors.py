@@ -84,6 +84,10 @@ class CostError(LlamaError, ValueError):
     """An amount or a price is missing, impossible, or not written so that it can be read."""
 
 
+class Stopped(LlamaError):
+    """Work was stopped by the user before it had a result."""
+
+
 class ChatStoreError(LlamaError):
     """A stored chat cannot be read or written."""
 

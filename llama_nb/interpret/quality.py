@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import torch
 
+from llama_nb.core.errors import Stopped
+
 # 32 positions of logits at V = 128,256 are 16 MB in float32, and each slice needs a few copies.
 _SLICE: Final = 32
 
@@ -40,10 +42,6 @@ class TextQuality:
     def mean_kl(self) -> float:
         """Mean divergence in nats per token."""
         return sum(self.kl) / len(self.kl)
-
-
-class Stopped(Exception):
-    """Somebody asked for the end of the work."""
 
 
 @torch.inference_mode()
@@ -111,4 +109,4 @@ def _logprobs(module: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 def _check(stopped: Callable[[], str | None]) -> None:
     if (reason := stopped()) is not None:
-        raise Stopped(reason)
+        raise Stopped(f"The measurement was stopped: {reason}.")

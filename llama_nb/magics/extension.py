@@ -48,6 +48,7 @@ class LlamaMagics(Magics):
         %llama license MODEL             what its licence asks for
         %llama cost --tokens-per-month 50M   rented GPUs against providers, with dated prices
         %llama providers                 where Llamas run: programs, APIs, clouds, fine-tuning
+        %%llama quantize                 what each quantisation costs this model, measured on the cell's text
         %llama use NAME                  choose among loaded models
         %llama unload                    give a model's memory back
         %llama stop                      end what runs in the background

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from llama_nb.core.errors import Stopped
 from llama_nb.interpret import weight_error
-from llama_nb.interpret.quality import Stopped, first_difference, measure
+from llama_nb.interpret.quality import first_difference, measure
 from tests.engines.opening import open_folder
 
 TEXT = (

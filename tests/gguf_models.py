@@ -6,6 +6,7 @@ the scaling of Llama 3.1 as a tensor.
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,28 @@ def write_gguf(
     pre: str = "llama-bpe",
     whole_tokenizer: bool = False,
     keys: dict[str, Any] | None = None,
+    drop: str | None = None,
+    tensors: Callable[[dict[str, Any]], dict[str, Any]] = lambda tensors: tensors,
 ) -> Path:
     """Write the model of `folder` into `path` with matrices of type `kind`, and return `path`.
 
-    `keys` adds or replaces keys; `whole_tokenizer` puts tokenizer.json into the file, as the format allows.
+    `keys` adds or replaces keys, `drop` leaves one out, `tensors` changes the weights; `whole_tokenizer` puts
+    tokenizer.json into the file, as the format allows.
     """
     from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     writer = GGUFWriter(path, "llama")
     _write_shape(writer, config, kind)
-    _write_tokenizer(writer, folder, config, pre)
+    _write_tokenizer(writer, folder, pre, config["vocab_size"])
     if whole_tokenizer:
         writer.add_string("tokenizer.huggingface.json", (folder / "tokenizer.json").read_text("utf-8"))
+    if drop is not None:
+        del writer.kv_data[0][drop]
     for key, value in (keys or {}).items():
+        writer.kv_data[0].pop(key, None)
         (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
-    for name, tensor in load_file(folder / "model.safetensors").items():
+    for name, tensor in tensors(load_file(folder / "model.safetensors")).items():
         values = tensor.float().numpy()
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             which = "num_attention_heads" if "q_proj" in name else "num_key_value_heads"
@@ -60,6 +67,20 @@ def write_gguf(
         _write_tensor(writer, gguf_name(name), values, kind)
     if (config.get("rope_parameters") or {}).get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", _rope_factors(config))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_vocabulary(folder: Path, path: Path, pre: str = "llama-bpe") -> Path:
+    """Write the tokenizer of `folder` into a GGUF file without a model."""
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = [*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])]
+    writer = GGUFWriter(path, "llama")
+    _write_tokenizer(writer, folder, pre, max(ids) + 1)
+    writer.add_tensor("output.weight", np.zeros(32, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -115,10 +136,10 @@ def _write_shape(writer: GGUFWriter, config: dict[str, Any], kind: str) -> None:
     writer.add_file_type(LlamaFileType["ALL_F32" if kind == "F32" else f"MOSTLY_{kind}"])
 
 
-def _write_tokenizer(writer: GGUFWriter, folder: Path, config: dict[str, Any], pre: str) -> None:
+def _write_tokenizer(writer: GGUFWriter, folder: Path, pre: str, rows: int) -> None:
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     pieces = content["model"]["byte_fallback"]
-    tokens = [f"[PAD{number}]" for number in range(config["vocab_size"])]
+    tokens = [f"[PAD{number}]" for number in range(rows)]
     kinds = [TokenType.UNUSED] * len(tokens)
     for text, number in content["model"]["vocab"].items():
         byte = pieces and re.fullmatch(r"<0x[0-9A-F]{2}>", text)
@@ -138,10 +159,10 @@ def _write_tokenizer(writer: GGUFWriter, folder: Path, config: dict[str, Any], p
         merges = content["model"]["merges"]
         writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in merges])
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_bos_token_id(tokens.index(settings["bos_token"]))
     writer.add_eos_token_id(tokens.index(settings["eos_token"]))
-    if config.get("pad_token_id") is not None:
-        writer.add_pad_token_id(config["pad_token_id"])
+    if settings.get("unk_token"):
+        writer.add_unk_token_id(tokens.index(settings["unk_token"]))
     writer.add_add_bos_token(True)
     if (folder / "chat_template.jinja").is_file():
         writer.add_chat_template((folder / "chat_template.jinja").read_text(encoding="utf-8"))

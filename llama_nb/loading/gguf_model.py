@@ -76,7 +76,7 @@ def _check(path: Path, name: str) -> Checked:
     try:
         compare(expected, tensors, config)
     except LoadError as error:
-        said = error.message.replace("config.json", "the header")
+        said = error.message.replace("config.json", "the header").replace("config says", "the header says")
         raise LoadError(f"{path.name} contradicts itself: {said}", "Get the model again.") from None
     return Checked(
         folder=path.parent,

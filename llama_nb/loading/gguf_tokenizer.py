@@ -146,10 +146,10 @@ def _bytes(header: GgufHeader, tokens: list[str]) -> "Tokenizer":
     """Llama 3 and 4: byte pairs over bytes written as characters."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    pre = header.keys.get("tokenizer.ggml.pre", "")
+    pre = str(header.keys.get("tokenizer.ggml.pre", ""))
     if pre not in _CUTS:
         raise LoadError(
-            f"{header.path.name} cuts text by rules called {str(pre)[:40]!r} (tokenizer.ggml.pre), which are "
+            f"{header.path.name} cuts text by rules called {pre[:40]!r} (tokenizer.ggml.pre), which are "
             f"not known here; known are {', '.join(_CUTS)}.",
             "Load the model that it was made from.",
         )

@@ -270,7 +270,7 @@ def test_the_longest_vocabulary_that_is_read_takes_no_time(tmp_path: Path) -> No
     array = read_gguf(tmp_path / "m.gguf").keys["k"]
     assert isinstance(array, GgufArray)
     assert array.length == 2**20
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 2  # 0.4 s when nothing else runs
 
 
 def test_more_texts_than_any_vocabulary_has(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_many_tensors_take_no_time(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(build([], tensors, data=32 * 2**15))
     begun = time.process_time()
     assert len(read_gguf(tmp_path / "m.gguf").tensors) == 2**15
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 2  # 0.4 s when nothing else runs
 
 
 Change = Callable[[bytearray], None]

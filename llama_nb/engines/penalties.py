@@ -176,7 +176,7 @@ class _Matches:
         self._count = len(tokens)
         self._tokens[: self._count] = tokens
         self._stops[: self._count] = [self._is_break(token) for token in tokens]
-        self._lengths[: self._count] = _common_suffixes(tokens, self._stops[: self._count])
+        self._lengths[: self._count] = _common_suffixes(tokens, self._stops[: self._count].tolist())
 
     def add(self, token: int) -> None:
         count = self._count

@@ -209,6 +209,12 @@ class Sampler:
             bits = -(logprob or 0.0) / math.log(2)
             self.surprise -= self._sampling.mirostat_eta * (bits - self._sampling.mirostat_tau)
 
+    def _dynamic(self, head: Head) -> Head:
+        asked = self._sampling
+        return stages.dynamic_temperature(
+            head, asked.temperature, asked.dynatemp_range, asked.dynatemp_exponent
+        )
+
     def _exclude(self, head: Head) -> Head:
         return stages.xtc(head, self._sampling.xtc_threshold) if self._excludes else head
 
@@ -245,9 +251,7 @@ class Sampler:
         """The stages that shape or cut the distribution and are on."""
         asked = self._sampling
         if asked.dynatemp_range:
-            settings = {"value": asked.temperature, "spread": asked.dynatemp_range}
-            shape = partial(stages.dynamic_temperature, **settings, exponent=asked.dynatemp_exponent)
-            yield _Stage("temperature", shape=shape)
+            yield _Stage("temperature", shape=self._dynamic)
         elif asked.temperature not in (0.0, 1.0):
             yield _Stage("temperature", shape=partial(stages.temperature, value=asked.temperature))
         for name, off in _CUTS.items():

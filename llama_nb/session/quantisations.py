@@ -151,7 +151,11 @@ class _Bench:
     def _quality(self, module: Any) -> "TextQuality":
         from llama_nb.interpret.quality import measure
 
-        return self._examine(lambda reference, stopped: measure(module, reference, self._ids, stopped))
+        def work(reference: Any, stopped: Callable[[], str | None]) -> "TextQuality":
+            found: TextQuality = measure(module, reference, self._ids, stopped)
+            return found
+
+        return self._examine(work)
 
     def _examine(self, work: Callable[[Any, Callable[[], str | None]], T]) -> T:
         """Run `work` on the reference's worker: nothing else runs on the model meanwhile."""
@@ -214,9 +218,9 @@ def _loaded(source: str, like: "Loaded", method: str, flag: StopFlag) -> "Iterat
     from llama_nb.loading.open import load_checked
     from llama_nb.loading.weights import release
 
-    how = {"dtype": method} if method == HALF else {"quant": method}
+    dtype, quant = (HALF, None) if method == HALF else ("auto", method)
     with quiet():  # what is loaded and dropped again is nobody's news
-        loaded = load_checked(source, device=like.device, stop=flag, **how)
+        loaded = load_checked(source, device=like.device, stop=flag, dtype=dtype, quant=quant)
     engine = open_engine(loaded)
     try:
         yield engine, loaded

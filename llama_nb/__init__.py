@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llama_nb.session.chat import Chat
     from llama_nb.session.doctor.examine import doctor
     from llama_nb.session.model import Model
+    from llama_nb.session.planning import plan
     from llama_nb.session.quantisations import compare_quantisations
     from llama_nb.session.registry import current, load, loaded, unload, use
     from llama_nb.session.reply import Reply
@@ -39,6 +40,7 @@ _HOMES: Final = {
     "load": "llama_nb.session.registry",
     "loaded": "llama_nb.session.registry",
     "models": "llama_nb.catalog.models",
+    "plan": "llama_nb.session.planning",
     "providers": "llama_nb.catalog.providers",
     "select": "llama_nb.planner.selection",
     "unload": "llama_nb.session.registry",
@@ -62,6 +64,7 @@ __all__ = [
     "load_ipython_extension",
     "loaded",
     "models",
+    "plan",
     "providers",
     "select",
     "unload",

@@ -46,6 +46,7 @@ class LlamaMagics(Magics):
         %llama models                    what can be loaded, what is loaded; --all: everything known
         %llama select --vram-gb 8        which model to take, and why
         %llama license MODEL             what its licence asks for
+        %llama plan llama-3.3-70b --gpus 2x24GB   what a model takes, part by part, and whether it fits
         %llama cost --tokens-per-month 50M   rented GPUs against providers, with dated prices
         %llama providers                 where Llamas run: programs, APIs, clouds, fine-tuning
         %%llama quantize                 what each quantisation costs this model, measured on the cell's text

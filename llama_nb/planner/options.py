@@ -1,12 +1,15 @@
-"""What would make a plan fit, cheapest first: another format, less context, less to keep, a smaller model, more GPUs."""
+"""What would make a plan fit, cheapest first.
+
+Another format, less to keep, less context, a smaller model, more GPUs; each with the line that does it.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from llama_nb.catalog import catalog
 from llama_nb.catalog.gpus import gpus
 from llama_nb.planner import plan as plans
+from llama_nb.planner.candidates import ranking
 from llama_nb.planner.fit import Option
 from llama_nb.planner.formats import LOADABLE
 from llama_nb.planner.job import Target
@@ -65,7 +68,7 @@ def _formats(plan: "plans.Plan") -> list[Option]:
 
 
 def _less(plan: "plans.Plan") -> list[Option]:
-    """Training that keeps less: activations computed again, an adapter instead of all weights, a batch of one."""
+    """Training that keeps less: activations computed again, a batch of one, an adapter."""
     job = plan.job
     if not job.train:
         return []
@@ -93,17 +96,10 @@ def _contexts(plan: "plans.Plan") -> list[Option]:
 
 
 def _smaller(plan: "plans.Plan") -> list[Option]:
-    """The largest text model of the catalogue that fits so: the newest that follows instructions."""
-    cards = [
-        card
-        for card in catalog.cards()
-        if card.kind == "text"
-        and card.hub_id
-        and card.shape
-        and (card.parameters or 0) < plan.job.shape.parameters
-    ]
-    cards.sort(key=lambda card: (card.parameters or 0, card.name.endswith(("-instruct", "-chat")), card.date))
-    for card in reversed(cards):
+    """The most capable smaller model of the catalogue that fits so."""
+    for card in reversed(ranking()):
+        if card.shape is None or not 0 < (card.parameters or 0) < plan.job.shape.parameters:
+            continue
         shape = Shape.from_config(card.config)
         context = min(plan.job.context, card.context or plan.job.context)
         job = replace(plan.job, shape=shape, context=context, stored=None, converted_from=None)

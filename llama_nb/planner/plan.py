@@ -337,7 +337,7 @@ def sentence(total: int, target: Target) -> str:
     needs = f"It needs {size(total)}"
     if target.memory is None:
         return f"{needs}; where it shall run is not known."
-    on_each = f", {size(total / target.count)} on each of {target.name}" if target.count > 1 else ""
+    on_each = f", {size(total / target.count)} on each of {target.count} GPUs" if target.count > 1 else ""
     found = verdict(total, target)
     said = {"fits": "it fits", "tight": "it fits, but tightly", "does not fit": "it does not fit"}[found]
     if target.quiet:

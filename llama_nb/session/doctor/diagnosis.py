@@ -16,6 +16,7 @@ from llama_nb.session.doctor.report import bug_report
 SIGNS: Final = {"problem": "✗", "note": "!", "ok": "✓"}
 _ORDER: Final = tuple(SIGNS)
 _WIDTH: Final = 110
+_COMMANDS: Final = ("%", "pip ", "jupyter ", "nvidia-smi ")  # what to do that can be typed as it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,20 @@ class Diagnosis:
 
     def _nodes(self, *, figures: bool) -> list[Node]:
         rows = [_row(check, figures) for check in self.sorted()]
-        titles = [element("th", title) for title in ("state", "what", "found", "what to do")]
+        titles = [element("th", title) for title in ("state", "what", "found")]
         table = element("table", element("thead", element("tr", *titles)), element("tbody", *rows))
         return [element("p", self.summary()), table]
 
 
 def _row(check: Check, figures: bool) -> Element:
-    state = f"{SIGNS[check.state]} {check.state}"
+    state = f"{SIGNS[check.state]}\N{NO-BREAK SPACE}{check.state}"
     shown: Node = element("strong", state) if check.state == "problem" else state
-    command: list[Node] = [element("code", clean(redact(check.command)))] if check.command else []
-    cells: list[list[Node]] = [[shown], [check.name], [_said(check, figures)], command]
+    found: list[Node] = [_said(check, figures)]
+    if check.command:
+        command = clean(redact(check.command))
+        typed = check.command.startswith(_COMMANDS)
+        found += [element("br"), "→ ", element("code", command) if typed else command]
+    cells: list[list[Node]] = [[shown], [check.name], found]
     return element("tr", *(element("td", *cell) for cell in cells))
 
 

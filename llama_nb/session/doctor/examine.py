@@ -22,6 +22,8 @@ from llama_nb.session.doctor.diagnosis import Diagnosis
 from llama_nb.session.doctor.scope import Scope
 
 _SECONDS: Final = 90.0  # for everything; the imports in child processes are the longest by far
+# The order in which a reader asks; files not named here follow by name.
+_FIRST: Final = ("python", "libraries", "compute", "quantisation", "page")
 _WHAT: Final = "examining this installation"
 
 Examiner: TypeAlias = Callable[[Scope], Iterable[Check]]
@@ -41,7 +43,8 @@ def doctor(*, account: bool = False) -> Diagnosis:
 
 def names() -> tuple[str, ...]:
     """Return the names of the files in `checks/`, in order."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(checks.__path__)))
+    found = {module.name for module in pkgutil.iter_modules(checks.__path__)}
+    return (*(name for name in _FIRST if name in found), *sorted(found.difference(_FIRST)))
 
 
 def examine(examiners: dict[str, Examiner], scope: Scope, seconds: float = _SECONDS) -> Diagnosis:

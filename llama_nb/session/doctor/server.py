@@ -71,11 +71,21 @@ def _extension_folders(where: Path | None) -> Iterator[Path]:
         yield Path(folder) / "labextensions"
     own = os.environ.get("JUPYTER_DATA_DIR")
     user = Path(own) if own else Path.home() / ".local" / "share" / "jupyter"
-    for base in (user, (where or Path(sys.prefix)) / "share" / "jupyter"):
+    prefix = where or Path(sys.prefix)
+    bases = (user, prefix / "share" / "jupyter")
+    for base in reversed(bases) if _before_user(prefix) else bases:
         yield base / "labextensions"
     if os.name == "posix":
         yield Path("/usr/local/share/jupyter/labextensions")
         yield Path("/usr/share/jupyter/labextensions")
+
+
+def _before_user(prefix: Path) -> bool:
+    """Whether an environment's own folders come before the user's, as in a virtual environment."""
+    asked = os.environ.get("JUPYTER_PREFER_ENV_PATH")
+    if asked is not None:
+        return asked.lower() not in ("", "0", "n", "no", "false", "off")
+    return any((prefix / sign).exists() for sign in ("pyvenv.cfg", "conda-meta"))
 
 
 def _config_folders(where: Path | None) -> Iterator[Path]:

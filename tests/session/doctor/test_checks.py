@@ -205,6 +205,7 @@ def jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.delenv("JUPYTER_PATH", raising=False)
+    monkeypatch.delenv("JUPYTER_PREFER_ENV_PATH", raising=False)
     prefix = tmp_path / "server"
     for name in ("llama-nb", "anywidget", "@jupyter-widgets/jupyterlab-manager"):
         (prefix / "share" / "jupyter" / "labextensions" / name).mkdir(parents=True)
@@ -272,10 +273,24 @@ def test_an_extension_that_is_switched_off(jupyter: Path, tmp_path: Path, switch
     is_ok(page.extension(jupyter, in_lab=True))
 
 
-def test_a_users_own_extension_comes_before_the_servers(jupyter: Path, tmp_path: Path) -> None:
+def test_a_users_own_extension_comes_before_the_servers(
+    jupyter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data" / "labextensions" / "llama-nb").mkdir(parents=True)
     (tmp_path / "data" / "labextensions" / "llama-nb" / "package.json").write_text('{"version": "0.0.2"}')
     is_problem(page.extension(jupyter, in_lab=True), "0.0.2")
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    is_ok(page.extension(jupyter, in_lab=True))
+
+
+def test_in_a_virtual_environment_its_own_extension_comes_first(
+    jupyter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "labextensions" / "llama-nb").mkdir(parents=True)
+    (jupyter / "pyvenv.cfg").touch()
+    is_ok(page.extension(jupyter, in_lab=True))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    is_problem(page.extension(jupyter, in_lab=True), "without a version")
 
 
 def test_the_servers_environment_is_that_of_our_parent(

@@ -63,4 +63,4 @@ def disk(now: Usage) -> Check:
 
 
 def _gb(count: int) -> str:
-    return f"{count / _GB:,.1f} GB"
+    return f"{count / _GB:,.1f} GB" if count >= _GB / 10 else f"{count / 1e6:,.0f} MB"

@@ -117,12 +117,12 @@ _ALL: Final = (
     ),
     Format(
         "int8-quanto", "int8 (quanto)", "quanto", 8, "optimum-quanto",
-        "optimum-quanto 0.2.7: one bf16 scale per output row", row_bytes=2, extra_bytes=4,
+        "optimum-quanto 0.2.7: one bf16 scale per output row", row_bytes=2, extra_bytes=4, multiple=32,
     ),
     Format(
         "int4-quanto", "int4 (quanto)", "quanto", 4, "optimum-quanto",
         "optimum-quanto 0.2.7: bf16 scale and shift per group of 128, or the nearest size that divides a row",
-        group=128, group_bytes=4, extra_bytes=4,
+        group=128, group_bytes=4, extra_bytes=4, multiple=32,
     ),
     Format(
         "int8-torchao", "int8 (torchao)", "torchao", 8, "torchao",

@@ -120,6 +120,17 @@ def test_a_library_that_crashes_and_one_that_hangs(kernel: Kernel) -> None:
     assert kernel.evaluate("d['torchao'].state") == "ok"
 
 
+def test_an_interrupt_ends_the_wait(kernel: Kernel) -> None:
+    kernel.ok("import time; imports.probe = lambda names, seconds: time.sleep(60) or {}")
+    result = kernel.submit("%llama doctor")
+    kernel.pump(1.0)
+    began = time.monotonic()
+    kernel.interrupt()
+    kernel.wait(result, timeout=30)
+    assert time.monotonic() - began < 10
+    assert "Interrupted" in result.error_text
+
+
 def test_python_users_have_it_too(kernel: Kernel) -> None:
     kernel.ok(QUICK)
     kernel.ok("found = llama_nb.doctor()")

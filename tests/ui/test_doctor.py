@@ -21,13 +21,13 @@ def hub() -> Iterator[FakeHub]:
         yield server
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_the_doctor_finds_the_page_in_order(
     page: LabPage, notebook: Callable[..., str], hub: FakeHub, tmp_path: Path, theme: str
 ) -> None:
     setup = SETUP.format(home=tmp_path, url=hub.url)
-    page.open(notebook(setup, "%llama doctor", name=f"doctor-{theme[-4:].strip()}.ipynb"))
-    page.theme(theme)
+    page.open(notebook(setup, "%llama doctor", name=f"doctor-{theme}.ipynb"))
+    page.theme(f"JupyterLab {theme}")
     page.run_cell(0)
     page.run_cell(1)
     rows = [row.inner_text().split("\t") for row in page.output(1).query_selector_all("tbody tr")]

@@ -65,6 +65,7 @@ def _check(path: Path, name: str) -> Checked:
     _refuse_part(header)
     config = header.config()
     check_config(config, path.name)
+    _check_layers(header, config)
     _check_rotary(header, config)
     has_template = check_tokenizer(header, config["vocab_size"])
     expected = expected_tensors(config)
@@ -100,6 +101,16 @@ def _refuse_part(header: GgufHeader) -> None:
         raise LoadError(
             f"{header.path.name} is one of {header.parts} parts of a model.",
             f"Put them together: `llama-gguf-split --merge {header.path.name} whole.gguf`",
+        )
+
+
+def _check_layers(header: GgufHeader, config: Mapping[str, Any]) -> None:
+    """Refuse what is no model at all before its architecture is built, layer by layer."""
+    layers, tensors = config["num_hidden_layers"], len(header.tensors)
+    if layers > tensors:
+        raise LoadError(
+            f"{header.path.name} says that it has {layers:,} layers, and holds {tensors:,} tensors.",
+            "Get the model again.",
         )
 
 

@@ -20,6 +20,7 @@ import torch
 from llama_nb.core.errors import LlamaError, LoadError
 from llama_nb.loading.expected import expected_tensors
 from llama_nb.loading.open import load_checked
+from tests.gguf_models import write_gguf
 from tests.models import edit_json
 
 INDEX = "model.safetensors.index.json"
@@ -152,6 +153,16 @@ class Bomb:
 
 def only(name: str, content: bytes) -> Build:
     return together(remove("model.safetensors"), write(name, content))
+
+
+def only_gguf(**changes: Any) -> Build:
+    """Put a GGUF file of the model in the place of its weights."""
+
+    def build(model: Path) -> None:
+        write_gguf(model, model / "tiny.gguf", **changes)
+        weights(model).unlink()
+
+    return build
 
 
 def gguf(tensors: int, keys: int = 1, version: int = 3) -> bytes:

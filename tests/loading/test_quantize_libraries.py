@@ -25,7 +25,7 @@ from tests.models import write_random_llama
 METHODS = ("int4-quanto", "int8-quanto", "int8-torchao")
 TEXT = "What is a token? A token is a small piece of text: a word, a part of a word, or a sign."
 # Mean KL divergence in nats a token from float32, on cria and on stories260K: some twice what was measured.
-CLOSE = {"int4-quanto": (0.2, 0.06), "int8-quanto": (0.005, 0.002), "int8-torchao": (0.005, 0.002)}
+CLOSE = {"int4-quanto": (0.3, 0.03), "int8-quanto": (0.005, 0.002), "int8-torchao": (0.005, 0.002)}
 
 
 def divergence(loaded: Loaded, text: str = TEXT) -> float:

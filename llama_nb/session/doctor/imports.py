@@ -13,7 +13,7 @@ from typing import Any, Final
 from llama_nb.runtime.child import Ended, run_python
 
 LIBRARIES: Final = ("torch", "bitsandbytes", "optimum.quanto", "torchao", "gguf")
-_SECONDS: Final = 40.0  # for one child; torch and all four libraries took 6 to 20 s on a busy 4-core machine
+_SECONDS: Final = 40.0  # for one child; torch and all four libraries took 8 to 11 s on a busy 4-core machine
 
 _CHILD: Final = """
 import importlib, json, sys, warnings

@@ -76,7 +76,7 @@ def threads(count: int | None, cores: int) -> Check:
         return problem(
             "threads",
             f"{cause + ' asks' if cause else 'torch asks'} for more threads than there are cores to use: "
-            "they wait for each other, up to a hundred times slower.",
+            "they wait for each other, and a reply takes many times as long.",
             f"%env OMP_NUM_THREADS={cores}   (then restart the kernel, and run it before anything else)",
             f"{most} threads, {cores} cores",
         )

@@ -9,7 +9,7 @@ from llama_nb.session.doctor.check import Check, note, ok, problem
 from llama_nb.session.doctor.scope import Scope
 
 _GB: Final = 1e9
-# torch and transformers alone take 0.34 GB before weights; cria needs 0.1 GB more.
+# A kernel with torch and transformers takes 0.34 GB before any weights.
 _RAM_TOO_LITTLE: Final = 0.75 * _GB
 _RAM_LITTLE: Final = 3 * _GB  # a 1B model in bfloat16 with its cache
 _GPU_TOO_LITTLE: Final = 1 * _GB  # a CUDA context and a small model

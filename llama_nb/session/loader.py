@@ -5,7 +5,7 @@ Cheap: no torch, no network, no weights. How a chosen one would be loaded is `lo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from llama_nb.catalog import catalog
 from llama_nb.catalog.catalog import ModelCard
@@ -115,11 +115,16 @@ class _Room:
     """What is free here, asked once for a whole list."""
 
     def __init__(self) -> None:
-        self.device, self.free = loader_plan.place()
+        self._target = loader_plan.place()
+        self._known: dict[Shape, dict[str, Any]] = {}
 
-    def fits(self, shape: Shape) -> dict[str, str]:
-        verdict, quant = loader_plan.best_fit(shape, self.free, self.device)
-        return {"fits": verdict, "quant": quant, "parameters": short_count(shape.parameters)}
+    def fits(self, shape: Shape) -> dict[str, Any]:
+        """Return the figures of an entry; a base model and what was tuned from it have one shape."""
+        if shape not in self._known:
+            verdict, quant = loader_plan.best_fit(shape, self._target)
+            parameters = short_count(shape.parameters)
+            self._known[shape] = {"fits": verdict, "quant": quant, "parameters": parameters}
+        return self._known[shape]
 
 
 def _here(room: _Room, typed: Sequence[str]) -> Iterator[Entry]:
@@ -161,7 +166,7 @@ def _on_hub(room: _Room) -> Iterator[Entry]:
         yield Entry(card.hub_id, card.name, "hub", **(_facts(card) | measured))
 
 
-def _facts(card: ModelCard) -> dict[str, str | bool]:
+def _facts(card: ModelCard) -> dict[str, Any]:
     return {
         "family": card.family,
         "size": card.size,

@@ -7,36 +7,36 @@ shapes, licences and this machine; loads nothing and imports no torch.
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 from llama_nb.catalog import catalog
 from llama_nb.catalog.catalog import ModelCard
 from llama_nb.catalog.licences import licence
 from llama_nb.core.errors import LlamaError
-from llama_nb.loading import hub_cache, quantize, source, stored
+from llama_nb.loading import hub_cache, quantize, source
 from llama_nb.loading.config import KINDS, read_config
 from llama_nb.loading.weights import SMALL
-from llama_nb.planner import fit, memory
+from llama_nb.planner import fit, plan
 from llama_nb.planner.formats import find_format
+from llama_nb.planner.job import Job, Target
 from llama_nb.planner.shape import Shape
 from llama_nb.runtime import devices, hub_settings, usage
 from llama_nb.session import registry
 from llama_nb.session.model import short_count
+from llama_nb.session.plan_source import Described, describe
 
-Record = dict[str, Any]
+Record: TypeAlias = dict[str, Any]
 
 # From the least loss to the most; what is not named here comes after.
 QUANTS: Final = (
     "none", "int8", "int8-quanto", "int8-torchao", "nf4", "nf4-double", "fp4", "int4-quanto", "int4-torchao",
 )  # fmt: skip
-_PARTS: Final = (
-    {"key": "weights", "label": "weights"},
-    {"key": "kv_cache", "label": "KV cache"},
-    {"key": "overhead", "label": "other"},
-)
+_PARTS: Final = {
+    "weights": "weights", "kv_cache": "KV cache", "activations": "activations", "overhead": "overhead",
+}  # fmt: skip
 _FLOATS: Final = {"bfloat16": "bf16", "float16": "fp16"}
-_TIGHT: Final = 0.9  # of the free memory: above it other programs are in danger
-_FIRST_STOP: Final = 512
+_USUAL_CONTEXT: Final = 4096  # of a chat, for the verdicts of the list
 _PLAIN: Final = re.compile(r"[\w./~:-]+")
 
 
@@ -57,58 +57,61 @@ def plan_for(spec: str, device: str = "auto") -> Record:
     record["refused"] = _refusal(card, here is not None)
     if record["refused"]:
         record.pop("gate", None)  # nobody should accept a licence for nothing
-    config: Mapping[str, Any] | None = None
+    if here is None and card is None:
+        record["notes"] = [
+            "Its config.json is not here, so what it takes is not known yet; loading looks at it before any "
+            "weights are downloaded."
+        ]
+        return record
     try:
-        config = read_config(here) if here is not None else card.config if card is not None else None
-        shape = Shape.from_config(config) if config is not None else None
-        ready_made = stored.find(config) if config is not None else None
+        if here is not None and here.is_dir():
+            read_config(here)
+        described = describe(spec)
+        shape = Shape.from_config(described.config)
     except LlamaError as error:
         record["refused"] = record["refused"] or error.message
-        shape = ready_made = None
-    if shape is None:
-        if not record["refused"]:
-            record["notes"] = [
-                "Its config.json is not here, so what it takes is not known yet; "
-                "loading looks at it before any weights are downloaded."
-            ]
         return record
     record["facts"] = [f"{short_count(shape.parameters)} parameters"]
-    return record | _measures(shape, device, _spare(found.name), ready_made)
+    return record | _measures(shape, described, device, _spare(found.name))
 
 
-def suggestion(plan: Record) -> Record:
+def suggestion(record: Record) -> Record:
     """Return the choice to begin with: the least lossy quantisation that fits, with the longest context."""
-    runnable = [quant for quant in plan["quants"] if not quant["refused"]]
+    runnable = [quant for quant in record["quants"] if not quant["refused"]]
     for wanted in (("fits",), ("fits", "tight")):
         for quant in runnable:
             fitting = [stop for stop in quant["stops"] if stop["verdict"] in wanted]
             # A chat in less than this is none; a smaller format is the better answer.
             if fitting and fitting[-1]["context"] >= min(fit.SHORTEST_CONTEXT, quant["stops"][-1]["context"]):
-                return _choice(plan, quant["quant"], fitting[-1]["context"])
+                return _choice(record, quant["quant"], fitting[-1]["context"])
     smallest = min(runnable, key=lambda quant: quant["stops"][0]["total"], default=None)
     if smallest is None:
-        return _choice(plan, "none", None)
-    return _choice(plan, smallest["quant"], smallest["stops"][0]["context"])
+        return _choice(record, "none", None)
+    return _choice(record, smallest["quant"], smallest["stops"][0]["context"])
 
 
-def offered(plan: Record, quant: object, context: object, device: object) -> Record | None:
-    """Return the choice if `plan` offers it, else None; a plan without figures offers the model as it is."""
-    known = {one["quant"]: one for one in plan["quants"]}
-    names = [one["name"] for one in plan["devices"]] or ["auto"]
-    if plan["refused"] or device not in names:
+def offered(record: Record, quant: object, context: object, device: object) -> Record | None:
+    """Return the choice if the plan offers it, else None. Without figures it offers the model as it is."""
+    known = {one["quant"]: one for one in record["quants"]}
+    names = [one["name"] for one in record["devices"]] or ["auto"]
+    if record["refused"] or device not in names:
         return None
     if not known:
-        return _choice(plan, "none", None) | {"device": device}
+        return _choice(record, "none", None) | {"device": device}
     one = known.get(quant) if isinstance(quant, str) else None
-    if one is None or one["refused"] or context not in [stop["context"] for stop in one["stops"]]:
+    if one is None or one["refused"] or not isinstance(context, int):
         return None
-    return _choice(plan, one["quant"], context) | {"device": device}
+    if context not in [stop["context"] for stop in one["stops"]]:
+        return None
+    return _choice(record, one["quant"], context) | {"device": device}
 
 
-def command(plan: Record, choice: Record) -> str:
+def command(record: Record, choice: Record) -> str:
     """Return the line that does in a cell what the panel would do."""
-    words = ["%llama load", plan["argument"]]
-    stops = next((one["stops"] for one in plan["quants"] if one["quant"] == choice["quant"]), [])
+    words = ["%llama load", record["argument"]]
+    stops: list[Record] = next(
+        (one["stops"] for one in record["quants"] if one["quant"] == choice["quant"]), []
+    )
     if choice["quant"] != "none":
         words.append(f"--quant {choice['quant']}")
     if stops and choice["context"] != stops[-1]["context"]:
@@ -118,37 +121,39 @@ def command(plan: Record, choice: Record) -> str:
     return " ".join(words)
 
 
-def sentence(plan: Record, choice: Record) -> str:
+def sentence(record: Record, choice: Record) -> str:
     """Return what the choice takes in one sentence, or why it cannot be loaded."""
-    stops = [stop for one in plan["quants"] if one["quant"] == choice["quant"] for stop in one["stops"]]
+    stops = [stop for one in record["quants"] if one["quant"] == choice["quant"] for stop in one["stops"]]
     said = next((stop["sentence"] for stop in stops if stop["context"] == choice["context"]), "")
-    return str(plan["refused"] or said)
+    return str(record["refused"] or said)
 
 
-def best_fit(shape: Shape, available: int, device: str) -> tuple[str, str]:
+def best_fit(shape: Shape, target: Target) -> tuple[str, str]:
     """Return the verdict for a chat of 4,096 tokens, and the least lossy quantisation that has it."""
-    context = min(shape.context or 4096, 4096)
-    last = ("does not fit", "")
-    for quant in _methods():
-        if quant != "none" and _cannot(quant, device):
-            continue
-        dtype = _dtype(shape, quant, device)
-        verdict = _verdict(_need(shape, quant, dtype, context).total, available)
-        if verdict == "fits":
-            return verdict, _label(quant, dtype)
-        if verdict == "tight" and last[0] != "tight":
-            last = (verdict, _label(quant, dtype))
-    return last
+    context = min(shape.context or _USUAL_CONTEXT, _USUAL_CONTEXT)
+
+    def verdict(quant: str) -> str:
+        job = Job(shape, quant, _dtype(shape, quant), context)
+        return plan.verdict(sum(plan.part_bytes(job, target).values()), target)
+
+    runnable = [quant for quant in _methods() if not _cannot(quant, _device(target))]
+    # Most models of a long list fit in no way: one look tells.
+    if verdict(runnable[-1]) == "does not fit" and verdict("nf4") == "does not fit":
+        return "does not fit", ""
+    found = {quant: verdict(quant) for quant in runnable}
+    best = next((name for name in ("fits", "tight") if name in found.values()), "does not fit")
+    quant = next((quant for quant in runnable if found[quant] == best), "none")
+    return best, "" if best == "does not fit" else _label(quant, _dtype(shape, quant))
 
 
-def place(device: str = "auto") -> tuple[str, int]:
-    """Return the device that "auto" means here, and the bytes that are free on it."""
+def place(device: str = "auto", spare: int = 0) -> Target:
+    """Return where a model would run: what "auto" means here, with the free bytes and `spare` beside."""
     gpus = usage.gpus()
     kind, _, number = device.partition(":")
     if kind == "cpu" or not gpus:
-        return "cpu", devices.available_memory("cpu")
-    index = int(number) if number.isdigit() and int(number) < len(gpus) else 0
-    return f"cuda:{index}" if number else "cuda", gpus[index].free
+        return Target("CPU", devices.available_memory("cpu") + spare, kind="cpu")
+    gpu = gpus[int(number) if number.isdigit() and int(number) < len(gpus) else 0]
+    return Target(gpu.name, gpu.free + spare, kind="gpu")
 
 
 def _about(spec: str, found: source.Source, card: ModelCard | None) -> Record:
@@ -162,7 +167,7 @@ def _about(spec: str, found: source.Source, card: ModelCard | None) -> Record:
         "devices": _devices(),
         "device": "auto",
         "memory": None,
-        "parts": list(_PARTS),
+        "parts": [],
         "quants": [],
     }
     if card is None:
@@ -196,28 +201,32 @@ def _refusal(card: ModelCard | None, here: bool) -> str:
     return ""
 
 
-def _measures(shape: Shape, device: str, spare: int, ready_made: stored.Stored | None) -> Record:
-    chosen, free = place(device)
-    available = free + spare
-    methods = ["none"] if ready_made else _methods()
+def _measures(shape: Shape, described: Described, device: str, spare: int) -> Record:
+    target = place(device, spare)
+    unpacked = described.stored is not None  # a GGUF: loading makes floats of it
+    ready_made = described.quant != "none" and not unpacked
     quants = []
-    for quant in methods:
-        dtype = _dtype(shape, quant, chosen)
+    for quant in [described.quant] if ready_made else ["none"] if unpacked else _methods():
+        dtype = _dtype(shape, quant)
         kept = find_format(quant, dtype)
+        job = Job(shape, quant, dtype, shape.context or fit.SHORTEST_CONTEXT)
         quants.append(
             {
-                "quant": quant,
-                "label": ready_made.label if ready_made else _label(quant, dtype),
+                "quant": "none" if ready_made else quant,
+                "label": _label(quant, dtype),
                 "title": kept.label,
                 "bits": round(kept.weight_bits),
-                "refused": "" if quant == "none" else _cannot(quant, chosen),
-                "stops": [
-                    _stop(shape, quant, dtype, context, available) for context in contexts(shape.context)
-                ],
+                "refused": "" if ready_made else _cannot(quant, _device(target)),
+                "stops": [_stop(replace(job, context=context), target) for context in plan.contexts(job)],
             }
         )
-    notes = ["It is stored quantised already and is loaded as it is."] if ready_made else []
-    return {"memory": available, "device": device, "quants": quants, "notes": notes}
+    return {
+        "memory": target.memory,
+        "device": device,
+        "parts": [{"key": key, "label": label} for key, label in _PARTS.items()],
+        "quants": quants,
+        "notes": list(described.notes[1:]),
+    }
 
 
 def _spare(name: str) -> int:
@@ -226,53 +235,26 @@ def _spare(name: str) -> int:
     return old.bytes if old is not None else 0
 
 
-def contexts(longest: int | None) -> list[int]:
-    """Return the contexts that a slider stops at: powers of two up to the model's own."""
-    longest = longest or fit.SHORTEST_CONTEXT
-    stops = []
-    context = _FIRST_STOP
-    while context < longest:
-        stops.append(context)
-        context *= 2
-    return [*stops, longest]
-
-
-def _stop(shape: Shape, quant: str, dtype: str, context: int, available: int) -> Record:
-    need = _need(shape, quant, dtype, context)
-    verdict = _verdict(need.total, available)
-    short = need.total - available
-    said = f"{fit.gigabytes(short)} more than is free" if short > 0 else ""
+def _stop(job: Job, target: Target) -> Record:
+    amounts = plan.part_bytes(job, target)
+    total = sum(amounts.values())
+    short = total - (target.memory or 0)
     return {
-        "context": context,
-        "bytes": [need.weights, need.kv_cache, need.margin],
-        "total": need.total,
-        "verdict": verdict,
-        "sentence": said,
+        "context": job.context,
+        "bytes": [amounts[key] for key in _PARTS],
+        "total": total,
+        "verdict": plan.verdict(total, target),
+        "sentence": f"{fit.gigabytes(short)} more than is free" if short > 0 else "",
     }
 
 
-def _need(shape: Shape, quant: str, dtype: str, context: int) -> fit.Need:
-    return fit.Need(
-        name="",
-        dtype=dtype,
-        device="",
-        weights=memory.quantised_bytes(shape, quant, dtype),
-        kv_per_token=memory.kv_cache_bytes(shape, context, dtype) // context,
-        context=context,
-    )
-
-
-def _verdict(total: int, available: int) -> str:
-    if total > available:
-        return "does not fit"
-    return "tight" if total > _TIGHT * available else "fits"
-
-
-def _dtype(shape: Shape, quant: str, device: str) -> str:
+def _dtype(shape: Shape, quant: str) -> str:
     """The dtype that loading takes by itself (`loading.weights.choose_dtype`)."""
-    if quant == "none" and shape.parameters < SMALL:
-        return "float32"
-    return "float16" if device == "mps" else "bfloat16"
+    return "float32" if quant == "none" and shape.parameters < SMALL else "bfloat16"
+
+
+def _device(target: Target) -> str:
+    return "cpu" if target.kind == "cpu" else "cuda"
 
 
 def _label(quant: str, dtype: str) -> str:
@@ -287,7 +269,7 @@ def _methods() -> list[str]:
 
 @functools.cache
 def _cannot(quant: str, device: str) -> str:
-    return quantize.refusal(quantize.find(quant), device) or ""
+    return "" if quant == "none" else quantize.refusal(quantize.find(quant), device) or ""
 
 
 def _devices() -> Sequence[Mapping[str, str]]:
@@ -306,5 +288,5 @@ def _devices() -> Sequence[Mapping[str, str]]:
     ]
 
 
-def _choice(plan: Record, quant: str, context: int | None) -> Record:
-    return {"source": plan["source"], "quant": quant, "device": plan["device"], "context": context}
+def _choice(record: Record, quant: str, context: int | None) -> Record:
+    return {"source": record["source"], "quant": quant, "device": record["device"], "context": context}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import llama_nb as llama
+from llama_nb.catalog import catalog
 from llama_nb.core.errors import LoadError
 from llama_nb.loading import hub_cache
 from llama_nb.planner.shape import Shape
@@ -130,13 +131,16 @@ def test_a_plan_has_every_quantisation_at_every_context() -> None:
     assert plan["memory"] == 16 * 10**9
     assert [one["quant"] for one in plan["quants"]][:2] == ["none", "int8"]
     for one in plan["quants"]:
-        assert [stop["context"] for stop in one["stops"]] == loader_plan.contexts(131_072)
+        assert [stop["context"] for stop in one["stops"]] == [2**power for power in range(9, 18)]
         totals = [stop["total"] for stop in one["stops"]]
         assert totals == sorted(totals)
         assert all(sum(stop["bytes"]) == stop["total"] for stop in one["stops"])
     bf16 = plan["quants"][0]["stops"][0]
     assert bf16["bytes"][0] == 2 * 8_030_261_248
     assert bf16["verdict"] == "does not fit"
+    asked = llama.plan(BIG, quant="int8", context=8192, here=True)
+    shown = next(stop for stop in plan["quants"][1]["stops"] if stop["context"] == 8192)
+    assert shown["total"] == asked.total_bytes
     # 32 layers x 8 key/value heads x 128 x 2 bytes x 2 (keys and values), at 512 tokens
     assert bf16["bytes"][1] == 32 * 8 * 128 * 2 * 2 * 512
     assert len(json.dumps(plan)) < 60_000
@@ -145,8 +149,8 @@ def test_a_plan_has_every_quantisation_at_every_context() -> None:
 def test_the_suggestion_is_the_least_lossy_that_fits_with_the_longest_context() -> None:
     plan = loader_plan.plan_for(BIG)
     choice = loader_plan.suggestion(plan)
-    assert choice == {"source": BIG, "quant": "int8", "device": "auto", "context": 32_768}
-    assert loader_plan.command(plan, choice) == f"%llama load {BIG} --quant int8 --context 32768"
+    assert choice == {"source": BIG, "quant": "int8", "device": "auto", "context": 16_384}
+    assert loader_plan.command(plan, choice) == f"%llama load {BIG} --quant int8 --context 16384"
     small = loader_plan.plan_for("cria")
     assert loader_plan.command(small, loader_plan.suggestion(small)) == "%llama load cria"
 
@@ -238,7 +242,8 @@ def test_a_method_that_cannot_run_here_is_refused_with_its_reason(monkeypatch: p
     plan = loader_plan.plan_for("cria")
     assert {one["quant"] for one in plan["quants"] if one["refused"]} == {"nf4"}
     assert loader_plan.offered(plan, "nf4", 512, "auto") is None
-    assert loader_plan.best_fit(Shape.from_config({**CONFIG}), 9 * 10**9, "cpu")[1] != "nf4"
+    shape = Shape.from_config(catalog.find("llama-3.1-8b").config)  # type: ignore[union-attr]
+    assert loader_plan.best_fit(shape, loader_plan.place("cpu", -8 * 10**9)) == ("fits", "nf4-double")
 
 
 def test_a_gpu_is_offered_beside_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,9 +258,3 @@ def test_a_gpu_is_offered_beside_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Non
     assert on_cpu["memory"] == 16 * 10**9
     assert loader_plan.suggestion(on_cpu)["device"] == "cpu"
     assert loader_plan.command(on_cpu, loader_plan.suggestion(on_cpu)).endswith("--device cpu")
-
-
-CONFIG = {
-    "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8,
-    "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 131072,
-}  # fmt: skip

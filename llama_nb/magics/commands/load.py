@@ -1,4 +1,4 @@
-"""Load a model: a bundled one, a folder in Hugging Face layout, or a Hugging Face id.
+"""Load a model: a bundled one, a folder in Hugging Face layout, a GGUF file, or a Hugging Face id.
 
 Without a source: in a page a panel to search, choose and load with, elsewhere what can be loaded here without
 a network. Everything is checked before weights are read, and a model that does not fit into the memory is
@@ -21,6 +21,7 @@ EXAMPLES = (
     "%llama load cria",
     "%llama load cria --name second --dtype float32",
     "%llama load cria --quant nf4",
+    "%llama load ./model.gguf",
     "%llama load",
 )
 
@@ -28,7 +29,9 @@ EXAMPLES = (
 def add_arguments(parser: VerbParser) -> None:
     """Declare the source and how it is read."""
     parser.add_argument(
-        "source", nargs="?", help="cria, a folder, or an id such as meta-llama/Llama-3.2-1B-Instruct"
+        "source",
+        nargs="?",
+        help="cria, a folder, a .gguf file, or an id such as meta-llama/Llama-3.2-1B-Instruct",
     )
     parser.add_argument("--name", help="what to call it; without it, what the source is called")
     parser.add_argument(

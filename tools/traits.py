@@ -16,6 +16,8 @@ from llama_nb.widgets.status_bars import StatusBars
 TARGET: Final = Path(__file__).parents[1] / "labextension" / "widgets" / "traits.ts"
 WIDGETS: Final[tuple[type[Widget], ...]] = (ReplyView, LoaderPanel, PlanView, StatusBars)
 
+LONGEST: Final = 110  # of a line, as in biome.json
+
 _TYPES: Final[dict[type[Any], str]] = {
     traits.Text: "string",
     traits.Flag: "boolean",
@@ -39,9 +41,17 @@ def text() -> str:
         "/** Made from the Python traits by `python -m tools.traits`; do not edit. */",
         "",
         'import type { Tree } from "./nodes";',
-        f'import type {{ {", ".join(shapes)} }} from "./shapes";',
+        _import(shapes),
     ]
     return "\n".join([*head, "", *(f"{interface(widget)}\n" for widget in WIDGETS)])
+
+
+def _import(shapes: list[str]) -> str:
+    """Return the import of `shapes` as biome formats it: a name a line when it would be too long."""
+    line = f'import type {{ {", ".join(shapes)} }} from "./shapes";'
+    if len(line) <= LONGEST:
+        return line
+    return "\n".join(["import type {", *(f"  {shape}," for shape in shapes), '} from "./shapes";'])
 
 
 def _records(widget: type[Widget]) -> list[traits.Record]:

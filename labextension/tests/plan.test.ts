@@ -36,7 +36,6 @@ describe("a plan", () => {
     expect(find(".llama-nb-verdict").textContent).toBe("✓ fits");
     expect(find(".llama-nb-plan-sentence").textContent).toBe(record.sentence);
     expect(root.getAttribute("aria-label")).toBe("Memory plan of llama-3.3-70b-instruct");
-    expect(root.dataset.lmSuppressShortcuts).toBe("true");
   });
 
   it("moves the context without a kernel, and says where it stands when it rests", () => {
@@ -101,6 +100,15 @@ describe("a plan", () => {
     expect(buttons[0]?.tabIndex).toBe(0);
   });
 
+  it("keeps JupyterLab's shortcuts from whatever has the focus in it", () => {
+    const { root, slider, all } = draw();
+    for (const focused of [slider, all(".llama-nb-row-button")[0]]) {
+      focused?.dispatchEvent(new FocusEvent("focusin", { bubbles: true }));
+      expect(focused?.dataset.lmSuppressShortcuts).toBe("true");
+    }
+    expect(root.dataset.lmSuppressShortcuts).toBe("true");
+  });
+
   it("keeps keys that it knows from the notebook, and lets the others through", () => {
     const { all } = draw();
     const down = key("ArrowDown");
@@ -117,7 +125,7 @@ describe("a plan", () => {
         .all("details[open] > summary")
         .map((summary) => summary.textContent);
     expect(open({})).toEqual(["Quantisations at 8,192 tokens"]);
-    expect(open({ at: 7 })).toEqual(["What would make it fit"]);
+    expect(open({ at: 7 })).toEqual(["What fits, cheapest first"]);
     expect(open({ at: 7, options: [] })).toEqual(["Quantisations at 131,072 tokens"]);
   });
 

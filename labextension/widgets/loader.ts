@@ -8,6 +8,7 @@
 import { announce } from "./announce";
 import { element } from "./element";
 import { INSERT_EVENT } from "./insert";
+import { ownKeys } from "./keys";
 import { standIn } from "./live_mark";
 import { drawModels, failure, type JobActions, jobPane } from "./loader_job";
 import { modelList } from "./loader_list";
@@ -26,8 +27,7 @@ function render({ model, el }: { model: LoaderModel; el: HTMLElement }): () => v
   const root = element("div", "llama-nb-view llama-nb-loader");
   root.setAttribute("role", "region");
   root.setAttribute("aria-label", "Load a model");
-  // JupyterLab's own keys (Enter, arrows, letters in command mode) would act on the cells.
-  root.dataset.lmSuppressShortcuts = "true";
+  ownKeys(root);
 
   let telling = 0;
   let silence = 0;
@@ -98,8 +98,8 @@ function render({ model, el }: { model: LoaderModel; el: HTMLElement }): () => v
     offer();
   };
   const drawJob = () => {
+    offer(); // first: a button that cannot be pressed takes no focus
     job.update(model.get("job"));
-    offer();
   };
   const drawHeld = () => drawModels(models, model.get("models"), actions, signal);
   const drawError = () => {

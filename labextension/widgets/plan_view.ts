@@ -7,6 +7,7 @@
 import { bytesText } from "./bytes";
 import { copyButton } from "./copy";
 import { element } from "./element";
+import { ownKeys } from "./keys";
 import { memoryBar } from "./memory_bar";
 import { build } from "./nodes";
 import { type Choice, quantTable } from "./plan_quants";
@@ -25,8 +26,7 @@ export function drawPlan(data: unknown): HTMLElement {
     return root;
   }
   root.setAttribute("aria-label", `Memory plan of ${plan.name}`);
-  // JupyterLab's own keys (arrows and Enter in command mode) would act on the cells.
-  root.dataset.lmSuppressShortcuts = "true";
+  ownKeys(root);
   fillPlan(root, plan, data);
   return root;
 }
@@ -108,7 +108,7 @@ function contextSlider(plan: Plan) {
   const input = document.createElement("input");
   Object.assign(input, { type: "range", min: "0", max: String(plan.stops.length - 1), step: "1" });
   input.value = String(plan.at);
-  const value = element("output", "llama-nb-context-value");
+  const value = element("span", "llama-nb-context-value");
   root.append(element("span", "llama-nb-muted", "Context"), input, value);
   const at = () => Number(input.value) || 0;
   const show = (fixed: boolean) => {
@@ -122,7 +122,7 @@ function contextSlider(plan: Plan) {
 }
 
 function options(plan: Plan, open: boolean): HTMLElement {
-  const box = disclosure("What would make it fit", open);
+  const box = disclosure("What fits, cheapest first", open);
   const items = element("ul", "llama-nb-options");
   for (const option of plan.options) {
     const item = element("li", "");
@@ -134,15 +134,20 @@ function options(plan: Plan, open: boolean): HTMLElement {
     if (option.command) item.append(commandLine(option.command));
     items.append(item);
   }
-  box.append(items);
+  const scroller = element("div", "llama-nb-scroll");
+  scroller.append(items);
+  box.append(scroller);
   return box;
 }
 
-/** A command to read and to copy. */
+/** A command to read and to copy; it wraps between its words only, not at their hyphens. */
 export function commandLine(command: string): HTMLElement {
+  const code = element("code", "");
+  const words = command.split(" ").map((word) => element("span", "llama-nb-word", word));
+  code.append(...words.flatMap((word, index) => (index ? [" ", word] : [word])));
   const line = element("span", "llama-nb-command");
   line.append(
-    element("code", "", command),
+    code,
     copyButton(`Copy ${command}`, () => command),
   );
   return line;

@@ -1,7 +1,16 @@
 /** Made from the Python traits by `python -m tools.traits`; do not edit. */
 
 import type { Tree } from "./nodes";
-import type { Bundle, Header, LoaderCatalogue, LoaderChoice, LoaderJob, LoaderModels, LoaderPlan, MemoryReadings } from "./shapes";
+import type {
+  Bundle,
+  Header,
+  LoaderCatalogue,
+  LoaderChoice,
+  LoaderJob,
+  LoaderModels,
+  LoaderPlan,
+  MemoryReadings,
+} from "./shapes";
 
 export interface ReplyViewTraits {
   blocks: Tree[];

@@ -5,7 +5,7 @@ import { element } from "./element";
 export const VERDICTS = ["fits", "tight", "does not fit", "unknown"] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
-const ICONS: Record<Verdict, string> = { fits: "✓", tight: "◐", "does not fit": "✕", unknown: "?" };
+const ICONS: Record<Verdict, string> = { fits: "✓", tight: "!", "does not fit": "✗", unknown: "?" };
 
 /** The verdict as a sign and words; its colour says nothing more. */
 export function verdictMark(verdict: Verdict): HTMLElement {

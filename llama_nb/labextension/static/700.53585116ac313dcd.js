@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkllama_nb=self.rspackChunkllama_nb||[]).push([[700],{33(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=(e.n(t))()(r());o.push([a.id,`/* %%llama cells: the body is a message to a model, so it reads like prose. */
+"use strict";(self.rspackChunkllama_nb=self.rspackChunkllama_nb||[]).push([[700],{33(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=(n.n(t))()(r());o.push([a.id,`/* %%llama cells: the body is a message to a model, so it reads like prose. */
 
 .cm-content .llama-nb-magic {
   color: var(--jp-content-font-color2, #626b76);
@@ -19,8 +19,8 @@
   background: rgb(100 116 139 / 18%);
   font-family: var(--jp-code-font-family, monospace);
 }
-`,""]),e.d(n,{},{A:o})},646(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=e.n(t),i=e(854),s=e(53),d=e(783),p=e(33),m=o()(r());m.i(i.A),m.i(s.A),m.i(d.A),m.i(p.A),m.push([a.id,`
-`,""]),e.d(n,{},{A:m})},783(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=(e.n(t))()(r());o.push([a.id,`/* A finished reply: an answer that is not whole. */
+`,""]),n.d(e,{},{A:o})},646(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=n.n(t),i=n(854),s=n(53),d=n(783),p=n(33),m=o()(r());m.i(i.A),m.i(s.A),m.i(d.A),m.i(p.A),m.push([a.id,`
+`,""]),n.d(e,{},{A:m})},783(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=(n.n(t))()(r());o.push([a.id,`/* A finished reply: an answer that is not whole. */
 
 .llama-nb-mark {
   color: var(--ln-muted);
@@ -80,7 +80,7 @@
   border-color: var(--ln-accent);
   color: var(--ln-accent);
 }
-`,""]),e.d(n,{},{A:o})},611(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=(e.n(t))()(r());o.push([a.id,`/*
+`,""]),n.d(e,{},{A:o})},611(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=(n.n(t))()(r());o.push([a.id,`/*
  * The stacked bar. The colours are Okabe and Ito's, as in the static twins (llama_nb/render/bars.py): they stay apart
  * under the common kinds of colour blindness. A pattern each, so that they also stay apart without colours.
  */
@@ -287,7 +287,7 @@ html[theme="dark"] .llama-nb-memory {
     forced-color-adjust: none;
   }
 }
-`,""]),e.d(n,{},{A:o})},53(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=e.n(t),i=e(911),s=e(611),d=o()(r());d.i(i.A),d.i(s.A),d.push([a.id,`/* A plan: the verdict, one bar, a slider, and tables that scroll. */
+`,""]),n.d(e,{},{A:o})},53(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=n.n(t),i=n(911),s=n(611),d=o()(r());d.i(i.A),d.i(s.A),d.push([a.id,`/* A plan: the verdict, one bar, a slider, and tables that scroll. */
 
 /* The sentence above says the same. */
 .llama-nb-plan .llama-nb-memory-head {
@@ -357,9 +357,10 @@ html[theme="dark"] .llama-nb-memory {
   margin-top: 4px;
 }
 
+/* Opens small and grows by its handle, as far as there is something to see. */
 .llama-nb-scroll {
-  max-height: 132px;
-  min-height: 60px;
+  height: 136px;
+  max-height: max-content;
   overflow: auto;
   resize: vertical;
 }
@@ -423,9 +424,14 @@ html[theme="dark"] .llama-nb-memory {
   min-width: 0;
 }
 
-.llama-nb-command > code {
+.llama-nb-view .llama-nb-command > code {
   min-width: 0;
+  font-size: 0.88em;
   white-space: pre-wrap;
+}
+
+.llama-nb-word {
+  display: inline-block;
 }
 
 .llama-nb-lines {
@@ -452,7 +458,7 @@ html[theme="dark"] .llama-nb-memory {
     outline: 1px solid Highlight;
   }
 }
-`,""]),e.d(n,{},{A:d})},854(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=e.n(t),i=e(309),s=o()(r());s.i(i.A),s.push([a.id,`/* A reply, live and saved. */
+`,""]),n.d(e,{},{A:d})},854(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=n.n(t),i=n(309),s=o()(r());s.i(i.A),s.push([a.id,`/* A reply, live and saved. */
 
 .llama-nb-reply {
   box-sizing: border-box;
@@ -819,7 +825,7 @@ html[theme="dark"] .llama-nb-memory {
     display: none;
   }
 }
-`,""]),e.d(n,{},{A:s})},309(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=(e.n(t))()(r());o.push([a.id,`/* Colours and fonts of everything of ours. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
+`,""]),n.d(e,{},{A:s})},309(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=(n.n(t))()(r());o.push([a.id,`/* Colours and fonts of everything of ours. Jupyter's variables first, then VS Code's, then values for Colab and the rest. */
 
 :is(.llama-nb-reply, .llama-nb-view) {
   --ln-text: var(--jp-content-font-color1, var(--vscode-editor-foreground, #20252b));
@@ -879,7 +885,7 @@ html[theme="dark"] :is(.llama-nb-reply, .llama-nb-view) {
     --ln-breathe: none;
   }
 }
-`,""]),e.d(n,{},{A:o})},911(a,n,e){var l=e(601),r=e.n(l),t=e(314),o=e.n(t),i=e(309),s=o()(r());s.i(i.A),s.push([a.id,`/* The ground of every interactive view: type, buttons, fields, tables, disclosure. Import it before the view's own. */
+`,""]),n.d(e,{},{A:o})},911(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=n.n(t),i=n(309),s=o()(r());s.i(i.A),s.push([a.id,`/* The ground of every interactive view: type, buttons, fields, tables, disclosure. Import it before the view's own. */
 
 .llama-nb-view {
   box-sizing: border-box;
@@ -1051,4 +1057,4 @@ html[theme="dark"] :is(.llama-nb-reply, .llama-nb-view) {
     outline-color: Highlight;
   }
 }
-`,""]),e.d(n,{},{A:s})},314(a){a.exports=function(a){var n=[];return n.toString=function(){return this.map(function(n){var e="",l=void 0!==n[5];return n[4]&&(e+="@supports (".concat(n[4],") {")),n[2]&&(e+="@media ".concat(n[2]," {")),l&&(e+="@layer".concat(n[5].length>0?" ".concat(n[5]):""," {")),e+=a(n),l&&(e+="}"),n[2]&&(e+="}"),n[4]&&(e+="}"),e}).join("")},n.i=function(a,e,l,r,t){"string"==typeof a&&(a=[[null,a,void 0]]);var o={};if(l)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(o[s]=!0)}for(var d=0;d<a.length;d++){var p=[].concat(a[d]);l&&o[p[0]]||(void 0!==t&&(void 0===p[5]||(p[1]="@layer".concat(p[5].length>0?" ".concat(p[5]):""," {").concat(p[1],"}")),p[5]=t),e&&(p[2]&&(p[1]="@media ".concat(p[2]," {").concat(p[1],"}")),p[2]=e),r&&(p[4]?(p[1]="@supports (".concat(p[4],") {").concat(p[1],"}"),p[4]=r):p[4]="".concat(r)),n.push(p))}},n}},601(a){a.exports=function(a){return a[1]}},72(a){var n=[];function e(a){for(var e=-1,l=0;l<n.length;l++)if(n[l].identifier===a){e=l;break}return e}function l(a,l){for(var r={},t=[],o=0;o<a.length;o++){var i=a[o],s=l.base?i[0]+l.base:i[0],d=r[s]||0,p="".concat(s," ").concat(d);r[s]=d+1;var m=e(p),b={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==m)n[m].references++,n[m].updater(b);else{var c=function(a,n){var e=n.domAPI(n);return e.update(a),function(n){n?(n.css!==a.css||n.media!==a.media||n.sourceMap!==a.sourceMap||n.supports!==a.supports||n.layer!==a.layer)&&e.update(a=n):e.remove()}}(b,l);l.byIndex=o,n.splice(o,0,{identifier:p,updater:c,references:1})}t.push(p)}return t}a.exports=function(a,r){var t=l(a=a||[],r=r||{});return function(a){a=a||[];for(var o=0;o<t.length;o++){var i=e(t[o]);n[i].references--}for(var s=l(a,r),d=0;d<t.length;d++){var p=e(t[d]);0===n[p].references&&(n[p].updater(),n.splice(p,1))}t=s}}},659(a){var n={};a.exports=function(a,e){var l=function(a){if(void 0===n[a]){var e=document.querySelector(a);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(a){e=null}n[a]=e}return n[a]}(a);if(!l)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");l.appendChild(e)}},540(a){a.exports=function(a){var n=document.createElement("style");return a.setAttributes(n,a.attributes),a.insert(n,a.options),n}},56(a,n,e){a.exports=function(a){var n=e.nc;n&&a.setAttribute("nonce",n)}},825(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var n=a.insertStyleElement(a);return{update:function(e){var l,r,t;l="",e.supports&&(l+="@supports (".concat(e.supports,") {")),e.media&&(l+="@media ".concat(e.media," {")),(r=void 0!==e.layer)&&(l+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),l+=e.css,r&&(l+="}"),e.media&&(l+="}"),e.supports&&(l+="}"),(t=e.sourceMap)&&"u">typeof btoa&&(l+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(t))))," */")),a.styleTagTransform(l,n,a.options)},remove:function(){var a;null===(a=n).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,n){if(n.styleSheet)n.styleSheet.cssText=a;else{for(;n.firstChild;)n.removeChild(n.firstChild);n.appendChild(document.createTextNode(a))}}},959(a,n,e){var l=e(72),r=e.n(l),t=e(825),o=e.n(t),i=e(659),s=e.n(i),d=e(56),p=e.n(d),m=e(540),b=e.n(m),c=e(113),u=e.n(c),v=e(646),h={};h.styleTagTransform=u(),h.setAttributes=p(),h.insert=s().bind(null,"head"),h.domAPI=o(),h.insertStyleElement=b(),r()(v.A,h),v.A&&v.A.locals&&v.A.locals}}]);
+`,""]),n.d(e,{},{A:s})},314(a){a.exports=function(a){var e=[];return e.toString=function(){return this.map(function(e){var n="",l=void 0!==e[5];return e[4]&&(n+="@supports (".concat(e[4],") {")),e[2]&&(n+="@media ".concat(e[2]," {")),l&&(n+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),n+=a(e),l&&(n+="}"),e[2]&&(n+="}"),e[4]&&(n+="}"),n}).join("")},e.i=function(a,n,l,r,t){"string"==typeof a&&(a=[[null,a,void 0]]);var o={};if(l)for(var i=0;i<this.length;i++){var s=this[i][0];null!=s&&(o[s]=!0)}for(var d=0;d<a.length;d++){var p=[].concat(a[d]);l&&o[p[0]]||(void 0!==t&&(void 0===p[5]||(p[1]="@layer".concat(p[5].length>0?" ".concat(p[5]):""," {").concat(p[1],"}")),p[5]=t),n&&(p[2]&&(p[1]="@media ".concat(p[2]," {").concat(p[1],"}")),p[2]=n),r&&(p[4]?(p[1]="@supports (".concat(p[4],") {").concat(p[1],"}"),p[4]=r):p[4]="".concat(r)),e.push(p))}},e}},601(a){a.exports=function(a){return a[1]}},72(a){var e=[];function n(a){for(var n=-1,l=0;l<e.length;l++)if(e[l].identifier===a){n=l;break}return n}function l(a,l){for(var r={},t=[],o=0;o<a.length;o++){var i=a[o],s=l.base?i[0]+l.base:i[0],d=r[s]||0,p="".concat(s," ").concat(d);r[s]=d+1;var m=n(p),b={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==m)e[m].references++,e[m].updater(b);else{var c=function(a,e){var n=e.domAPI(e);return n.update(a),function(e){e?(e.css!==a.css||e.media!==a.media||e.sourceMap!==a.sourceMap||e.supports!==a.supports||e.layer!==a.layer)&&n.update(a=e):n.remove()}}(b,l);l.byIndex=o,e.splice(o,0,{identifier:p,updater:c,references:1})}t.push(p)}return t}a.exports=function(a,r){var t=l(a=a||[],r=r||{});return function(a){a=a||[];for(var o=0;o<t.length;o++){var i=n(t[o]);e[i].references--}for(var s=l(a,r),d=0;d<t.length;d++){var p=n(t[d]);0===e[p].references&&(e[p].updater(),e.splice(p,1))}t=s}}},659(a){var e={};a.exports=function(a,n){var l=function(a){if(void 0===e[a]){var n=document.querySelector(a);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(a){n=null}e[a]=n}return e[a]}(a);if(!l)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");l.appendChild(n)}},540(a){a.exports=function(a){var e=document.createElement("style");return a.setAttributes(e,a.attributes),a.insert(e,a.options),e}},56(a,e,n){a.exports=function(a){var e=n.nc;e&&a.setAttribute("nonce",e)}},825(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=a.insertStyleElement(a);return{update:function(n){var l,r,t;l="",n.supports&&(l+="@supports (".concat(n.supports,") {")),n.media&&(l+="@media ".concat(n.media," {")),(r=void 0!==n.layer)&&(l+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),l+=n.css,r&&(l+="}"),n.media&&(l+="}"),n.supports&&(l+="}"),(t=n.sourceMap)&&"u">typeof btoa&&(l+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(t))))," */")),a.styleTagTransform(l,e,a.options)},remove:function(){var a;null===(a=e).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,e){if(e.styleSheet)e.styleSheet.cssText=a;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(a))}}},959(a,e,n){var l=n(72),r=n.n(l),t=n(825),o=n.n(t),i=n(659),s=n.n(i),d=n(56),p=n.n(d),m=n(540),b=n.n(m),c=n(113),u=n.n(c),v=n(646),h={};h.styleTagTransform=u(),h.setAttributes=p(),h.insert=s().bind(null,"head"),h.domAPI=o(),h.insertStyleElement=b(),r()(v.A,h),v.A&&v.A.locals&&v.A.locals}}]);

@@ -14,7 +14,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.loading import quantize, stored
 from llama_nb.loading import source as sources
 from llama_nb.loading.check import Checked, check
-from llama_nb.loading.gguf_model import check_gguf
+from llama_nb.loading.gguf_model import check_gguf, is_quantised
 from llama_nb.loading.reading import check_stop
 from llama_nb.loading.room import SMALLEST_DTYPE, Wish, make_room
 from llama_nb.loading.weights import (
@@ -114,7 +114,7 @@ def load_checked(
         quant,
         context,
         lambda quant: choose_dtype(dtype, checked, chosen, quant),
-        checked.stored_bytes if checked.stored else None,
+        _fixed_bytes(checked, dtype, chosen),
     )
     room = make_room(checked.config, wish, spare)
     if room.reason:
@@ -132,6 +132,15 @@ def _with_context(checked: Checked, tokens: int, asked: int | None) -> Checked:
         shorter = f"context shortened from {checked.context:,} to {tokens:,} tokens to fit the free memory"
         publish(Note(f"{checked.name}: {shorter}."))
     return replace(checked, context=min(tokens, checked.context))
+
+
+def _fixed_bytes(checked: Checked, dtype: str, device: str) -> int | None:
+    """The bytes of weights that no method may quantise (again): packed ones, and what a GGUF unpacks to."""
+    if checked.stored is not None:
+        return checked.stored_bytes
+    if checked.gguf is None or not is_quantised(checked.gguf):
+        return None
+    return memory.weights_bytes(checked.parameters, choose_dtype(dtype, checked, device))
 
 
 def _packed_bytes(config: Mapping[str, Any], settings: Mapping[str, Any]) -> int:

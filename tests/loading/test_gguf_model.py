@@ -15,6 +15,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.loading import gguf_model
 from llama_nb.loading.gguf_model import check_gguf
 from llama_nb.loading.open import load_checked
+from llama_nb.loading.room import Room, Wish, make_room
 from llama_nb.loading.source import resolve
 from llama_nb.loading.weights import read, release
 from tests.gguf_models import write_gguf
@@ -121,6 +122,23 @@ def test_floats_may_be_quantised_and_blocks_not_again(tmp_path: Path, stories260
     assert loaded.bytes < 2 * 260_032
     with pytest.raises(LoadError, match=r"q\.gguf is quantised already \(Q8_0\)"):
         load_checked(write_gguf(stories260k, tmp_path / "q.gguf", kind="Q8_0"), quant="int8-torchao")
+
+
+def test_blocks_are_planned_as_what_they_unpack_to(
+    tmp_path: Path, stories260k: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fixed bytes, auto quantises nothing and no quantised option is offered where it does not fit."""
+    wishes: list[Wish] = []
+
+    def note(config: Any, wish: Wish, spare: int = 0) -> Room:
+        wishes.append(wish)
+        return make_room(config, wish, spare)
+
+    monkeypatch.setattr("llama_nb.loading.open.make_room", note)
+    blocks = write_gguf(stories260k, tmp_path / "q.gguf", kind="Q8_0")
+    assert load_checked(blocks, quant="auto").quant is None
+    load_checked(write_gguf(stories260k, tmp_path / "f.gguf", kind="F16"))
+    assert [wish.weights for wish in wishes] == [4 * 260_032, None]
 
 
 def test_a_folder_with_one_gguf_is_that_file(tmp_path: Path, stories260k: Path) -> None:

@@ -199,3 +199,14 @@ def test_release_empties_in_place(loaded: Loaded) -> None:
 
 def test_checked_is_kept(loaded: Loaded) -> None:
     assert isinstance(loaded.checked, Checked)
+
+
+@pytest.mark.parametrize("quant", ["nf4", "int8"])
+def test_a_quantised_model_lets_go_of_its_files(quant: str, tmp_path: Path, stories260k: Path) -> None:
+    folder = write_random_llama(tmp_path / "small", tokenizer_from=stories260k, hidden=64, dtype="bfloat16")
+    model = read(check(folder, "small"), dtype="bfloat16", device="cpu", quant=quant)
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(folder) not in maps.read_text(encoding="utf-8")
+    assert torch.isfinite(model.module(torch.tensor([[1, 2, 3]])).logits).all()
+    release(model)

@@ -174,7 +174,8 @@ def test_summaries_by_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["source", "hub_cache", "hub", "folder", "headers", "config", "tokenizer", "check"]
+    "module",
+    ["source", "hub_cache", "hub", "folder", "headers", "config", "tokenizer", "check", "gguf_model"],
 )
 def test_no_torch_at_import(module: str) -> None:
     code = f"import sys, llama_nb.loading.{module}; print({{'torch', 'transformers'}} & set(sys.modules))"

@@ -45,11 +45,6 @@ def notes(job: Job, target: Target) -> list[str]:
         found.append(f"{job.quant} cannot take {', '.join(kept)} ({why}): they stay in {job.dtype}.")
     if shape.experts:
         found.append("All experts lie in memory; only the active ones are read for a token.")
-    if job.train and target.kind == "cpu":
-        found.append(
-            "Activations of training are what is asked of the allocator. glibc's keeps freed blocks: up to "
-            "0.8 times more was measured; MALLOC_MMAP_THRESHOLD_=131072 in the environment avoids that."
-        )
     if job.converted_from:
         found.append(
             f"While it loads, {size(job.converted_from)} of files are mapped beside the weights, because "

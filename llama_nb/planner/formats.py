@@ -180,6 +180,8 @@ def find_format(quant: str, dtype: str = "bfloat16") -> Format:
     name = quant.lower() if isinstance(quant, str) else str(quant)
     if name == "none":
         name = _FLOATS.get(dtype, dtype)
+    if name not in FORMATS and quant == "none":
+        raise LoadError(f"dtype is {dtype!r}; it must be one of {', '.join(_FLOATS)}.")
     if name not in FORMATS:
         known = [*QUANTS, "bf16", "fp16", "float32"]
         near = did_you_mean(name, known) or "`none` keeps the weights as they are."

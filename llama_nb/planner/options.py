@@ -5,7 +5,7 @@ Another format, less to keep, less context, a smaller model, more GPUs; each wit
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from llama_nb.catalog.gpus import gpus
 from llama_nb.planner import plan as plans
@@ -63,26 +63,32 @@ def _formats(plan: "plans.Plan") -> list[Option]:
     if plan.job.train == "lora":
         names = ["nf4", "nf4-double"]
     fitting = _fitting(plan.at(quant=name, stored=None, converted_from=None) for name in names)
-    fitting.sort(key=lambda other: -other.job.format.bits)
-    return [_option(other, f"the same in {other.job.format.label}") for other in fitting[:2]]
+    by_bits: dict[int, plans.Plan] = {}
+    for other in fitting:
+        by_bits.setdefault(round(other.job.format.bits), other)
+    most = sorted(by_bits, reverse=True)[:2]
+    return [_option(by_bits[bits], f"the same in {by_bits[bits].job.format.label}") for bits in most]
 
 
 def _less(plan: "plans.Plan") -> list[Option]:
-    """Training that keeps less: activations computed again, a batch of one, an adapter."""
+    """Training that keeps less, each step on top of the ones before it, as far as the first that fits."""
     job = plan.job
-    if not job.train:
-        return []
-    tried = []
-    if not job.checkpointing:
-        tried.append((plan.at(checkpointing=True), "activations computed again (checkpointing)"))
-    if job.batch > 1:
-        tried.append((plan.at(batch=1), "one sequence at a time"))
+    steps: list[tuple[str, dict[str, Any]]] = []
+    if job.train and not job.checkpointing:
+        steps.append(("activations computed again", {"checkpointing": True}))
+    if job.train and job.batch > 1:
+        steps.append(("one sequence at a time", {"batch": 1}))
     if job.train == "full":
-        tried.append((plan.at(train="lora", checkpointing=True), "an adapter (LoRA) instead of all weights"))
-    if job.train != "qlora":
-        small = plan.at(train="qlora", quant="nf4-double", checkpointing=True)
-        tried.append((small, "an adapter on 4-bit weights (QLoRA)"))
-    return [_option(other, what) for other, what in tried if other.verdict in _FITTING]
+        steps.append(("an adapter instead of all weights (LoRA)", {"train": "lora"}))
+    if job.train in ("full", "lora"):
+        steps.append(("4-bit weights under the adapter (QLoRA)", {"train": "qlora", "quant": "nf4-double"}))
+    changed: dict[str, Any] = {}
+    for count, (_, change) in enumerate(steps, 1):
+        changed |= change
+        other = plan.at(**changed)
+        if other.verdict in _FITTING:
+            return [_option(other, ", ".join(what for what, _ in steps[:count]))]
+    return []
 
 
 def _contexts(plan: "plans.Plan") -> list[Option]:

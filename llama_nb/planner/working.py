@@ -20,7 +20,7 @@ _PEFT: Final = 50_000_000
 _TOKENIZER: Final = 1_500_000
 _TOKENIZER_PER_TOKEN: Final = 1_400
 # Code that the first token touches: 10 to 13 MB beside small and large models.
-_FIRST_USE: Final = 11_500_000
+_FIRST_USE: Final = 10_000_000
 # Buffers that float32 products of several rows are packed into: 1 MB on cria, 16 to 18 MB on the others.
 _PACKING: Final = 16_000_000
 # "1-2GB" for kernels and context of CUDA in "Model training anatomy" of the transformers documentation; the

@@ -114,8 +114,8 @@ def _target(gpus: str | None, here: bool | None) -> Target:
     own = usage.gpus()
     if own:
         known = find_gpu(own[0].name)
-        rates = (known.bandwidth, known.bf16_flops) if known else (None, None)
-        return Target(own[0].name, own[0].free, 1, *rates, quiet=batch)
+        bandwidth, flops = (known.bandwidth, known.bf16_flops) if known else (None, None)
+        return Target(own[0].name, own[0].free, 1, bandwidth, flops, quiet=batch)
     free = devices.available_memory("cpu")
     return Target("this machine", free, 1, _bandwidth(batch), kind="cpu", quiet=batch)
 

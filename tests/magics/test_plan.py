@@ -1,0 +1,51 @@
+"""`%llama plan` in a shell."""
+
+import pytest
+
+from llama_nb.core.errors import LlamaError
+from llama_nb.magics.commands import plan as verb
+from llama_nb.planner.plan import Plan
+
+
+def test_a_plan_is_a_value(shell):
+    cell = shell("%llama plan 3.3 70b --quant nf4 --context 128k --gpus 2x24GB")
+    assert cell.ok, cell.out
+    assert isinstance(cell.value, Plan)
+    job = cell.value.job
+    assert (job.quant, job.context, cell.value.target.count) == ("nf4", 131_072, 2)
+    assert shell('p = %llama plan cria --train lora --rank 8 --gpus "RTX 4090"').ok
+    assert shell.names["p"].job.rank == 8
+
+
+def test_all_quantisations_in_a_table(shell):
+    cell = shell("%llama plan llama-3.1-8b --gpus H100 --table")
+    assert cell.ok
+    assert "q4_k_m" in repr(cell.value)
+    assert "q4_k_m" in cell.value._repr_mimebundle_()["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("cria --gpus 4x", "4x"),
+        ("cria --gpus H1OO", "H100"),
+        ("cria --batch -1", "batch is -1"),
+        ("cria --batch two", "batch is 'two'"),
+        ("cria --train lora --rank 0", "rank is 0"),
+        ("cria --context 0", "context is 0"),
+        ("cria --context long", "128k"),
+        ("cria --qaunt nf4", "--quant"),
+        ("llama-9b", "llama-9b"),
+    ],
+)
+def test_bad_input(shell, line, named):
+    cell = shell(f"%llama plan {line}")
+    assert not cell.ok
+    assert isinstance(cell.error, LlamaError)
+    assert named in str(cell.error)
+
+
+def test_completion_offers_the_catalogue():
+    assert {"cria", "llama-3.3-70b-instruct"} <= set(verb.complete([]))
+    assert "RTX 4090" in verb._gpus()
+    assert "nf4" in verb._quants()

@@ -10,7 +10,9 @@ import pytest
 
 import llama_nb as llama
 from llama_nb.core import events
-from llama_nb.core.errors import LlamaError, LoadError, ModelBusy, ModelGone
+from llama_nb.core.errors import LlamaError, LoadCancelled, LoadError, ModelBusy, ModelGone
+from llama_nb.core.stop import StopFlag
+from llama_nb.runtime import devices
 from llama_nb.session import registry
 
 
@@ -121,3 +123,77 @@ def test_the_interpreter_ends_at_once_while_a_reply_grows(stories260k: Path) -> 
     assert process.returncode == 0
     assert errors == ""
     assert time.monotonic() - began < 8
+
+
+def test_a_read_that_fails_leaves_the_old_model_where_both_fit(
+    stories260k: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = llama.load(stories260k, name="m")
+    monkeypatch.setattr("llama_nb.loading.weights._read_module", _fails)
+    with pytest.raises(LoadError, match="the disk is gone"):
+        llama.load(stories260k, name="m")
+    assert llama.current() is old
+    assert old.complete("Once", max_tokens=2).text
+    assert not any("replaced" in note for note in notes)
+
+
+def test_an_old_model_that_had_to_go_first_is_named(
+    stories260k: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = llama.load(stories260k, name="m")
+    free = iter([100_000_000])
+    monkeypatch.setattr(devices, "available_memory", lambda device="cpu": next(free, 1_000_000))
+    monkeypatch.setattr("llama_nb.loading.weights._read_module", _fails)
+    with pytest.raises(LoadError, match="the disk is gone"):
+        llama.load(stories260k, name="m")
+    assert not old.alive
+    assert llama.loaded() == {}
+    assert any("m had been given back to make room" in note and str(stories260k) in note for note in notes)
+
+
+def _fails(*_: object) -> None:
+    raise LoadError("The weights cannot be read: the disk is gone.")
+
+
+def test_an_engine_that_does_not_open_leaves_nothing(
+    stories260k: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llama_nb.loading import weights
+
+    freed: list[int] = []
+    release = weights.release
+    monkeypatch.setattr(weights, "release", lambda loaded: freed.append(release(loaded)))
+    monkeypatch.setattr("llama_nb.engines.registry.open_engine", _fails)
+    with pytest.raises(LoadError):
+        llama.load(stories260k)
+    assert freed[0] > 1_000_000
+    assert llama.loaded() == {}
+
+
+def test_a_load_that_waits_for_another_can_be_stopped(stories260k: Path) -> None:
+    stop = StopFlag()
+    stop.set()
+    with registry._loading, pytest.raises(LoadCancelled):
+        registry.load(stories260k, stop=stop)
+    assert registry.load(stories260k, stop=StopFlag()).alive
+
+
+@pytest.mark.parametrize("quant", ["nf4", "int8"])
+def test_a_quantised_model_chats_stops_and_is_replaced(quant: str, notes: list[str]) -> None:
+    model = llama.load("cria", quant=quant, context=512)
+    assert (model.quant, model.quant_notes, model.context) == (quant, (), 512)
+    assert f"{quant} on cpu" in repr(model)
+    reply = model.chat("What is a llama?", max_tokens=24, temperature=0)
+    assert len(reply.text) > 20
+    longer = model.chat("word " * 200 + "And now?", max_tokens=4, temperature=0)  # a prefill in chunks
+    assert longer.usage.cached_tokens > 0
+    running = model.chat("Tell me more.", max_tokens=400, temperature=1, background=True)
+    while not running.tokens and not running.done:
+        time.sleep(0.01)
+    running.stop()
+    running.join(10)
+    assert running.done
+    plain = llama.load("cria")
+    assert not model.alive
+    assert any("cria was loaded before: replaced" in note for note in notes)
+    assert plain.quant is None

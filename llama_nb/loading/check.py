@@ -30,6 +30,7 @@ _IGNORED: Final = re.compile(r"rotary_emb\.inv_freq$")
 # A config whose only differences are these is the same model.
 _VOLATILE: Final = {"_name_or_path", "transformers_version", "use_cache", "torch_dtype", "dtype"}
 _SAMPLE: Final = 4096
+_LONGEST_CONTENT: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def _check(folder: Path, name: str) -> Checked:
     plain, stored = expected_tensors(config), find_stored(config)
     expected = as_stored(plain, stored) if stored else plain
     compare(expected, weights.tensors, config)
+    _check_contents(expected, weights)
     kept = {key: info for key, info in weights.tensors.items() if key in expected.shapes}
     counted = [shape for name, shape in plain.shapes.items() if name not in plain.tied and shape is not None]
     return Checked(
@@ -137,6 +139,18 @@ def compare(expected: Expected, found: Mapping[str, TensorInfo], config: Mapping
     wrong = {name: shape for name, shape in shapes.items() if found[name].shape != shape}
     if wrong:
         raise LoadError(*_explain_shapes(wrong, expected, found, config))
+
+
+def _check_contents(expected: Expected, weights: Weights) -> None:
+    """Read the small tensors that say how others are to be read; LoadError if one says something else."""
+    folders = {path.name: path for path in weights.files}
+    for name, wrong in expected.wrong.items():
+        info = weights.tensors[name]
+        with folders[info.file].open("rb") as file:
+            file.seek(info.start)
+            problem = wrong(file.read(min(info.bytes, _LONGEST_CONTENT)))
+        if problem is not None:
+            raise LoadError(f"{name} in {info.file} {problem}.", "The file is damaged: get it again.")
 
 
 def _explain_dtype(

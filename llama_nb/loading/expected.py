@@ -5,7 +5,7 @@ The architecture is built by transformers on torch's meta device: no memory, no 
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ class Expected:
         The safetensors dtypes of tensors that are not float weights.
     optional
         Other names that may be absent.
+    wrong
+        Checks of the content of small tensors: what is wrong with their bytes, or None.
     """
 
     shapes: Mapping[str, tuple[int, ...] | None]
@@ -39,6 +41,7 @@ class Expected:
     linear: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dtypes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    wrong: Mapping[str, Callable[[bytes], str | None]] = field(default_factory=dict)
 
 
 def build_config(config: Mapping[str, Any]) -> "PreTrainedConfig":
@@ -88,6 +91,7 @@ def expected_tensors(config: Mapping[str, Any]) -> Expected:
 def as_stored(expected: Expected, stored: Stored) -> Expected:
     """Return what a checkpoint that is quantised as `stored` says holds in place of float weights."""
     shapes, dtypes, optional = dict(expected.shapes), dict(expected.dtypes), set(expected.optional)
+    wrong = {}
     for module, shape in expected.linear.items():
         weight = f"{module}.weight"
         if weight in expected.tied or stored.reader.keeps(module, stored.settings):
@@ -96,7 +100,9 @@ def as_stored(expected: Expected, stored: Stored) -> Expected:
         for name, tensor in stored.reader.tensors(module, shape, stored.settings).items():
             shapes[name], dtypes[name] = tensor.shape, tensor.dtypes
             optional.update({name} if tensor.optional else ())
-    return replace(expected, shapes=shapes, dtypes=dtypes, optional=frozenset(optional))
+            if tensor.wrong is not None:
+                wrong[name] = tensor.wrong
+    return replace(expected, shapes=shapes, dtypes=dtypes, optional=frozenset(optional), wrong=wrong)
 
 
 def _cause(error: Exception, config: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Checkpoints that bitsandbytes wrote: read as they are, and compared with their headers before."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ KINDS = {
     "nf4-double": "bitsandbytes nf4 double",
 }
 LAYER = "model.layers.1.self_attn.q_proj"
+STATE = "quant_state.bitsandbytes__nf4"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,17 @@ def put(name: str, value: torch.Tensor) -> Callable[[dict[str, Any]], None]:
     return lambda tensors: tensors.__setitem__(f"{LAYER}.{name}", value)
 
 
+def state(**values: Any) -> Callable[[dict[str, Any]], None]:
+    """Change entries of the JSON that says how a layer was quantised."""
+
+    def change(tensors: dict[str, Any]) -> None:
+        name = f"{LAYER}.weight.{STATE}"
+        text = json.dumps({**json.loads(bytes(tensors[name].tolist())), **values})
+        tensors[name] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [
@@ -89,6 +102,12 @@ def put(name: str, value: torch.Tensor) -> Callable[[dict[str, Any]], None]:
         ("int8", drop("SCB"), "1 tensor missing in layer 1"),
         ("nf4", put("weight", torch.zeros(9, 1, dtype=torch.uint8)), "9 x 1 in the weights and 2048 x 1"),
         ("nf4", put("weight.absmax", torch.zeros(9)), "9 in the weights and 64"),
+        ("nf4", state(shape=[64, 6400]), "says shape [64, 6400], but the layer has [64, 64]"),
+        ("nf4", state(blocksize=4096), "says blocksize 4096"),
+        ("nf4", state(quant_type="fp4"), "says quant_type fp4"),
+        ("nf4", state(dtype="Tensor"), "says no dtype"),
+        ("nf4-double", state(nested_blocksize=1), "says nested_blocksize 1"),
+        ("nf4", put(f"weight.{STATE}", torch.ones(9, dtype=torch.uint8)), "is not readable"),
         ("nf4-double", put("weight.absmax", torch.zeros(64)), "is stored as F32, where config.json"),
         ("int8", put("weight", torch.zeros(64, 64)), "is stored as F32, where config.json"),
         ("int8", put("SCB", torch.zeros(7)), "7 in the weights and 64"),

@@ -7,7 +7,7 @@ A reader is a file of this package named after config.json's quant_method ("gptq
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -32,11 +32,14 @@ class StoredTensor:
         None where only the library knows it.
     optional
         Whether it may be absent.
+    wrong
+        For a small tensor that says how others are to be read: returns what is wrong with its bytes, or None.
     """
 
     dtypes: frozenset[str]
     shape: tuple[int, ...] | None
     optional: bool = False
+    wrong: Callable[[bytes], str | None] | None = None
 
 
 class Reader(Protocol):

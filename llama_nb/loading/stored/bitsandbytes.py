@@ -1,5 +1,7 @@
 """Checkpoints that bitsandbytes wrote, in 4 or 8 bits, as transformers' save_pretrained stores them."""
 
+import functools
+import json
 import re
 from typing import Final
 
@@ -61,7 +63,9 @@ def tensors(module_name: str, shape: tuple[int, int], settings: Settings) -> dic
         # Two weights a byte, whatever dtype holds the bytes (bnb_4bit_quant_storage).
         weight: StoredTensor(_BYTE | _FLOAT, _packed(rows * columns, settings)),
         f"{weight}.quant_map": StoredTensor(_FLOAT, (16,)),
-        f"{weight}.quant_state.bitsandbytes__{kind}": StoredTensor(_BYTE, None),
+        f"{weight}.quant_state.bitsandbytes__{kind}": StoredTensor(
+            _BYTE, None, wrong=functools.partial(_wrong_state, shape, kind)
+        ),
     }
     if not settings.get("bnb_4bit_use_double_quant"):
         return found | {f"{weight}.absmax": StoredTensor(_FLOAT, (blocks,))}
@@ -70,6 +74,23 @@ def tensors(module_name: str, shape: tuple[int, int], settings: Settings) -> dic
         f"{weight}.nested_absmax": StoredTensor(_FLOAT, (-(blocks // -_NESTED_BLOCK),)),
         f"{weight}.nested_quant_map": StoredTensor(_FLOAT, (256,)),
     }
+
+
+def _wrong_state(shape: tuple[int, int], kind: str, raw: bytes) -> str | None:
+    """Return what is wrong with a quant state: the kernels believe its shape and read past the weights."""
+    try:
+        state = json.loads(raw)
+    except (ValueError, RecursionError):
+        return "is not readable"
+    must = {"quant_type": kind, "blocksize": bitsandbytes_layers.BLOCK, "shape": list(shape)}
+    if isinstance(state, dict) and "nested_blocksize" in state:
+        must["nested_blocksize"] = _NESTED_BLOCK
+    if not isinstance(state, dict) or state.get("dtype") not in ("float32", "float16", "bfloat16"):
+        return "says no dtype"
+    for key, value in must.items():
+        if state.get(key) != value:
+            return f"says {key} {str(state.get(key))[:40]}, but the layer has {value}"
+    return None
 
 
 def _packed(weights: int, settings: Settings) -> tuple[int, int]:

@@ -121,6 +121,7 @@ class Plan:
         weights; else both are there for a moment, though the system can drop the files' share when it must.
         """
         beside = working.tokenizer_bytes(self.job.shape, self.target)
+        beside += working.reading_bytes(self.job)
         return self.weights_bytes + beside + (self.job.converted_from or 0)
 
     @property

@@ -21,6 +21,11 @@ _TOKENIZER: Final = 1_500_000
 _TOKENIZER_PER_TOKEN: Final = 1_400
 # Code that the first token touches: 10 to 13 MB beside small and large models.
 _FIRST_USE: Final = 10_000_000
+# bitsandbytes' kernels on a CPU: 8 to 12 MB more with nf4, 21 with int8.
+_BITSANDBYTES: Final = 10_000_000
+# Quantising while reading: 48 MB beside files and weights where the largest matrix had 3.5 MB, 65 with 9.4 MB.
+_READING: Final = 38_000_000
+_READING_MATRICES: Final = 3
 # Buffers that float32 products of several rows are packed into: 1 MB on cria, 16 to 18 MB on the others.
 _PACKING: Final = 16_000_000
 # "1-2GB" for kernels and context of CUDA in "Model training anatomy" of the transformers documentation; the
@@ -76,6 +81,12 @@ def chunk_tokens(shape: Shape, target: Target) -> int:
     return max(_SHORTEST_CHUNK, min(_LONGEST_CHUNK, fitting))
 
 
+def reading_bytes(job: Job) -> int:
+    """Return what quantising takes while files are read, beside the files and the weights."""
+    largest = dequantised_bytes(job)
+    return _READING + _READING_MATRICES * largest if largest and job.converted_from else 0
+
+
 def dequantised_bytes(job: Job) -> int:
     """Return the bytes of the largest quantised matrix as floats: it is unpacked for prompts and training."""
     sizes = [g.rows * g.columns for g in job.shape.groups() if is_quantised(g, job.format)]
@@ -110,4 +121,5 @@ def _kernels(job: Job, target: Target, weights: int) -> int:
     if target.kind == "gpu":
         return unpacked + _CUBLAS * target.count
     packing = min(_PACKING, weights // 8) if job.width == 4 else 0
-    return unpacked + _FIRST_USE + packing
+    library = _BITSANDBYTES if job.format.kind == "bitsandbytes" else 0
+    return unpacked + _FIRST_USE + packing + library

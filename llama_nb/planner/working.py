@@ -23,7 +23,7 @@ _TOKENIZER_PER_TOKEN: Final = 1_400
 _FIRST_USE: Final = 10_000_000
 # bitsandbytes' kernels on a CPU: 8 to 12 MB more with nf4, 21 with int8.
 _BITSANDBYTES: Final = 10_000_000
-# Quantising while reading: 48 MB beside files and weights where the largest matrix had 3.5 MB, 65 with 9.4 MB.
+# Quantising while reading: beside files and weights 48 MB where the largest matrix had 3.5 MB, 65 with 9.4.
 _READING: Final = 38_000_000
 _READING_MATRICES: Final = 3
 # Buffers that float32 products of several rows are packed into: 1 MB on cria, 16 to 18 MB on the others.

@@ -19,6 +19,8 @@ export const WIDGET_MIME = "application/vnd.jupyter.widget-view+json";
 const RANK = -20;
 /** When to look again whether the widget manager has come, after an output was drawn or a kernel connected. */
 const TRIES_MS = [0, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000];
+/** From this try on a renderer that has drawn nothing is given up for a new one: it may not have found its model yet. */
+const IMPATIENT = 3;
 /** What ends the widgets of a kernel: their models are gone or will never answer. */
 const ENDS = new Set(["restarting", "autorestarting", "terminating", "dead"]);
 
@@ -83,7 +85,7 @@ export class LiveOutput extends Panel implements IRenderMime.IRenderer {
   connect(attempt = 0): void {
     window.clearTimeout(this.timer);
     if (this.isDisposed || this.shown) return;
-    this.drawLive();
+    this.drawLive(attempt >= IMPATIENT);
     const next = TRIES_MS[attempt + 1];
     if (next !== undefined) this.timer = window.setTimeout(() => this.connect(attempt + 1), next);
   }
@@ -126,20 +128,24 @@ export class LiveOutput extends Panel implements IRenderMime.IRenderer {
     this.choose();
   }
 
-  private drawLive(): void {
+  private drawLive(again: boolean): void {
     const id = this.modelId;
     if (!id || !this.model || this.place.dead.has(id) || !this.place.connected()) return;
     const factory = this.place.rendermime.getFactory(WIDGET_MIME);
     // A renderer from before the notebook had its widget manager never gets one.
-    if (!factory || factory === this.factory) return;
+    const hopeless = again && !this.live?.node.firstElementChild;
+    if (!factory || (factory === this.factory && !hopeless)) return;
     this.live?.dispose();
     this.factory = factory;
-    this.live = this.place.rendermime.createRenderer(WIDGET_MIME);
-    this.live.hide();
-    this.addWidget(this.live);
+    const made = this.place.rendermime.createRenderer(WIDGET_MIME);
+    this.live = made;
+    made.hide();
+    this.addWidget(made);
     // The renderer writes into its source when the widget is closed, so it gets a source of its own.
     const data = { [WIDGET_MIME]: { version_major: 2, version_minor: 0, model_id: id } };
-    this.live.renderModel(copy(this.model, data)).catch(() => this.drop());
+    made.renderModel(copy(this.model, data)).catch(() => {
+      if (this.live === made) this.drop();
+    });
   }
 
   private choose(): void {

@@ -111,12 +111,42 @@ describe("an output with a live view", () => {
     await vi.advanceTimersByTimeAsync(600);
     expect(widgets().length).toBe(1);
     factory = {};
-    await vi.advanceTimersByTimeAsync(3000);
+    await vi.advanceTimersByTimeAsync(500);
     expect(widgets().map((one) => one.isDisposed)).toEqual([true, false]);
     output.dispose();
     factory = {};
     await vi.advanceTimersByTimeAsync(200_000);
     expect(widgets().length).toBe(2);
+  });
+
+  it("asks again when the widget was not found, and lets one that is being drawn be", async () => {
+    const output = new LiveOutput(place);
+    await draw(output, bundle());
+    const text = widgets()[0];
+    if (text) text.node.textContent = "Error displaying widget: model not found";
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(widgets().map((one) => one.isDisposed)).toEqual([true, false]);
+    widgets()[1]?.node.append(document.createElement("div"));
+    await vi.advanceTimersByTimeAsync(200_000);
+    expect(widgets().length).toBe(2);
+  });
+
+  it("keeps its widget when one that was given up fails later", async () => {
+    const output = new LiveOutput(place);
+    let fail = (_: Error) => {};
+    const failing = new Promise<void>((_, reject) => {
+      fail = reject;
+    });
+    vi.spyOn(FakeRenderer.prototype, "renderModel").mockImplementationOnce(async () => {});
+    vi.spyOn(FakeRenderer.prototype, "renderModel").mockImplementationOnce(() => failing);
+    await draw(output, bundle());
+    factory = {};
+    await vi.advanceTimersByTimeAsync(300);
+    await appear();
+    fail(new Error("disposed"));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(widgets().at(-1)?.isHidden).toBe(false);
+    vi.restoreAllMocks();
   });
 
   it("stays a twin without a kernel, without trust, and for a model that died", async () => {

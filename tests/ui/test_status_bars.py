@@ -28,7 +28,7 @@ def shown(page: LabPage, notebook: Callable[..., str]) -> Iterator[LabPage]:
     page.open(notebook(SETUP, "%llama status", "fake.install('another')", *["#"] * 30))
     page.run_cell(0)
     page.run_cell(1)
-    page.page.locator(BARS).wait_for()
+    page.page.locator(BARS).wait_for(timeout=90_000)
     yield page
     page.shut_down()
 

@@ -62,7 +62,9 @@ export function jobPane(actions: JobActions, command: HTMLElement, signal: Abort
   let shown = "";
   const turn = (running: boolean, cancelling: boolean) => {
     const hadFocus = [load, cancel].some((one) => one === document.activeElement);
-    load.hidden = command.hidden = running;
+    load.hidden = running;
+    // Whether there is a command to show is the plan's.
+    command.classList.toggle("llama-nb-load-away", running);
     bar.hidden = text.hidden = cancel.hidden = !running;
     cancel.disabled = cancelling;
     cancel.textContent = cancelling ? "Cancelling" : "Cancel";

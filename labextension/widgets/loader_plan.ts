@@ -71,7 +71,7 @@ export function planPane(changed: () => void, signal: AbortSignal): PlanPane {
     refusal.hidden = !reason;
     context.show(chosen?.stops ?? [], at.stop);
     line.textContent = command(plan, chosen, here, at.device);
-    copy.hidden = !chosen || Boolean(plan.refused);
+    copy.hidden = !plan.name || Boolean(plan.refused || reason);
   };
   const drawBar = (here: LoaderStop | undefined) => {
     bar.root.hidden = !here;

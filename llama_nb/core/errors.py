@@ -60,6 +60,10 @@ class SamplingError(LlamaError, ValueError):
     """A sampling parameter is unknown or out of its range."""
 
 
+class PresetError(SamplingError):
+    """A preset does not exist, cannot be called that, or stands damaged in its file."""
+
+
 class MessageError(LlamaError, ValueError):
     """A conversation is malformed: no content, an unknown role, nothing to send."""
 

@@ -68,6 +68,34 @@ TEXTS: Final[Mapping[str, str]] = {
     "order": "names of stages, in the order in which they act",
 }
 
+# The parameters as help, tables and panels show them: what most people need first.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Sampling": ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens"),
+    "The reply": ("seed", "stop"),
+    "Penalties": (
+        "presence_penalty",
+        "frequency_penalty",
+        "penalty_window",
+        "no_repeat_ngram",
+        "dry_multiplier",
+        "dry_base",
+        "dry_allowed_length",
+        "dry_breakers",
+    ),
+    "Truncation": ("typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma"),
+    "Special": (
+        "dynatemp_range",
+        "dynatemp_exponent",
+        "xtc_probability",
+        "xtc_threshold",
+        "mirostat_tau",
+        "mirostat_eta",
+        "logit_bias",
+        "banned",
+        "order",
+    ),
+}
+
 # Every stage of the chain, in the order that holds unless `order` says otherwise: that of transformers'
 # processors where it has the stage. Stages that change single logits come first, then those that cut.
 STAGES: Final = (

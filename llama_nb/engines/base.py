@@ -59,6 +59,26 @@ class Prompt:
     literal: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """What a token is chosen from.
+
+    Parameters
+    ----------
+    logits
+        An array of float32, shape (V,).
+    prompt, reply
+        The token ids before it, as the penalties see them.
+    surprise
+        Where mirostat goes on, in bits; None where it begins.
+    """
+
+    logits: Any
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...] = ()
+    surprise: float | None = None
+
+
 class CheckedModel(Protocol):
     """What an engine reads from a checked model folder."""
 
@@ -141,6 +161,13 @@ class Engine(Protocol):
 
         For engines that can `introspect`; others raise UnsupportedError. `stopped` says why to stop, None to
         go on. None is returned when the work was stopped before it began.
+        """
+
+    def next_token(self, request: Request, after: Sequence[int], stop: StopFlag) -> NextToken | None:
+        """Return what the token that follows `request` and the tokens `after` is chosen from.
+
+        For engines that can `introspect`. The cache of `request.cache_key` is used and stays as it is. None
+        is returned when it was stopped.
         """
 
     def prompt(self, request: Request) -> Prompt:

@@ -52,6 +52,16 @@ class GrowingLayer(DynamicLayer):
         self.keys = self._buffers[0][..., : self._length, :]
         self.values = self._buffers[1][..., : self._length, :]
 
+    def borrow(self, count: int) -> "GrowingLayer":
+        """Return a layer of the first `count` tokens, whose own tokens go into buffers of its own."""
+        other = GrowingLayer()
+        if self._buffers is not None:
+            keys, values = (buffer[..., :count, :] for buffer in self._buffers)
+            other.lazy_initialization(keys, values)
+            other.keys, other.values = keys, values
+            other._length = count
+        return other
+
     def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor, needed: int) -> None:
         room = needed + max(_MARGIN, needed // 4)
         grown = []
@@ -90,6 +100,19 @@ class CacheEntry:
     def shared(self, ids: Sequence[int]) -> int:
         """Count the leading `ids` that the cache holds, all but the last at most: it is always computed."""
         return max(0, min(common_prefix(self.ids, ids), len(ids) - 1))
+
+    def borrow(self, ids: Sequence[int]) -> "CacheEntry":
+        """Return a cache that holds what this one shares with `ids`; whatever it computes, this one stays.
+
+        Its first token copies the keys and values that it borrowed: for that long they take memory twice.
+        """
+        entry = CacheEntry(self._config, self.state)
+        layers = self.cache.layers
+        if layers and all(isinstance(layer, GrowingLayer) for layer in layers):
+            count = min(self.shared(ids), *(int(layer.get_seq_length()) for layer in layers))
+            entry.cache.layers = [layer.borrow(count) for layer in layers]
+            entry.ids = self.ids[:count]
+        return entry
 
     def keep(self, count: int) -> int:
         """Trim every layer to the first `count` tokens, fewer where a layer holds fewer; return how many."""
@@ -167,6 +190,10 @@ class CacheStore:
         with self._lock:
             entry = self._entries.get(key) if key is not None else None
             return entry if entry is not None and entry.state == self._state else None
+
+    def borrow(self, key: str | None, ids: Sequence[int]) -> CacheEntry:
+        """Return a cache apart that begins with what the cache of `key` shares with `ids`."""
+        return (self.peek(key) or CacheEntry(self._config, self._state)).borrow(ids)
 
     def shrink(self) -> None:
         """Drop the least recently used caches beyond the limit; the newest one stays."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from llama_nb.core.sampling import Sampling
 from llama_nb.engines import penalties, stages
-from llama_nb.engines.head import HEAD, Floats, Head, HeadTooSmall, Ids, find_head, log_z_and_entropy
+from llama_nb.engines.head import HEAD, Doubles, Floats, Head, HeadTooSmall, Ids, find_head, log_z_and_entropy
 from llama_nb.engines.penalties import Edit, Past
 from llama_nb.engines.token_words import NO_WORDS, TokenWords
 
@@ -146,7 +146,7 @@ class Sampler:
                 self._excludes = draw() < self._sampling.xtc_probability
             steps = self._run(scores)
             shown = shown or steps[0][1]
-            wheel = _Wheel(steps[-1][1])
+            wheel = Wheel(steps[-1][1])
             token = wheel.draw(draw())
             sampled = wheel.logprobs(shown.ids[:alternatives])
             self._adapt(wheel, token)
@@ -202,7 +202,7 @@ class Sampler:
                 scores = changed
         return scores
 
-    def _adapt(self, wheel: "_Wheel", token: int) -> None:
+    def _adapt(self, wheel: "Wheel", token: int) -> None:
         """Move mirostat's limit by how surprising the token was."""
         if self._sampling.mirostat_tau:
             (logprob,) = wheel.logprobs(np.array([token]))
@@ -281,7 +281,7 @@ def draws(sampling: Sampling) -> int:
     return 0 if sampling.greedy else 2 if sampling.xtc_probability else 1
 
 
-class _Wheel:
+class Wheel:
     """The final distribution, to draw from and to look up."""
 
     def __init__(self, head: Head) -> None:
@@ -304,6 +304,20 @@ class _Wheel:
                 return int(np.searchsorted(running, min(share, 1 - 1e-12) * running[-1], side="right"))
         place = int(np.searchsorted(self._running, target, side="right"))
         return int(self._ids[min(place, len(self._ids) - 1)])
+
+    def draw_many(self, uniforms: Doubles) -> Ids:
+        """Choose a token for each of `uniforms`, as `draw` does for one."""
+        targets = uniforms * self._total
+        places = np.searchsorted(self._running, targets, side="right")
+        ids = self._ids[np.minimum(places, len(self._ids) - 1)]
+        beyond = targets >= self._mass
+        if self._head.tail is not None and beyond.any():
+            running = np.cumsum(self._head.tail.weights(self._head), dtype=np.float64)
+            if running[-1] > 0:
+                shares = (targets[beyond] - self._mass) / (self._total - self._mass)
+                marks = np.minimum(shares, 1 - 1e-12) * running[-1]
+                ids[beyond] = np.searchsorted(running, marks, side="right")
+        return ids
 
     def logprobs(self, ids: Ids) -> list[float | None]:
         """Return the log-probability of each of `ids`, None for those that cannot come."""

@@ -3,6 +3,7 @@
 The chat, the reply and their storage are the session's business.
 """
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +18,10 @@ from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
-from llama_nb.engines.base import Capabilities, LoadedModel, Prompt
+from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Prompt
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
 from llama_nb.engines.detokenize import TextStream
+from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
 from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.engines.sampler import NonFiniteLogitsError
@@ -92,6 +94,28 @@ class TransformersEngine:
             pass
         return results[0] if results else None
 
+    def next_token(self, request: Request, after: Sequence[int], stop: StopFlag) -> NextToken | None:
+        """Return what the next token is chosen from; see Engine.next_token."""
+        prompt, before, _, surprise = self._input(request)
+        ids = (*prompt, *before, *after)
+        self._check_length(ids)
+
+        def work(_module: Any, stopped: Callable[[], str | None]) -> Floats | None:
+            entry = self._caches.borrow(request.cache_key, ids)
+            logits: Floats | None = None
+            for chunk in self._forward.chunks(ids[len(entry.ids) :]):
+                if stopped() is not None:
+                    return None
+                logits = self._forward(chunk, entry)
+            if logits is not None and not math.isfinite(logits.max()):
+                raise self._not_numbers(entry)
+            return logits
+
+        logits = self.examine(work, "a look at the next token", stop)
+        if logits is None:
+            return None
+        return NextToken(logits, prompt, (*before, *after), surprise if not after else None)
+
     def prompt(self, request: Request) -> Prompt:
         """Return what the model would see for `request`."""
         return self._prompts.build(request)
@@ -141,14 +165,7 @@ class TransformersEngine:
         self._use_threads()
         prompt, before, before_text, surprise = self._input(request)
         ids = (*prompt, *before)
-        if not ids:
-            raise MessageError("The prompt is empty: nothing to send.")
-        if len(ids) >= self.context:
-            raise ContextOverflow(
-                f"The prompt has {len(ids):,} tokens, and the context of {self.name} holds {self.context:,} "
-                "with the reply.",
-                "Shorten it, start a new chat, or choose a model with a longer context.",
-            )
+        self._check_length(ids)
         sampling = request.sampling
         if sampling.seed is None and not sampling.greedy:
             sampling = sampling.replace(seed=secrets.randbits(32))
@@ -181,6 +198,16 @@ class TransformersEngine:
         finally:
             entry.keep(len(entry.ids))
             self._caches.shrink()
+
+    def _check_length(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise MessageError("The prompt is empty: nothing to send.")
+        if len(ids) >= self.context:
+            raise ContextOverflow(
+                f"The prompt has {len(ids):,} tokens, and the context of {self.name} holds {self.context:,} "
+                "with the reply.",
+                "Shorten it, start a new chat, or choose a model with a longer context.",
+            )
 
     def _use_threads(self) -> None:
         if self._on_cpu and torch.get_num_threads() != self._threads:

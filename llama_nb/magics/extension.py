@@ -38,7 +38,9 @@ class LlamaMagics(Magics):
         %%llama chat r << --temperature 0    the same with options; the Reply is kept as r
         %llama chat "and in one word?"   the same on a line; r = %llama chat "..." keeps the Reply
         %%llama complete                 continue a text without a chat template
+        %%llama why                      a message, and how sure the model was of each token of its reply
         %llama set temperature 0.2       for the rest of the session
+        %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees
         %llama tokens "some text"        how a text is cut into tokens
         %llama chats                     the conversations: new, use, clear, delete

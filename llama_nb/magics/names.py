@@ -3,6 +3,7 @@
 import sys
 
 from llama_nb.core.sampling import FIELDS
+from llama_nb.runtime import presets as stored
 
 
 def loaded() -> list[str]:
@@ -41,3 +42,8 @@ def chats() -> list[str]:
 def settings() -> list[str]:
     """Return the names that `%llama set` knows."""
     return list(FIELDS)
+
+
+def presets() -> list[str]:
+    """Return the names of the sampling presets, the user's own ones last."""
+    return stored.names()

@@ -12,7 +12,10 @@ from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.template import expand
 
 # The order in which help lists them: what a beginner needs first. Verbs not named here follow by name.
-_FIRST: Final = ("load", "chat", "complete", "set", "prompt", "tokens", "chats", "status", "models", "use")
+_FIRST: Final = (
+    *("load", "chat", "complete", "why", "set", "prompt"),
+    *("tokens", "chats", "status", "models", "use"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _MOST_IN_TEXT: Final = 400
 COLOURS: Final = ("0,114,178", "230,159,0", "0,158,115", "204,121,167")
 UNDERLINES: Final = ("solid", "dashed", "double", "dotted")
 BACKGROUND_ALPHA: Final = 0.2
-_PILL: Final = f"border:1px solid rgba(128,128,128,0.9);border-radius:9px;padding:0 6px;{MUTED}"
+PILL: Final = f"border:1px solid rgba(128,128,128,0.9);border-radius:9px;padding:0 6px;{MUTED}"
 _CHIP: Final = "border-radius:2px;padding:1px 0;white-space:pre-wrap"
 _FRAME: Final = f"{MONO};line-height:1.9;overflow-wrap:break-word;{FIGURES}"
 _ID: Final = f"display:block;font-size:0.7em;line-height:1.2;{MUTED}"
@@ -85,7 +85,7 @@ def _without_middle(
 
 def _chip(row: TokenRow, number: int, ids: bool, style: str) -> str:
     if row.get("special"):
-        look = _PILL
+        look = PILL
     else:
         colour, line = COLOURS[number % len(COLOURS)], UNDERLINES[number % len(UNDERLINES)]
         ground = f"background-color:rgba({colour},{BACKGROUND_ALPHA})"
@@ -99,5 +99,10 @@ def _chip(row: TokenRow, number: int, ids: bool, style: str) -> str:
 
 def _visible(row: TokenRow) -> str:
     """Return what a token shows as, spaces, tabs and line ends as marks."""
-    shown = clean(row["text"]).replace(" ", "\u00b7").replace("\n", "\u23ce").replace("\t", "\u21e5")
+    return visible_text(row["text"])
+
+
+def visible_text(text: str) -> str:
+    """Return a token's text with spaces, tabs and line ends as marks; "∅" for an empty one."""
+    shown = clean(text).replace(" ", "\u00b7").replace("\n", "\u23ce").replace("\t", "\u21e5")
     return shown or "\u2205"

@@ -2,19 +2,22 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import MessageError, ModelBusy, ModelGone
-from llama_nb.core.messages import Message
-from llama_nb.core.request import Overflow, Request
+from llama_nb.core.request import Overflow
 from llama_nb.core.sampling import Sampling
+from llama_nb.runtime import presets
 from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
 from llama_nb.session.chat import Chat, Journal
 from llama_nb.session.chat_book import ChatBook
-from llama_nb.session.defaults import check_options, resolve
+from llama_nb.session.defaults import check_options, idle_options, resolve
+from llama_nb.session.distribution import HEAD, Distribution
 from llama_nb.session.generation import Generation
+from llama_nb.session.next_token import examine, find_place
 from llama_nb.session.overflow import check_overflow
-from llama_nb.session.prompt_view import PromptView, view_prompt
+from llama_nb.session.prompt_view import PromptView, chat_request, view_prompt
 from llama_nb.session.reply import Reply
 from llama_nb.session.stream import TokenStream
 from llama_nb.session.token_view import TokenView, view_tokens
@@ -66,6 +69,7 @@ class Model:
         self._on_unload = on_unload
         self.chats = ChatBook(journal, self._forget)
         self._active: dict[int, Reply] = {}
+        self._last: Reply | None = None
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -170,7 +174,7 @@ class Model:
         background
             Return at once with a Reply that a thread fills (`Reply.wait`, `Reply.stop`).
         **sampling
-            Parameters of `Sampling` for this reply alone.
+            Parameters of `Sampling` for this reply alone; `preset="creative"` stands for those of a preset.
 
         Returns
         -------
@@ -235,25 +239,64 @@ class Model:
         MessageError
             If the chat is empty and there is no text.
         """
-        talk = self.chats.get(chat or self.chats.current) or Chat(chat or self.chats.current)
-        system = talk.system if system is None else system or None
-        head = (Message("system", system),) if system else ()
-        path = tuple(node.message for node in talk.path())
-        asked = read_question(text, None).messages if text is not None else ()
-        if not path and not asked:
-            raise MessageError(
-                f"Chat {talk.name!r} is empty: there is no prompt yet.",
-                'Try %llama prompt "Hello", or chat first.',
-            )
-        ends_with_reply = not asked and path[-1].role == "assistant"
-        request = Request((*head, *path, *asked), continue_last=ends_with_reply, cache_key=talk.cache_key)
-        return view_prompt(self.engine, request, talk.cache_key)
+        talk = self._talk(chat)
+        return view_prompt(self.engine, chat_request(talk, text, system), talk.cache_key)
 
     def tokens(self, text: str) -> TokenView:
         """Return the tokens of `text`: nothing added, control tokens in it taken as plain text."""
         if not isinstance(text, str):
             raise MessageError(f"tokens() takes a text, not a {type(text).__name__}.")
         return view_tokens(self.engine, text)
+
+    def distribution(
+        self,
+        text: "str | Reply | None" = None,
+        *,
+        chat: str | None = None,
+        position: int | None = None,
+        head: int = HEAD,
+        **sampling: Any,
+    ) -> Distribution:
+        """Return the distribution of a next token as it passes through the sampling, stage by stage.
+
+        Parameters
+        ----------
+        text
+            A text that goes on; with `chat` the next message of that chat; or a Reply. None: the chat as it
+            stands, or with `position` the last reply.
+        chat
+            Name of the chat; default `chats.current`.
+        position
+            Which token of the reply, or of the text's tokens: the distribution that it was chosen from.
+            Negative ones count from the end; default what follows the end.
+        head
+            How many of the likeliest tokens are listed. The distribution is that of all tokens anyway.
+        **sampling
+            Parameters of `Sampling`, or `preset`; else a reply's own, or those of the session.
+
+        Raises
+        ------
+        MessageError
+            If there is nothing to look at, or no token at `position`.
+        UnsupportedError
+            If the model does not run in this process.
+        """
+        check_options(sampling, ("chat", "position", "head"))
+        talk = self._talk(chat) if chat is not None or text is None else None
+        place = find_place(self.engine, text, position, self._last, talk)
+        if place.reply is not None:
+            used = place.reply.sampling.replace(**presets.expand(sampling))
+        else:
+            used = resolve(sampling, self._generation_config, self.context)
+        return examine(self.engine, place, used, head)
+
+    @property
+    def last(self) -> Reply | None:
+        """The reply that ended last, of whatever chat; None before the first one."""
+        return self._last
+
+    def _talk(self, chat: str | None) -> Chat:
+        return self.chats.get(chat or self.chats.current) or Chat(chat or self.chats.current)
 
     # --- the end ----------------------------------------------------------------------------------------
 
@@ -340,10 +383,10 @@ class Model:
         question = read_question(message, system)
         sampling = resolve(options, self._generation_config, self.context)
         if question.whole and chat is None:
-            reply = self._reply("chat", sampling, question.text, question.system)
+            reply = self._reply("chat", sampling, question.text, question.system, options=options)
             return self._generation(reply, OneOff(question, reply, overflow))
         talk = self.chats.open(chat)
-        reply = self._reply("chat", sampling, question.text, question.system, talk.name)
+        reply = self._reply("chat", sampling, question.text, question.system, talk.name, options)
         turn = ChatTurn(talk, question, reply, overflow)
         reply.rerunner = functools.partial(self._rerun, turn)
         return self._generation(reply, turn, talk)
@@ -357,7 +400,8 @@ class Model:
                 "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
             )
         check_text(text, "The text")
-        reply = self._reply("complete", resolve(options, self._generation_config, self.context), text)
+        sampling = resolve(options, self._generation_config, self.context)
+        reply = self._reply("complete", sampling, text, options=options)
         return self._generation(reply, Completion(text, reply))
 
     def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
@@ -377,6 +421,7 @@ class Model:
         user: str | None,
         system: str | None = None,
         chat: str | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> Reply:
         reply = Reply(
             kind=kind,
@@ -387,6 +432,7 @@ class Model:
             system=system,
             chat=chat,
         )
+        reply.notes += idle_options(options, sampling)
         reply.rerunner = functools.partial(self._rerun, None)
         return reply
 
@@ -406,6 +452,12 @@ class Model:
 
     def _drop_active(self, reply: Reply) -> None:
         self._active.pop(id(reply), None)
+        if reply.tokens:
+            self._last = reply
+        if self._engine is not None:
+            shown = {token.id for token in reply.tokens if token.id is not None}
+            shown |= {other.id for token in reply.tokens for other in token.alternatives}
+            reply.special = frozenset(filter(self._engine.is_special, shown))
 
 
 def short_count(number: int) -> str:

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llama_nb.core.errors import MessageError
+from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
+from llama_nb.session.asking import read_question
+from llama_nb.session.chat import Chat
 
 if TYPE_CHECKING:
     from llama_nb.engines.base import Engine
@@ -64,6 +68,27 @@ class PromptView:
 
     def __repr__(self) -> str:
         return f"PromptView({len(self.ids)} tokens, {self.cached} of them cached, context {self.context})"
+
+
+def chat_request(chat: Chat, text: str | None, system: str | None) -> Request:
+    """Return a request for the chat as it stands, or as it would be sent with `text` next.
+
+    Raises
+    ------
+    MessageError
+        If the chat is empty and there is no text.
+    """
+    system = chat.system if system is None else system or None
+    head = (Message("system", system),) if system else ()
+    path = tuple(node.message for node in chat.path())
+    asked = read_question(text, None).messages if text is not None else ()
+    if not path and not asked:
+        raise MessageError(
+            f"Chat {chat.name!r} is empty: there is no prompt yet.",
+            'Try %llama prompt "Hello", or chat first.',
+        )
+    ends_with_reply = not asked and path[-1].role == "assistant"
+    return Request((*head, *path, *asked), continue_last=ends_with_reply, cache_key=chat.cache_key)
 
 
 def view_prompt(engine: "Engine", request: Request, cache_key: str) -> PromptView:

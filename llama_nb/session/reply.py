@@ -16,7 +16,8 @@ from llama_nb.core.events import Finish, TokenEvent, Usage
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
-from llama_nb.runtime import cell
+from llama_nb.runtime import cell, presets
+from llama_nb.session.why import WhyView, view_why
 
 SCHEMA: Final = 1
 MIME: Final = "application/vnd.llama-nb.reply+json"
@@ -51,6 +52,8 @@ class Reply:
         Whether the caller takes the tokens one by one (`Model.stream`) and so shows them itself.
     error
         The error that ended the reply; its tokens up to there are kept.
+    special
+        Which of its tokens and of their alternatives are control tokens; known when it is done.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Reply:
         self.error: BaseException | None = None
         self.request: Request | None = None
         self.prompt_tokens = 0
+        self.special: frozenset[int] = frozenset()
         self.stop_flag = StopFlag()
         self.rerunner: Callable[[Reply, Sampling, bool], Reply] | None = None
         self._tokens: list[TokenEvent] = []
@@ -158,13 +162,20 @@ class Reply:
     def rerun(self, *, background: bool = False, **sampling: Any) -> "Reply":
         """Answer the same prompt again, with other sampling parameters.
 
-        The same seed is used unless `seed` is given (None draws another). In a chat the new reply becomes
-        another version beside this one; the conversation itself stays as it is.
+        The same seed is used unless `seed` is given (None draws another); `preset` names a preset. In a chat
+        the new reply becomes another version beside this one; the conversation itself stays as it is.
         """
-        changed = self.sampling.replace(**{"seed": self.seed, **sampling})
+        changed = self.sampling.replace(**{"seed": self.seed, **presets.expand(sampling)})
         if self.rerunner is None:
             raise ModelGone("This reply has no model behind it.", "Ask the model again: m.chat(...).")
         return self.rerunner(self, changed, background)
+
+    def why(self, by: Literal["probability", "entropy"] = "probability") -> WhyView:
+        """Return a view of how sure the model was of each token, and of what it could have said instead.
+
+        It is made of what was recorded with the tokens; the model is not needed.
+        """
+        return view_why(self, by)
 
     def add_done_callback(self, callback: "Callable[[Reply], None]") -> None:
         """Call `callback(reply)` when the reply is done, at once when it already is."""

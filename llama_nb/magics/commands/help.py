@@ -56,7 +56,6 @@ def _overview() -> str:
 def explain(verb: str) -> str:
     """Return a verb's description, options and examples as text."""
     module, parser = verbs.find(verb), verbs.parser(verb)
-    actions = parser.options().values()
     words = [action for action in parser._actions if not action.option_strings]
     parts = [f"%llama {verb}", "", (module.__doc__ or "").strip(), ""]
     if words or parser.text_name:
@@ -64,15 +63,21 @@ def explain(verb: str) -> str:
         if parser.text_name:
             parts += _rows([(parser.text_name.upper(), parser.text_help)])
         parts.append("")
-    parts += [
-        "Options:",
-        *_rows((_usage(action), _meaning(action)) for action in dict.fromkeys(actions)),
-        "",
-    ]
+    for title, actions in _groups(parser):
+        parts += [f"{title}:", *_rows((_usage(action), _meaning(action)) for action in actions), ""]
     parts.append("Examples:")
     for example in module.EXAMPLES:
         parts += [*("  " + line for line in example.splitlines()), *([""] if "\n" in example else [])]
     return "\n".join(parts).rstrip()
+
+
+def _groups(parser: VerbParser) -> Iterable[tuple[str, Sequence[argparse.Action]]]:
+    """The options under headings: the verb's own first, then each group that it named."""
+    # argparse's own two groups come first, with titles of its own.
+    titled = [(group.title or "", group._group_actions) for group in parser._action_groups[2:]]
+    grouped = {id(action) for _, actions in titled for action in actions}
+    own = [action for action in dict.fromkeys(parser.options().values()) if id(action) not in grouped]
+    return [("Options", own), *titled]
 
 
 def _usage(action: argparse.Action) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llama_nb.render.bars import bar, swatch
 from llama_nb.render.clean import clean
-from llama_nb.render.html import FIGURES, LINE, MUTED, SMALL, escape, styled, to_html, wall
+from llama_nb.render.html import FIGURES, LINE, MUTED, SMALL, escape, styled, to_html, wall, without_math
 from llama_nb.render.nodes import Element
 from llama_nb.render.reply import ACCENT, SLATE
 from llama_nb.render.table import table_node
@@ -53,7 +53,7 @@ def cost_html(record: Mapping[str, Any]) -> str:
         styled("div", small, escape("Assumptions: " + "; ".join(_assumptions(record["assumptions"])))),
         *(styled("div", small, escape(note)) for note in _notes(record)),
     ]
-    return wall(styled("div", FIGURES, "".join(pieces)))
+    return without_math(wall(styled("div", FIGURES, "".join(pieces))))
 
 
 def sentence(record: Mapping[str, Any]) -> str:

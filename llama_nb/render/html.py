@@ -5,6 +5,7 @@ has enough contrast on both white and JupyterLab's dark #111 (the best is 4.35),
 """
 
 import html as standard
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -58,6 +59,8 @@ _CODE_STYLES: Final[Mapping[str, str]] = {
     "ln-gh": f"font-weight:bold;{MUTED}",
     "ln-gp": MUTED,
 }
+
+_TEXT: Final = re.compile(r">[^<>]*<")
 
 # The second wall. It allows the containers that this layer writes itself, and no class, id or other scheme.
 _WALL: Final = nh3.Cleaner(
@@ -123,6 +126,11 @@ def to_html(nodes: Iterable[Node]) -> str:
 def wall(html: str) -> str:
     """Return HTML of this layer with everything taken out that it never writes."""
     return _WALL.clean(html)
+
+
+def without_math(html: str) -> str:
+    """Return HTML in which no two dollars stand in one text: Jupyter would set what is between as a formula."""
+    return _TEXT.sub(lambda match: match[0].replace("$", "<span>$</span>"), html)
 
 
 def styled(tag: str, style: str, inner: str, **attributes: str) -> str:

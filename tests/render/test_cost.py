@@ -51,6 +51,14 @@ def test_both_say_what_was_asked_when_the_prices_are_from_and_how_to_edit_them(r
         assert "current" not in text
 
 
+def test_no_two_dollars_stand_in_one_text(record):
+    """JupyterLab sets what stands between two dollars of an HTML output as a formula."""
+    html = cost_bundle(record)["text/html"]
+    assert html.count("$") > 20
+    assert all(text.count("$") <= 1 for text in re.findall(r">([^<>]*)<", html))
+    assert wall(html) == html
+
+
 def test_every_bar_has_a_label_with_its_figures(record):
     html = cost_bundle(record)["text/html"]
     labels = re.findall(r'aria-label="([^"]+)"', html)

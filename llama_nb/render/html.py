@@ -129,7 +129,7 @@ def wall(html: str) -> str:
 
 
 def without_math(html: str) -> str:
-    """Return HTML in which no two dollars stand in one text: Jupyter would set what is between as a formula."""
+    """Return HTML in which no text has two dollars: Jupyter would set what is between as a formula."""
     return _TEXT.sub(lambda match: match[0].replace("$", "<span>$</span>"), html)
 
 

@@ -149,6 +149,14 @@ def test_nothing_that_fits_is_said(tmp_path: Path, stories260k: Path) -> None:
     assert loaded.quant_notes[0].startswith("No layer is quantised, all stayed in bfloat16: nf4 cannot take")
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_heights_that_do_not_fit_stay_as_they_are(name: str, tmp_path: Path, stories260k: Path) -> None:
+    folder = write_random_llama(
+        tmp_path / "a", tokenizer_from=stories260k, layers=1, hidden=128, heads=4, kv_heads=2, ffn=341
+    )
+    assert loss(read(check(folder), quant=name), STORY) > 0
+
+
 def float_twin(loaded: Loaded) -> torch.nn.Module:
     """The same model in float32, its weights those that the quantised layers stand for."""
     twin = read(check(loaded.checked.folder), dtype="float32").module

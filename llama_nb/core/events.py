@@ -46,12 +46,14 @@ class Finish:
 
     `reason` is "end" (the model's end-of-turn token), "stop_string", "length" (max_tokens), "context"
     (no room left), "stopped" (by the user) or "error". `detail` says more: the stop string, who stopped.
+    `complete` says whether the reply is all that its grammar asks for; None without a grammar.
     """
 
     reason: FinishReason
     usage: Usage
     seed: int | None = None
     detail: str = ""
+    complete: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class TokenEvent:
     beginning of a stop string, an end-of-turn token) and may hold more than the token's own bytes when
     it completes a character. The closing event of a stopped generation has no token: `id` is None.
     `logprob` and `entropy` (nats) are those of the distribution before the sampler; `alternatives` are
-    the likeliest tokens of it, best first. Remote engines may leave all but the text empty.
+    the likeliest tokens of it, best first. `forbidden` is the probability of all the tokens that the
+    request's grammar ruled out here, None without one. Remote engines may leave all but the text empty.
     """
 
     text: str
@@ -72,6 +75,7 @@ class TokenEvent:
     alternatives: tuple[Alternative, ...] = ()
     elapsed_s: float = 0.0
     finish: Finish | None = None
+    forbidden: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,16 @@ def publish(event: Event) -> None:
             observer(event)
         except Exception:  # noqa: BLE001 - whatever a view does wrong, the work goes on
             _log.exception("an observer failed on %s", type(event).__name__)
+
+
+def publisher() -> Observer:
+    """Return a `publish` that belongs to this thread or task, for threads that a library starts for it.
+
+    What they publish then reaches the cell or the captor for which the work is done.
+    """
+    context = contextvars.copy_context()
+    # A copy each time: two threads cannot be in one context at once.
+    return lambda event: context.copy().run(publish, event)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from llama_nb import bundled
 from llama_nb.catalog import catalog
 from llama_nb.core.errors import LoadError, did_you_mean
-from llama_nb.core.events import Progress, publish
+from llama_nb.core.events import Progress, publisher
 from llama_nb.core.stop import StopFlag
 from llama_nb.loading import hub_cache
 from llama_nb.loading.config import read_config
@@ -173,6 +173,8 @@ class _Meter:
         self.total = total
         self._check = check
         self.done = 0
+        # huggingface_hub's transfer has threads of its own.
+        self._publish = publisher()
         self._reported = -_REPORT_EVERY
 
     def add(self, count: float) -> None:
@@ -182,7 +184,7 @@ class _Meter:
             self.done = min(self.done, self.total)
         if time.monotonic() - self._reported >= _REPORT_EVERY:
             self._reported = time.monotonic()
-            publish(Progress(self.what, self.done, self.total, "bytes"))
+            self._publish(Progress(self.what, self.done, self.total, "bytes"))
 
     def file_ends(self, done: int) -> None:
         """Count a file as whole, whatever its bar has seen of it (nothing, when it was in the cache)."""
@@ -190,7 +192,7 @@ class _Meter:
         self.add(0)
 
     def end(self) -> None:
-        publish(Progress(self.what, self.done, self.total, "bytes", ended=True))
+        self._publish(Progress(self.what, self.done, self.total, "bytes", ended=True))
 
     def bar(self) -> type:
         """Return a class that huggingface_hub uses as a progress bar for each file; all feed this meter."""

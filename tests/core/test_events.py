@@ -58,6 +58,24 @@ def test_captured_progress_and_notes_reach_their_observer_only() -> None:
     assert seen == [events.ModelsChanged(), events.Note("from another thread"), events.Note("after")]
 
 
+def test_a_thread_that_a_library_starts_can_publish_for_who_asked() -> None:
+    seen: list[events.Event] = []
+    own: list[events.Event] = []
+    undo = events.subscribe(seen.append)
+    try:
+        with events.captured(own.append):
+            publish = events.publisher()
+        threads = [threading.Thread(target=publish, args=(events.Note("mine"),)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        undo()
+    assert own == [events.Note("mine")] * 8
+    assert seen == []
+
+
 def test_a_stop_flag_keeps_its_first_reason() -> None:
     flag = StopFlag()
     assert not flag.is_set()

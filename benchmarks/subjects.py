@@ -1,6 +1,8 @@
 """The models that the engine is measured on: the bundled one, a real small one, a random 110 M Llama."""
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,40 @@ def cria() -> Path | None:
     """Return the folder of the bundled model, if its weights are there."""
     folder = ROOT / "llama_nb" / "bundled" / "cria"
     return folder if (folder / "model.safetensors").is_file() else None
+
+
+def llama3_tokenizer() -> Path | None:
+    """Return the folder of Llama 3's tokenizer, if it is there."""
+    named = os.environ.get("LLAMA_NB_LLAMA3_TOKENIZER")
+    folder = Path(named or ROOT.parent / "shared" / "models" / "llama3-tokenizer")
+    return folder if (folder / "tokenizer.json").is_file() else None
+
+
+def write_tokenizer(folder: Path, tokens: int, source: Path) -> Path:
+    """Write the first `tokens` - 2 tokens of a byte-level BPE, a begin and an end; return the folder.
+
+    A vocabulary takes memory: one that was made up, or a smaller one, would not take what a real one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    if tokens >= len(content["model"]["vocab"]) + len(content["added_tokens"]):
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(source / name, folder / name)
+        return folder
+    model = content["model"]
+    kept = {text: place for text, place in model["vocab"].items() if place < tokens - 2}
+    merges = [pair for pair in model["merges"] if {*pair, "".join(pair)} <= kept.keys()]
+    content["model"] = {**model, "vocab": kept, "merges": merges}
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    ends = ("<|begin_of_text|>", "<|eot_id|>")
+    content["added_tokens"] = [
+        {"id": tokens - 2 + place, "content": text, **special} for place, text in enumerate(ends)
+    ]
+    content["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    settings = {"bos_token": ends[0], "eos_token": ends[1], "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
 
 
 def open_folder(folder: Path) -> TransformersEngine:

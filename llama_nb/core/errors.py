@@ -68,6 +68,10 @@ class MessageError(LlamaError, ValueError):
     """A conversation is malformed: no content, an unknown role, nothing to send."""
 
 
+class SchemaError(LlamaError, ValueError):
+    """A schema, pattern or choice cannot be used, or a reply does not hold what it asks for."""
+
+
 class ContextOverflow(LlamaError):
     """The prompt does not fit into the model's context."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from llama_nb.core.grammar import Grammar
 from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
 
@@ -28,6 +29,8 @@ class Request:
         How many of the likeliest tokens each TokenEvent records (0 to 100).
     continue_last
         Go on with the last message, an assistant's, instead of answering it.
+    grammar
+        What the reply must be; for engines that can (`Capabilities.schema`).
     purpose
         What this is, for the one who waits for it: "chat main", "complete".
     """
@@ -38,4 +41,5 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
     alternatives: int = 10
     continue_last: bool = False
+    grammar: Grammar | None = None
     purpose: str = "request"

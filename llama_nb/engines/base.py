@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from llama_nb.core.events import TokenEvent
+from llama_nb.core.grammar import Grammar
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
@@ -168,6 +169,12 @@ class Engine(Protocol):
 
         For engines that can `introspect`. The cache of `request.cache_key` is used and stays as it is. None
         is returned when it was stopped.
+        """
+
+    def check_grammar(self, grammar: Grammar) -> None:
+        """Raise SchemaError if a reply cannot be held to `grammar`.
+
+        For engines that can hold it to a `schema`; others raise UnsupportedError.
         """
 
     def prompt(self, request: Request) -> Prompt:

@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM
 from llama_nb.core.events import Alternative, Finish, FinishReason, TokenEvent, Usage
 from llama_nb.core.sampling import Sampling
 from llama_nb.engines.detokenize import StopStrings, TextStream
+from llama_nb.engines.grammar import GrammarState
 from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import CacheEntry
 from llama_nb.engines.sampler import Sampler, draws
@@ -94,7 +95,8 @@ class Generation:
     """Everything that one generation needs, gathered by the engine.
 
     `before` are the tokens of the reply that stand in the prompt already, `before_text` their text, and
-    `surprise` what mirostat had come to: this reply goes on where they end.
+    `surprise` what mirostat had come to: this reply goes on where they end, and `grammar`
+    stands there.
     """
 
     prompt: tuple[int, ...]
@@ -110,6 +112,7 @@ class Generation:
     text: TextStream
     show: Callable[[int], str]
     started: float
+    grammar: GrammarState | None = None
 
     def run(self, forward: Forward, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
         """Yield the reply's tokens; `stopped` says why to stop, None to go on."""
@@ -171,12 +174,15 @@ class _Run:
 
     def _step(self, sampler: Sampler, draw: Callable[[], float], logits: Floats) -> TokenEvent:
         job = self._job
-        choice = sampler.choose(logits, draw, job.alternatives)
+        allowed = job.grammar.allowed() if job.grammar is not None else None
+        choice = sampler.choose(logits, draw, job.alternatives, allowed)
         self._surprise = sampler.surprise
         elapsed = time.perf_counter() - job.started
         if self._first is None:
             self._first = elapsed
         token = choice.id
+        if job.grammar is not None:
+            job.grammar.feed(token)
         self._tokens.append(token)
         finish: tuple[FinishReason, str] | None = None
         if token in job.ends:
@@ -197,12 +203,15 @@ class _Run:
             tuple(Alternative(c.id, job.show(c.id), c.logprob, c.sampled) for c in choice.candidates),
             elapsed,
             self._finish(*finish) if finish is not None else None,
+            choice.forbidden,
         )
 
     def _ended(self) -> tuple[FinishReason, str] | None:
         job = self._job
         if self._stops.found is not None:
             return "stop_string", self._stops.found
+        if job.grammar is not None and job.grammar.ended:
+            return "end", ""
         if job.sampling.max_tokens is not None and len(self._tokens) >= job.sampling.max_tokens:
             return "length", ""
         total = len(job.prompt) + len(job.before) + len(self._tokens)
@@ -228,7 +237,10 @@ class _Run:
             tokens = [token for token in self._tokens if token not in job.ends]
             reply, text = (*job.before, *tokens), job.before_text + self._text
             job.entry.remember(job.prompt, reply, text, self._surprise)
-        return Finish(reason, usage, job.sampling.seed, detail)
+        complete = None
+        if job.grammar is not None:
+            complete = self._stops.found is None and job.grammar.fulfilled
+        return Finish(reason, usage, job.sampling.seed, detail, complete)
 
 
 def _no_draw() -> float:

@@ -16,6 +16,7 @@ import torch
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 # The new logits of some tokens from their old ones; the second argument says which of them they are.
 Change = Callable[[Floats, Ids], Floats]
 
@@ -141,6 +142,23 @@ def softmax(scores: Floats) -> Floats:
     # torch's kernel does exp, sum and division in 0.17 ms at V = 128,256, where numpy's exp alone takes 0.28.
     chances: Floats = torch.softmax(torch.from_numpy(scores), 0).numpy()
     return chances
+
+
+def keep_only(logits: Floats, allowed: Mask) -> Floats:
+    """Return `logits` with minus infinity where `allowed` is false; one token at least stays possible."""
+    kept = np.where(allowed, logits, np.float32(-np.inf))
+    if kept.max() == -np.inf:  # the model itself rules out all that is allowed: they are equal then
+        kept = np.where(allowed, np.float32(0.0), np.float32(-np.inf))
+    return kept
+
+
+def mass_outside(logits: Floats, log_z: float, allowed: Mask) -> float:
+    """Return the probability of the tokens where `allowed` is false."""
+    # The sum over the fewer tokens of the two: of 128,256 a text allows nearly all, a brace a handful.
+    few_allowed = np.count_nonzero(allowed) < len(allowed) // 2
+    some = np.flatnonzero(allowed if few_allowed else ~allowed)
+    mass = float(np.exp(logits[some] - np.float64(log_z)).sum())
+    return min(1.0, max(0.0, 1.0 - mass if few_allowed else mass))
 
 
 def log_z_and_entropy(logits: Floats) -> tuple[float, float]:

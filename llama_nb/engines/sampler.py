@@ -13,7 +13,19 @@ import numpy as np
 
 from llama_nb.core.sampling import Sampling
 from llama_nb.engines import penalties, stages
-from llama_nb.engines.head import HEAD, Doubles, Floats, Head, HeadTooSmall, Ids, find_head, log_z_and_entropy
+from llama_nb.engines.head import (
+    HEAD,
+    Doubles,
+    Floats,
+    Head,
+    HeadTooSmall,
+    Ids,
+    Mask,
+    find_head,
+    keep_only,
+    log_z_and_entropy,
+    mass_outside,
+)
 from llama_nb.engines.penalties import Edit, Past
 from llama_nb.engines.token_words import NO_WORDS, TokenWords
 
@@ -46,13 +58,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The token that was chosen, and the distribution that it was chosen from."""
+    """The token that was chosen, and the distribution that it was chosen from.
+
+    `forbidden` is the probability of all tokens that were not allowed; None where all were.
+    """
 
     id: int
     logprob: float
     entropy: float
     candidates: tuple[Candidate, ...]
     steps: tuple[tuple[str, Head], ...]
+    forbidden: float | None = None
 
     @property
     def records(self) -> tuple[StageRecord, ...]:
@@ -118,10 +134,17 @@ class Sampler:
         if sampling.greedy:
             self._edits, self._stages = tuple(stage for stage in chain if stage.edit is not None), ()
 
-    def choose(self, logits: Floats, draw: Callable[[], float], alternatives: int = 0) -> Choice:
+    def choose(
+        self,
+        logits: Floats,
+        draw: Callable[[], float],
+        alternatives: int = 0,
+        allowed: Mask | None = None,
+    ) -> Choice:
         """Choose a token from `logits` (shape V) with uniform numbers from `draw`, and record it.
 
-        It takes `draws(sampling)` numbers, always as many.
+        It takes `draws(sampling)` numbers, always as many. `allowed` (shape V) says which tokens may come
+        at all; it acts before the chain, so that no penalty and no ban can leave none of them.
 
         Raises
         ------
@@ -132,7 +155,7 @@ class Sampler:
         if not math.isfinite(peak):
             raise NonFiniteLogitsError(peak)
         log_z, entropy = log_z_and_entropy(logits)
-        scores = self._edited(logits)
+        scores = self._edited(logits if allowed is None else keep_only(logits, allowed))
         apart = scores is not logits or self._sampling.greedy
         shown = find_head(logits, max(1, alternatives)) if apart else None
         steps: tuple[tuple[str, Head], ...] = ()
@@ -155,7 +178,8 @@ class Sampler:
             shown.ids[:alternatives].tolist(), shown.logits[:alternatives].tolist(), sampled, strict=True
         )
         candidates = tuple(Candidate(id_, logit - log_z, after) for id_, logit, after in rows)
-        return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps)
+        forbidden = None if allowed is None else mass_outside(logits, log_z, allowed)
+        return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps, forbidden)
 
     def trace(self, logits: Floats, *, size: int = HEAD) -> tuple[tuple[str, Head], ...]:
         """Return the distribution of `logits` before and after each stage that is on, without a choice.

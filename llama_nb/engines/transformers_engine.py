@@ -14,6 +14,7 @@ import torch
 
 from llama_nb.core.errors import ContextOverflow, EngineError, MessageError
 from llama_nb.core.events import TokenEvent
+from llama_nb.core.grammar import Grammar
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
@@ -21,6 +22,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Prompt
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
 from llama_nb.engines.detokenize import TextStream
+from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
 from llama_nb.engines.prompt import PromptBuilder
@@ -48,7 +50,7 @@ class TransformersEngine:
         Bytes that the KV caches of all chats may hold together.
     """
 
-    capabilities = Capabilities(introspect=True, train=True, logprobs=True)
+    capabilities = Capabilities(introspect=True, train=True, logprobs=True, schema=True)
 
     def __init__(self, loaded: LoadedModel, *, cache_limit: int = DEFAULT_LIMIT) -> None:
         self.name = loaded.checked.name
@@ -62,6 +64,8 @@ class TransformersEngine:
         self._prompts = PromptBuilder(self._tokenizer, loaded.chat_template, self.name, trusted=trusted)
         self._texts = TokenTexts(self._backend)
         self._ends = self._end_tokens(loaded)
+        size = int(self._module.config.vocab_size)
+        self._grammars = Grammars(self._backend, size, self._ends, self.name)
         self._forward = Forward(self._module, loaded.checked.parameters)
         self._caches = CacheStore(self._module.config, cache_limit)
         self._worker = Worker(self.name)
@@ -116,6 +120,10 @@ class TransformersEngine:
             return None
         return NextToken(logits, prompt, (*before, *after), surprise if not after else None)
 
+    def check_grammar(self, grammar: Grammar) -> None:
+        """Compile `grammar` for the vocabulary; see Engine.check_grammar."""
+        self._grammars.check(grammar)
+
     def prompt(self, request: Request) -> Prompt:
         """Return what the model would see for `request`."""
         return self._prompts.build(request)
@@ -169,6 +177,7 @@ class TransformersEngine:
         sampling = request.sampling
         if sampling.seed is None and not sampling.greedy:
             sampling = sampling.replace(seed=secrets.randbits(32))
+        grammar = self._grammars.begin(request.grammar, before) if request.grammar is not None else None
         entry = self._caches.take(request.cache_key, ids)
         generation = Generation(
             prompt,
@@ -184,6 +193,7 @@ class TransformersEngine:
             TextStream(self._decode, self._backend.id_to_token, self._prompts.special),
             self._texts.one,
             started,
+            grammar,
         )
         try:
             yield from generation.run(self._forward, stopped)

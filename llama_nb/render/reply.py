@@ -5,6 +5,8 @@ It takes plain JSON values, never a model's objects, and believes nothing in the
 words give the same output.
 """
 
+import contextlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,8 @@ MIME: Final = "application/vnd.llama-nb.reply+json"
 # What a record keeps of a long reply; 20,000 tokens are about 0.6 MB.
 MOST_TOKENS: Final = 20_000
 _LONGEST_SYSTEM: Final = 400
+_LONGEST_NAME: Final = 200
+JSON_FENCE: Final = "```json\n"  # what makes Markdown of JSON that is still being written
 _KEYS: Final = ("schema", "id", "parent", "chat", "kind", "finish")
 
 SLATE: Final = "#64748b"
@@ -85,14 +89,32 @@ def saved_record(record: Mapping[str, Any], *, watched: bool) -> dict[str, Any]:
         "usage": _usage(record, watched=watched),
         "detail": clean_line(_string(record.get("detail"))),
         "notes": [clean_line(_string(note)) for note in record.get("notes") or ()],
-        "nodes": tree(_string(record.get("text"))),
+        "nodes": answer_nodes(text, record.get("grammar")),
         "user_nodes": user_nodes(_string(user), str(record.get("kind"))),
         "status": status_line(record, watched=watched),
     }
+    grammar = record.get("grammar")
+    if isinstance(grammar, Mapping):
+        names = {name: clean_line(_string(grammar.get(name)))[:_LONGEST_NAME] for name in ("kind", "name")}
+        saved["grammar"] = {**names, "complete": grammar.get("complete") is True}
     cut = {"characters": len(text) - LIMIT, "tokens": len(record.get("tokens") or ()) - MOST_TOKENS}
     if any(more > 0 for more in cut.values()):
         saved["cut"] = {name: max(0, more) for name, more in cut.items()}
     return saved
+
+
+def answer_nodes(text: str, grammar: Any = None) -> list[Node]:
+    """Return what the model wrote: Markdown, or what a grammar asked for, which is none.
+
+    JSON is laid out over several lines once it is whole.
+    """
+    if not text or not isinstance(grammar, Mapping):
+        return tree(text)
+    if grammar.get("kind") != "json":
+        return plain(text)
+    with contextlib.suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    return tree(f"{JSON_FENCE}{text}")
 
 
 def user_nodes(text: str, kind: str) -> list[Node]:

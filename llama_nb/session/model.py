@@ -1,11 +1,11 @@
 """The handle on a loaded model: what a user chats with, looks at and unloads."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.core.errors import MessageError, ModelBusy, ModelGone
+from llama_nb.core.errors import MessageError, ModelBusy, ModelGone, UnsupportedError
 from llama_nb.core.request import Overflow
 from llama_nb.core.sampling import Sampling
 from llama_nb.runtime import presets
@@ -14,6 +14,7 @@ from llama_nb.session.chat import Chat, Journal
 from llama_nb.session.chat_book import ChatBook
 from llama_nb.session.defaults import check_options, idle_options, resolve
 from llama_nb.session.distribution import HEAD, Distribution
+from llama_nb.session.form import Form, one_form, read_form
 from llama_nb.session.generation import Generation
 from llama_nb.session.next_token import examine, find_place
 from llama_nb.session.overflow import check_overflow
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from llama_nb.loading.check import Checked
     from llama_nb.loading.weights import Loaded
 
-_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "background")
+_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "schema", "background")
 _STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
 
 
@@ -152,6 +153,7 @@ class Model:
         system: str | None = None,
         overflow: Overflow = "drop-oldest",
         images: object = None,
+        schema: object = None,
         background: bool = False,
         **sampling: Any,
     ) -> Reply:
@@ -171,6 +173,8 @@ class Model:
             (never the system prompt), and a note in the reply says how many; "error" raises.
         images
             Refused: no engine of this version reads images.
+        schema
+            What the reply must be, as `json` takes it; `Reply.json` is then the object.
         background
             Return at once with a Reply that a thread fills (`Reply.wait`, `Reply.stop`).
         **sampling
@@ -184,17 +188,62 @@ class Model:
 
         Raises
         ------
-        MessageError, SamplingError, UnsupportedError, TemplateError, ContextOverflow
+        MessageError, SamplingError, SchemaError, UnsupportedError, TemplateError, ContextOverflow
             Before anything is sent; the chat is as it was.
         EngineError
             If the engine fails; what came before is kept in the chat.
         """
-        generation = self._ask(message, chat, system, overflow, images, sampling)
+        generation = self._ask(message, chat, system, overflow, images, schema, sampling)
         return generation.start() if background else generation.run()
 
-    def complete(self, text: str, *, background: bool = False, **sampling: Any) -> Reply:
-        """Go on with `text` as it is: no template, no chat. What a base model can do."""
-        generation = self._continue(text, sampling)
+    def json(
+        self,
+        message: Asked,
+        schema: object = None,
+        *,
+        regex: str | None = None,
+        choice: str | Sequence[str] | None = None,
+        background: bool = False,
+        **options: Any,
+    ) -> Reply:
+        """Send a message as `chat` does and hold the reply to a form; `Reply.json` is the object.
+
+        Tokens that cannot lead to it are ruled out before the sampling, so a reply that ends by itself always
+        parses. The model is not told the form: what it should write belongs into the message. A base model
+        goes on with the text instead.
+
+        Parameters
+        ----------
+        schema
+            A pydantic model, a dataclass, a TypedDict or another type that pydantic reads, such as
+            `list[int]`; or a JSON schema as a mapping.
+        regex, choice
+            In place of a schema: a pattern that the whole reply matches; or the texts that it can be, as a
+            list or with commas between them.
+        **options
+            As of `chat`.
+
+        Raises
+        ------
+        SchemaError
+            If there is no such form, or tokens cannot be held to it; nothing is sent.
+        UnsupportedError
+            If the model's engine cannot rule out tokens.
+        """
+        form = one_form(schema, regex, choice)
+        to_complete = isinstance(message, str) and not {"chat", "system"} & options.keys()
+        if to_complete and not self.engine.has_chat_template:
+            return self.complete(message, schema=form, background=background, **options)  # type: ignore[arg-type]
+        return self.chat(message, schema=form, background=background, **options)
+
+    def complete(
+        self, text: str, *, schema: object = None, background: bool = False, **sampling: Any
+    ) -> Reply:
+        """Go on with `text` as it is: no template, no chat. What a base model can do.
+
+        With `schema` what follows is held to it, as in `json`.
+        """
+        generation = self._continue(text, schema, sampling)
         return generation.start() if background else generation.run()
 
     def stream(
@@ -205,10 +254,11 @@ class Model:
         system: str | None = None,
         overflow: Overflow = "drop-oldest",
         images: object = None,
+        schema: object = None,
         **sampling: Any,
     ) -> TokenStream:
         """Send a message as `chat` does and yield the tokens; `.reply` of the result is the Reply."""
-        return TokenStream(self._ask(message, chat, system, overflow, images, sampling))
+        return TokenStream(self._ask(message, chat, system, overflow, images, schema, sampling))
 
     async def achat(
         self,
@@ -218,14 +268,15 @@ class Model:
         system: str | None = None,
         overflow: Overflow = "drop-oldest",
         images: object = None,
+        schema: object = None,
         **sampling: Any,
     ) -> Reply:
         """Send a message as `chat` does, without blocking the event loop; cancelling stops the model."""
-        return await self._ask(message, chat, system, overflow, images, sampling).finished()
+        return await self._ask(message, chat, system, overflow, images, schema, sampling).finished()
 
-    async def acomplete(self, text: str, **sampling: Any) -> Reply:
+    async def acomplete(self, text: str, *, schema: object = None, **sampling: Any) -> Reply:
         """Go on with `text` as `complete` does, without blocking the event loop."""
-        return await self._continue(text, sampling).finished()
+        return await self._continue(text, schema, sampling).finished()
 
     # --- looking at what it sees --------------------------------------------------------------------
 
@@ -373,6 +424,7 @@ class Model:
         system: str | None,
         overflow: str,
         images: object,
+        schema: object,
         options: Mapping[str, Any],
     ) -> Generation:
         if not self.alive:
@@ -382,33 +434,51 @@ class Model:
         refuse_images(images, self.name)
         question = read_question(message, system)
         sampling = resolve(options, self._generation_config, self.context)
+        form = self._form(schema)
         if question.whole and chat is None:
             reply = self._reply("chat", sampling, question.text, question.system, options=options)
+            reply.form = form
             return self._generation(reply, OneOff(question, reply, overflow))
         talk = self.chats.open(chat)
         reply = self._reply("chat", sampling, question.text, question.system, talk.name, options)
+        reply.form = form
         turn = ChatTurn(talk, question, reply, overflow)
         reply.rerunner = functools.partial(self._rerun, turn)
         return self._generation(reply, turn, talk)
 
-    def _continue(self, text: str, options: Mapping[str, Any]) -> Generation:
+    def _continue(self, text: str, schema: object, options: Mapping[str, Any]) -> Generation:
         if not self.alive:
             raise self._gone()
-        check_options(options, ("background",))
+        check_options(options, ("schema", "background"))
         if not isinstance(text, str) or not text:
             raise MessageError(
                 "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
             )
         check_text(text, "The text")
         sampling = resolve(options, self._generation_config, self.context)
+        form = self._form(schema)
         reply = self._reply("complete", sampling, text, options=options)
+        reply.form = form
         return self._generation(reply, Completion(text, reply))
+
+    def _form(self, schema: object) -> Form | None:
+        """Read what a reply is held to, and see that the engine can do it, before anything is sent."""
+        if schema is None:
+            return None
+        form = read_form(schema)
+        if not self.engine.capabilities.schema:
+            raise UnsupportedError(
+                f"{self.name} cannot be held to the {form.grammar}: its engine masks no tokens.",
+                "Load a model into this kernel, such as `%llama load cria`, or ask without a schema.",
+            )
+        self.engine.check_grammar(form.grammar)
+        return form
 
     def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
         if old.request is None:
             raise MessageError("This reply was never sent, so it cannot be run again.")
         reply = self._reply(old.kind, sampling, old.user, old.system, old.chat)
-        reply.parent, reply.prompt_tokens = old.parent, old.prompt_tokens
+        reply.parent, reply.prompt_tokens, reply.form = old.parent, old.prompt_tokens, old.form
         reply.rerunner = functools.partial(self._rerun, turn)
         steps = Rerun(old.request, reply, turn.add_version if turn else lambda _: None)
         generation = self._generation(reply, steps, turn.chat if turn else None)

@@ -13,10 +13,13 @@ from typing import Any, Final, Literal
 
 from llama_nb.core.errors import ModelGone
 from llama_nb.core.events import Finish, TokenEvent, Usage
+from llama_nb.core.grammar import Grammar
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import cell, presets
+from llama_nb.session.form import Form
+from llama_nb.session.reply_json import mask_notes, partial, read_reply
 from llama_nb.session.why import WhyView, view_why
 
 SCHEMA: Final = 1
@@ -52,6 +55,8 @@ class Reply:
         Whether the caller takes the tokens one by one (`Model.stream`) and so shows them itself.
     error
         The error that ended the reply; its tokens up to there are kept.
+    form
+        The schema, pattern or choice that it is held to; None when it is free.
     special
         Which of its tokens and of their alternatives are control tokens; known when it is done.
     """
@@ -81,6 +86,8 @@ class Reply:
         self.error: BaseException | None = None
         self.request: Request | None = None
         self.prompt_tokens = 0
+        self.form: Form | None = None
+        self._read: Any = None
         self.special: frozenset[int] = frozenset()
         self.stop_flag = StopFlag()
         self.rerunner: Callable[[Reply, Sampling, bool], Reply] | None = None
@@ -133,6 +140,31 @@ class Reply:
     def id(self) -> str:
         """Content-addressed: parent, system prompt, message, text and weights decide it."""
         return content_id(self.parent, self.kind, self.system, self.user, self.text, self.fingerprint)
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """What the tokens are held to; None when they are free."""
+        return self.form.grammar if self.form else None
+
+    @property
+    def json(self) -> Any:
+        """The object that was asked for: an instance of the pydantic model, or plain JSON values.
+
+        With a pattern or a choice it is the text; without any, what the text is as JSON.
+
+        Raises
+        ------
+        SchemaError
+            If the reply is not whole (it names what is missing), or breaks a rule that no schema expresses.
+        """
+        if self._read is None:
+            self._read = read_reply(self)
+        return self._read
+
+    @property
+    def partial(self) -> Any:
+        """What can be read of JSON that is not whole: dicts and lists, unchecked; None if nothing can."""
+        return partial(self)
 
     # --- what one does with it --------------------------------------------------------------------
 
@@ -210,6 +242,8 @@ class Reply:
         with self._lock:
             if self.finish is None:
                 self.finish, self.error = finish, error
+                if self.form is not None:
+                    self.notes += mask_notes(self._tokens, self.form.grammar)
 
     def release(self) -> None:
         """Let those who wait go on: the chat has the reply, and the views were told."""
@@ -224,6 +258,7 @@ class Reply:
     def to_record(self) -> dict[str, Any]:
         """Return the reply as JSON values: what a saved notebook and a stored chat keep of it."""
         usage = self.usage
+        held = {} if self.form is None else {"grammar": self._grammar_record(self.form.grammar)}
         return {
             "schema": SCHEMA,
             "id": self.id,
@@ -247,7 +282,12 @@ class Reply:
             "finish": self.finish.reason if self.finish else "running",
             "detail": self.finish.detail if self.finish else "",
             "notes": list(self.notes),
+            **held,
         }
+
+    def _grammar_record(self, grammar: Grammar) -> dict[str, Any]:
+        complete = bool(self.finish and self.finish.complete)
+        return {"kind": grammar.kind, "name": grammar.name, "complete": complete}
 
     @property
     def displayed(self) -> bool:

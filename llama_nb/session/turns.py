@@ -57,6 +57,7 @@ class ChatTurn:
             (*head, *path, *question.messages),
             self.reply.sampling,
             cache_key=chat.cache_key,
+            grammar=self.reply.grammar,
             purpose=f"chat {chat.name}",
         )
         request, prompt, left_out = fit(engine, request, self.overflow)
@@ -110,7 +111,12 @@ class OneOff:
     def prepare(self, engine: "Engine") -> Request:
         """Fit the conversation into the context."""
         head = (Message("system", self.question.system),) if self.question.system else ()
-        request = Request((*head, *self.question.messages), self.reply.sampling, purpose="a one-off chat")
+        request = Request(
+            (*head, *self.question.messages),
+            self.reply.sampling,
+            grammar=self.reply.grammar,
+            purpose="a one-off chat",
+        )
         request, prompt, left_out = fit(engine, request, self.overflow)
         note_prompt(self.reply, prompt, self.question, left_out)
         return request
@@ -128,7 +134,7 @@ class Completion:
 
     def prepare(self, engine: "Engine") -> Request:
         """Check that the text fits."""
-        request = Request(self.text, self.reply.sampling, purpose="complete")
+        request = Request(self.text, self.reply.sampling, grammar=self.reply.grammar, purpose="complete")
         prompt = engine.prompt(request)
         if len(prompt.ids) >= engine.context:
             raise ContextOverflow(

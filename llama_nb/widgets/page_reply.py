@@ -27,10 +27,12 @@ class PageReply:
         self._display_id = output.new_id()
         self._context = contextvars.copy_context()
         self._stream = markdown.BlockStream()
+        held = reply.grammar is not None and reply.grammar.kind == "json"
+        blocks = self._stream.feed(rendered.JSON_FENCE)[1] if held else []
         self._pulse = Pulse(_name(reply))
         self._view = ReplyView(on_stop=reply.stop, notes=list(reply.notes))
         self._view.start(_header(reply))
-        self._view.push(0, [], self._pulse.line())
+        self._view.push(0, blocks, self._pulse.line())
         bundle = self._view._repr_mimebundle_()
         output.display(bundle[0] if bundle else {}, self._display_id)
         self._batcher: Batcher[Event] = Batcher(self._send, failed=self._view.fail)

@@ -6,8 +6,9 @@ Knows no torch and no transformers, so that the layers above can be typed and te
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from llama_nb.core.errors import LlamaError
 from llama_nb.core.events import TokenEvent
 from llama_nb.core.grammar import Grammar
 from llama_nb.core.messages import Message
@@ -15,6 +16,7 @@ from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
 
 T = TypeVar("T")
+Pooling = Literal["mean", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,29 @@ class NextToken:
     prompt: tuple[int, ...]
     reply: tuple[int, ...] = ()
     surprise: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowEvent:
+    """One token of one row of a batch.
+
+    Parameters
+    ----------
+    row
+        The index of its request.
+    event
+        The token; the last one of each row has `finish`.
+    error
+        Why this row failed (its `finish.reason` is "error"); the other rows go on.
+    """
+
+    row: int
+    event: TokenEvent
+    error: LlamaError | None = None
+
+    @property
+    def finish(self) -> None:
+        """None: a batch is over when its iterator is."""
 
 
 class CheckedModel(Protocol):
@@ -154,6 +179,31 @@ class Engine(Protocol):
 
     def stream(self, request: Request, stop: StopFlag) -> Iterator[TokenEvent]:
         """Generate; `stop` ends it within one token or one prefill chunk."""
+
+    def stream_many(
+        self, requests: Sequence[Request], stop: StopFlag, *, batch_size: int | None = None
+    ) -> Iterator[RowEvent]:
+        """Generate for all requests together; the rows' events come as they are made, each row's in order.
+
+        What goes wrong in one row ends that row. Requests with a seed run one at a time, as `stream` runs
+        them. `batch_size` bounds how many rows run at once, and so does the memory. When it is stopped, rows
+        that have begun get their last event, the others none.
+        """
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        stop: StopFlag,
+        *,
+        pooling: Pooling = "mean",
+        truncate: bool = False,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Return the last layer's hidden states, pooled: float32 of shape (len(texts), hidden).
+
+        For engines with `embeddings`; others raise UnsupportedError. A text longer than the context raises
+        ContextOverflow, or is cut with `truncate`. None is returned when it was stopped.
+        """
 
     def examine(
         self, work: Callable[[Any, Callable[[], str | None]], T], purpose: str, stop: StopFlag

@@ -73,17 +73,18 @@ class Forward:
         both = (self._module, self._module.model)
         return any(module._forward_hooks or module._forward_pre_hooks for module in both)
 
-    def chunks(self, ids: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Cut `ids` into pieces of about a quarter of a second each."""
+    def chunks(self, ids: Sequence[int], rows: int = 1) -> Iterator[Sequence[int]]:
+        """Cut `ids` into pieces of about a quarter of a second each, when `rows` as long go side by side."""
         place = 0
         while place < len(ids):
-            chunk = ids[place : place + self._chunk]
+            chunk = ids[place : place + max(1, self._chunk // rows)]
             started = time.perf_counter()
             yield chunk
             took = time.perf_counter() - started
             place += len(chunk)
-            if took > 0 and (len(chunk) == self._chunk or took > _CHUNK_S):
-                self._chunk = _clamp(min(4 * self._chunk, int(len(chunk) * _CHUNK_S / took)))
+            computed = len(chunk) * rows
+            if took > 0 and (computed > self._chunk - rows or took > _CHUNK_S):
+                self._chunk = _clamp(min(4 * self._chunk, int(computed * _CHUNK_S / took)))
 
 
 def _clamp(size: int) -> int:
@@ -116,7 +117,28 @@ class Generation:
 
     def run(self, forward: Forward, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
         """Yield the reply's tokens; `stopped` says why to stop, None to go on."""
-        return _Run(self, forward, stopped).events()
+        writer = Writer(self)
+        logits: Floats | None = None
+        for chunk in forward.chunks(self.ids[len(self.entry.ids) :]):
+            if (reason := stopped()) is not None:
+                yield writer.closing(reason)
+                return
+            logits = forward(chunk, self.entry)
+        assert logits is not None
+        event: TokenEvent | None = None
+        while (reason := stopped()) is None:
+            if event is not None and event.id is not None:
+                logits = forward((event.id,), self.entry)
+            event = writer.step(logits)
+            yield event
+            if event.finish is not None:
+                return
+        yield writer.closing(reason)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All token ids that stand before the first one to write."""
+        return (*self.prompt, *self.before)
 
 
 class Draws:
@@ -135,48 +157,36 @@ class Draws:
         return self._ready.pop()
 
 
-class _Run:
-    def __init__(self, job: Generation, forward: Forward, stopped: Callable[[], str | None]) -> None:
+class Writer:
+    """One reply that grows: chooses each token from logits that somebody else computes."""
+
+    def __init__(self, job: Generation) -> None:
         self._job = job
-        self._forward = forward
-        self._stopped = stopped
         self._stops = StopStrings(job.sampling.stop)
         self._cached = len(job.entry.ids)
         self._tokens: list[int] = []
         self._first: float | None = None
         self._surprise = job.surprise
         self._text = ""
-
-    def events(self) -> Iterator[TokenEvent]:
-        job = self._job
-        ids = [*job.prompt, *job.before]
         # Greedy draws nothing; `skip` keeps a seeded reply the same when it is stopped, then continued.
         skip = len(job.before) * draws(job.sampling)
-        draw = Draws(job.sampling.seed or 0, skip) if not job.sampling.greedy else _no_draw
-        sampler = Sampler(job.sampling, job.prompt, job.before, job.words, job.surprise)
+        self._draw = Draws(job.sampling.seed or 0, skip) if not job.sampling.greedy else _no_draw
+        self._sampler = Sampler(job.sampling, job.prompt, job.before, job.words, job.surprise)
         for token in job.before:
             job.text.feed(token)
-        logits: Floats | None = None
-        for chunk in self._forward.chunks(ids[self._cached :]):
-            if (reason := self._stopped()) is not None:
-                yield self._closing(reason)
-                return
-            logits = self._forward(chunk, job.entry)
-        assert logits is not None
-        while (reason := self._stopped()) is None:
-            if self._tokens:
-                logits = self._forward(self._tokens[-1:], job.entry)
-            event = self._step(sampler, draw, logits)
-            yield event
-            if event.finish is not None:
-                return
-        yield self._closing(reason)
 
-    def _step(self, sampler: Sampler, draw: Callable[[], float], logits: Floats) -> TokenEvent:
+    def step(self, logits: Floats) -> TokenEvent:
+        """Choose the next token from `logits`, shape (V,); the event has `finish` when it is the last one.
+
+        Raises
+        ------
+        NonFiniteLogitsError
+            If the logits are not numbers.
+        """
         job = self._job
         allowed = job.grammar.allowed() if job.grammar is not None else None
-        choice = sampler.choose(logits, draw, job.alternatives, allowed)
-        self._surprise = sampler.surprise
+        choice = self._sampler.choose(logits, self._draw, job.alternatives, allowed)
+        self._surprise = self._sampler.surprise
         elapsed = time.perf_counter() - job.started
         if self._first is None:
             self._first = elapsed
@@ -222,11 +232,19 @@ class _Run:
     def _rest(self) -> str:
         return self._stops.feed(self._job.text.flush()) + self._stops.flush()
 
-    def _closing(self, reason: str) -> TokenEvent:
+    def closing(self, reason: str) -> TokenEvent:
+        """Return the last event of a reply that is stopped."""
+        return self._last("stopped", reason)
+
+    def failed(self, message: str) -> TokenEvent:
+        """Return the last event of a reply whose next token cannot be computed."""
+        return self._last("error", message)
+
+    def _last(self, reason: FinishReason, detail: str) -> TokenEvent:
         text = self._rest()
         self._text += text
         elapsed = time.perf_counter() - self._job.started
-        return TokenEvent(text, elapsed_s=elapsed, finish=self._finish("stopped", reason))
+        return TokenEvent(text, elapsed_s=elapsed, finish=self._finish(reason, detail))
 
     def _finish(self, reason: FinishReason, detail: str) -> Finish:
         job = self._job

@@ -3,6 +3,7 @@
 The chat, the reply and their storage are the session's business.
 """
 
+import dataclasses
 import math
 import secrets
 import time
@@ -12,16 +13,18 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from llama_nb.core.errors import ContextOverflow, EngineError, MessageError
-from llama_nb.core.events import TokenEvent
+from llama_nb.core.errors import ContextOverflow, EngineError, LlamaError, MessageError
+from llama_nb.core.events import Finish, TokenEvent, Usage
 from llama_nb.core.grammar import Grammar
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
-from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Prompt
+from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Pooling, Prompt, RowEvent
+from llama_nb.engines.batch import MOST_ROWS, Batch, SideBySide, Waiting, batchable, bytes_per_token
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
 from llama_nb.engines.detokenize import TextStream
+from llama_nb.engines.embedding import embed
 from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
@@ -30,7 +33,7 @@ from llama_nb.engines.sampler import NonFiniteLogitsError
 from llama_nb.engines.token_text import TokenTexts
 from llama_nb.engines.token_words import TokenWords, find_words
 from llama_nb.engines.worker import Worker
-from llama_nb.runtime.devices import thread_count
+from llama_nb.runtime.devices import available_memory, thread_count
 
 _BUNDLED: Final = Path(__file__).resolve().parent.parent / "bundled"
 # Tokens that end a turn, for models whose files do not say which do.
@@ -50,7 +53,7 @@ class TransformersEngine:
         Bytes that the KV caches of all chats may hold together.
     """
 
-    capabilities = Capabilities(introspect=True, train=True, logprobs=True, schema=True)
+    capabilities = Capabilities(introspect=True, train=True, logprobs=True, schema=True, embeddings=True)
 
     def __init__(self, loaded: LoadedModel, *, cache_limit: int = DEFAULT_LIMIT) -> None:
         self.name = loaded.checked.name
@@ -82,6 +85,35 @@ class TransformersEngine:
             return self._generate(request, stopped)
 
         return self._worker.stream(work, request.purpose, stop)
+
+    def stream_many(
+        self, requests: Sequence[Request], stop: StopFlag, *, batch_size: int | None = None
+    ) -> Iterator[RowEvent]:
+        """Generate for all requests on the worker; see Engine.stream_many."""
+
+        def work(stopped: Callable[[], str | None]) -> Iterator[RowEvent]:
+            return self._generate_many(requests, batch_size or MOST_ROWS, stopped)
+
+        return self._worker.rows(work, requests[0].purpose if requests else "a batch", stop)
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        stop: StopFlag,
+        *,
+        pooling: Pooling = "mean",
+        truncate: bool = False,
+        batch_size: int | None = None,
+    ) -> Floats | None:
+        """Return the pooled hidden states of `texts`; see Engine.embed."""
+        ids = [self._embedded_ids(index, text, truncate=truncate) for index, text in enumerate(texts)]
+
+        def work(module: Any, stopped: Callable[[], str | None]) -> Floats | None:
+            longest = max(map(len, ids))
+            rows = max(1, min(batch_size or MOST_ROWS, self._cache_tokens() // longest))
+            return embed(module, self._forward, ids, pooling, rows, stopped)
+
+        return self.examine(work, "embedding texts", stop) if ids else None
 
     def examine(
         self, work: Callable[[Any, Callable[[], str | None]], T], purpose: str, stop: StopFlag
@@ -169,8 +201,89 @@ class TransformersEngine:
         return self._caches.forget()
 
     def _generate(self, request: Request, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
-        started = time.perf_counter()
         self._use_threads()
+        generation = self._prepare(request)
+        entry = generation.entry
+        try:
+            yield from generation.run(self._forward, stopped)
+        except NonFiniteLogitsError:
+            raise self._not_numbers(entry) from None
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self.name} ran out of memory after {len(entry.ids):,} tokens: "
+                f"{str(error).splitlines()[0]}",
+                "Shorten the prompt, or unload another model (`%llama models`).",
+            ) from error
+        finally:
+            entry.keep(len(entry.ids))
+            self._caches.shrink()
+
+    def _generate_many(
+        self, requests: Sequence[Request], most: int, stopped: Callable[[], str | None]
+    ) -> Iterator[RowEvent]:
+        self._use_threads()
+        together: list[Waiting] = []
+        alone: list[tuple[int, Request]] = []
+        for row, request in enumerate(requests):
+            # A seed promises the same reply whatever else runs; sums over a batch round otherwise.
+            if request.sampling.seed is not None or not batchable(self._module):
+                alone.append((row, request))
+                continue
+            if stopped() is not None:
+                return
+            try:
+                job = self._prepare(dataclasses.replace(request, cache_key=None))
+            except LlamaError as error:
+                yield RowEvent(row, _failed(error), error)
+                continue
+            longest = len(job.ids) + (job.sampling.max_tokens or self.context)
+            together.append(Waiting(row, job, min(self.context, longest)))
+        if together:
+            yield from self._together(together, most, stopped)
+        for row, request in alone:
+            if stopped() is not None:
+                return
+            try:
+                for event in self._generate(request, stopped):
+                    yield RowEvent(row, event)
+            except LlamaError as error:
+                yield RowEvent(row, _failed(error), error)
+
+    def _together(
+        self, waiting: Sequence[Waiting], most: int, stopped: Callable[[], str | None]
+    ) -> Iterator[RowEvent]:
+        batch = Batch(
+            SideBySide(self._module, self._forward),
+            waiting,
+            budget=self._cache_tokens(),
+            most=most,
+            damaged=self._damaged,
+        )
+        try:
+            yield from batch.run(stopped)
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self.name} ran out of memory with {most} rows side by side: {str(error).splitlines()[0]}",
+                "Give a smaller batch_size, or unload another model (`%llama models`).",
+            ) from error
+
+    def _cache_tokens(self) -> int:
+        """Return how many tokens' keys and values fit into half of the free memory."""
+        free = available_memory(str(self._module.device))
+        return max(1, free // (2 * bytes_per_token(self._module)))
+
+    def _embedded_ids(self, index: int, text: str, *, truncate: bool) -> tuple[int, ...]:
+        ids = self._prompts.build(Request(text), spans=False).ids
+        if len(ids) > self.context and not truncate:
+            raise ContextOverflow(
+                f"texts[{index}] has {len(ids):,} tokens; the context of {self.name} is {self.context:,}.",
+                "Shorten it, or cut it at the context with truncate=True.",
+            )
+        return ids[: self.context]
+
+    def _prepare(self, request: Request) -> Generation:
+        """Gather what the generation needs, its cache trimmed to what it shares with the prompt."""
+        started = time.perf_counter()
         prompt, before, before_text, surprise = self._input(request)
         ids = (*prompt, *before)
         self._check_length(ids)
@@ -179,7 +292,7 @@ class TransformersEngine:
             sampling = sampling.replace(seed=secrets.randbits(32))
         grammar = self._grammars.begin(request.grammar, before) if request.grammar is not None else None
         entry = self._caches.take(request.cache_key, ids)
-        generation = Generation(
+        return Generation(
             prompt,
             before,
             before_text,
@@ -195,19 +308,6 @@ class TransformersEngine:
             started,
             grammar,
         )
-        try:
-            yield from generation.run(self._forward, stopped)
-        except NonFiniteLogitsError:
-            raise self._not_numbers(entry) from None
-        except torch.OutOfMemoryError as error:
-            raise EngineError(
-                f"{self.name} ran out of memory after {len(entry.ids):,} tokens: "
-                f"{str(error).splitlines()[0]}",
-                "Shorten the prompt, or unload another model (`%llama models`).",
-            ) from error
-        finally:
-            entry.keep(len(entry.ids))
-            self._caches.shrink()
 
     def _check_length(self, ids: Sequence[int]) -> None:
         if not ids:
@@ -246,8 +346,11 @@ class TransformersEngine:
         return text
 
     def _not_numbers(self, entry: CacheEntry) -> EngineError:
-        ids = list(entry.ids)
+        ids = tuple(entry.ids)
         entry.keep(0)
+        return self._damaged(ids)
+
+    def _damaged(self, ids: Sequence[int]) -> EngineError:
         where = first_bad_layer(self._module, ids)
         return EngineError(
             f"The logits of {self.name} are NaN or infinite, first in {where}: its weights are damaged, "
@@ -267,6 +370,10 @@ class TransformersEngine:
             if token in self._prompts.special:
                 ends.add(token)
         return frozenset(int(end) for end in ends if end is not None)
+
+
+def _failed(error: LlamaError) -> TokenEvent:
+    return TokenEvent("", finish=Finish("error", Usage(0, 0, 0, None, 0.0), None, error.message))
 
 
 def open_engine(loaded: Any) -> TransformersEngine:

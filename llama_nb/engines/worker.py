@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from llama_nb.core.errors import EngineError, LlamaError
 from llama_nb.core.events import Finish, TokenEvent, Usage, Waiting, publish
@@ -24,18 +24,35 @@ _POLL_S: Final = 0.1  # how often a waiting caller looks whether the worker is a
 # waking it at most every 20 ms keeps the loop as fast as one without a thread.
 _WAKE_S: Final = 0.02
 
-Work = Callable[[Callable[[], str | None]], Iterator[TokenEvent]]
+
+class Ending(Protocol):
+    """What comes of a job: the last event of one that says why it ended has `finish`."""
+
+    @property
+    def finish(self) -> Finish | None:
+        """Why the job ended."""
 
 
-class Job:
-    """One piece of work: what was asked, and the events that came of it so far."""
+E = TypeVar("E", bound=Ending)
+Work = Callable[[Callable[[], str | None]], Iterator[E]]
+Unstarted = Callable[[float, str], E]
 
-    def __init__(self, work: Work, purpose: str, stop: StopFlag) -> None:
-        self.work: Work | None = work
+
+class Job(Generic[E]):
+    """One piece of work: what was asked, and the events that came of it so far.
+
+    `unstarted` makes the one event of a job that was stopped while it waited; None: there is none.
+    """
+
+    def __init__(
+        self, work: Work[E], purpose: str, stop: StopFlag, unstarted: Unstarted[E] | None = None
+    ) -> None:
+        self.work: Work[E] | None = work
+        self.unstarted = unstarted
         self.purpose = purpose
         self.stop = stop
         self.note = Note()
-        self.events: list[TokenEvent] = []
+        self.events: list[E] = []
         self.error: BaseException | None = None
         self.started = False
         self.done = False
@@ -74,8 +91,8 @@ class _Queue:
     """What the thread and the worker share; the thread must not keep the worker alive."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Job] = deque()
-        self.running: Job | None = None
+        self.waiting: deque[Job[Any]] = deque()
+        self.running: Job[Any] | None = None
         self.changed = threading.Condition()
         self.closed = False
 
@@ -110,11 +127,15 @@ class Worker:
         self._thread: threading.Thread | None = None
         _workers.add(self)
 
-    def stream(self, work: Work, purpose: str, stop: StopFlag) -> "JobStream":
+    def stream(self, work: Work[TokenEvent], purpose: str, stop: StopFlag) -> "JobStream[TokenEvent]":
         """Return the events of `work`, which is queued with the first `next()`."""
+        return JobStream(self, Job(work, purpose, stop, _never_started))
+
+    def rows(self, work: Work[E], purpose: str, stop: StopFlag) -> "JobStream[E]":
+        """Return the events of `work` as `stream` does; none if it is stopped before it began."""
         return JobStream(self, Job(work, purpose, stop))
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job[Any]) -> None:
         """Queue a job."""
         with self._queue.changed:
             if self._queue.closed:
@@ -128,7 +149,7 @@ class Worker:
                 self._thread.start()
             self._queue.changed.notify()
 
-    def withdraw(self, job: Job) -> bool:
+    def withdraw(self, job: Job[Any]) -> bool:
         """Take a job out of the queue; return False if it has started."""
         with self._queue.changed:
             if job in self._queue.waiting:
@@ -145,7 +166,7 @@ class Worker:
         job = self._queue.running
         return job.purpose if job is not None and not job.over else None
 
-    def ahead(self, job: Job) -> str | None:
+    def ahead(self, job: Job[Any]) -> str | None:
         """Return what `job` waits for: the job that runs."""
         running = self._queue.running
         return f"{running.purpose} on {self._name}" if running is not None and running is not job else None
@@ -177,10 +198,10 @@ class Worker:
                 self._queue.changed.release()
 
 
-class JobStream(Iterator[TokenEvent]):
+class JobStream(Iterator[E]):
     """The caller's side of a job. An interrupt while it waits stops the job; all events still come."""
 
-    def __init__(self, worker: Worker, job: Job) -> None:
+    def __init__(self, worker: Worker, job: Job[E]) -> None:
         self._worker = worker
         self._job = job
         self._place = 0
@@ -188,7 +209,7 @@ class JobStream(Iterator[TokenEvent]):
         self._told: str | None = None
         self._over = False
 
-    def __next__(self) -> TokenEvent:
+    def __next__(self) -> E:
         if self._over:
             raise StopIteration
         hold(self._job.note)
@@ -201,7 +222,7 @@ class JobStream(Iterator[TokenEvent]):
             if event is not None:
                 return event
 
-    def _poll(self) -> TokenEvent | None:
+    def _poll(self) -> E | None:
         """Return the next event if there is one, else wait a little."""
         job = self._job
         if not self._submitted:
@@ -226,7 +247,9 @@ class JobStream(Iterator[TokenEvent]):
         if not job.started:
             if job.stop.is_set() and self._worker.withdraw(job):
                 self.close()
-                return self._never_started()
+                if job.unstarted is None:
+                    raise StopIteration
+                return job.unstarted(time.perf_counter() - self._submitted, job.stop.reason)
             self._tell()
         if not self._worker.alive() and not job.done:
             self.close()
@@ -244,11 +267,6 @@ class JobStream(Iterator[TokenEvent]):
             self._told = ahead
             publish(Waiting(None, ahead))
 
-    def _never_started(self) -> TokenEvent:
-        elapsed = time.perf_counter() - self._submitted
-        usage = Usage(0, 0, 0, None, elapsed)
-        return TokenEvent("", elapsed_s=elapsed, finish=Finish("stopped", usage, None, self._job.stop.reason))
-
     def close(self) -> None:
         """Stop the job if it is not over; safe at any time."""
         self._over = True
@@ -260,6 +278,11 @@ class JobStream(Iterator[TokenEvent]):
         with suppress(Exception):
             if not self._over:
                 self.close()
+
+
+def _never_started(waited_s: float, reason: str) -> TokenEvent:
+    finish = Finish("stopped", Usage(0, 0, 0, None, waited_s), None, reason)
+    return TokenEvent("", elapsed_s=waited_s, finish=finish)
 
 
 def _for_caller(error: BaseException) -> BaseException:

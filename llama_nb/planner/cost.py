@@ -16,9 +16,11 @@ from llama_nb.catalog.prices import Prices, Rent, prices
 from llama_nb.catalog.providers import providers
 from llama_nb.core.errors import CostError, FitError, UnsupportedError, did_you_mean
 from llama_nb.planner.amounts import parse_number, parse_share, parse_tokens
+from llama_nb.planner.formats import find_format
+from llama_nb.planner.job import Job
 from llama_nb.planner.offers import HOURS, Api, Assumptions, Own
 from llama_nb.planner.shape import Shape
-from llama_nb.planner.throughput import Load, gpus_needed, largest_batch, tokens_per_second
+from llama_nb.planner.throughput import gpus_needed, largest_batch, tokens_per_second
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,29 +256,30 @@ def _owns(
             raise UnsupportedError(f"{message}.", "Without `gpu` its providers are compared.")
         return [], [f"{message}."]
     shape = Shape.from_config(card.shape)
-    load = Load(shape, assumed.quant, "bfloat16", assumed.batch or _FEWEST_SEQUENCES, assumed.context)
+    find_format(assumed.quant)
+    job = Job(shape, assumed.quant, context=assumed.context, batch=assumed.batch or _FEWEST_SEQUENCES)
     found, too_small = [], []
     for gpus, rents in _rented(asked, known.rents):
         try:
-            count = gpus_needed(load, gpus)
+            count = gpus_needed(job, gpus)
         except FitError:
             if asked is not None:
                 raise
             too_small.append(gpus.name)
             continue
-        found += [_server(rent, count, gpus, load, assumed) for rent in rents]
+        found += [_server(rent, count, gpus, job, assumed) for rent in rents]
     return found, [f"It does not fit on 64 of: {', '.join(too_small)}."] if too_small else []
 
 
-def _server(rent: Rent, count: int, gpus: GpuSet, load: Load, assumed: Assumptions) -> Own:
+def _server(rent: Rent, count: int, gpus: GpuSet, job: Job, assumed: Assumptions) -> Own:
     if assumed.batch is None:
-        load = replace(load, batch=largest_batch(load, count, gpus, _MOST_SEQUENCES))
-    bound = assumed.tokens_per_s or tokens_per_second(load, count, gpus, assumed.input_share)
+        job = replace(job, batch=largest_batch(job, count, gpus, _MOST_SEQUENCES))
+    bound = assumed.tokens_per_s or tokens_per_second(job, count, gpus, assumed.input_share)
     return Own(
         provider=_name(rent.provider),
         rent=rent,
         gpus=count,
-        batch=load.batch,
+        batch=job.batch,
         bound=bound,
         capacity=bound * assumed.utilisation * 3600 * assumed.hours,
         server_monthly=count * rent.per_hour * assumed.hours,

@@ -4,10 +4,11 @@ Bounds, no forecasts. Decoding reads every active weight and the cache once per 
 operations per active parameter and token, and four per head dimension, head and earlier token.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llama_nb.planner.job import Job, Target
 from llama_nb.planner.memory import group_bytes, kv_cache_bytes
+from llama_nb.planner.split import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +31,20 @@ class Speed:
     first_token_s: float | None
 
 
-def read_bytes(job: Job) -> float:
-    """Return the bytes that one decoded token reads: active weights, and its sequence's cache.
+def step_bytes(job: Job, count: int = 1) -> float:
+    """Return the bytes that `count` GPUs read together to decode one token of each sequence.
 
-    Of an embedding that is not the head too, one row is read.
+    The active weights, and every sequence's cache. Of an embedding that is not the head too, one row a
+    sequence is read. With few sequences a mixture reads few experts: never more than each sequence's own.
     """
-    shape, chosen = job.shape, job.format
-    weights = 0.0
-    for group in shape.groups():
-        if group.part == "embedding" and not shape.tied:
-            continue
-        weights += group.active * group_bytes(group, chosen, job.dtype)
-    return weights + kv_cache_bytes(shape, job.context, job.cache_dtype or job.dtype)
+    shape = job.shape
+    weights = sum(
+        min(1.0, job.batch * group.active) * group_bytes(group, job.format, job.dtype)
+        for group in shape.groups()
+        if group.part != "embedding" or shape.tied
+    )
+    cache = kv_cache_bytes(shape, job.context, job.cache_dtype or job.dtype, job.batch)
+    return weights + cache * Split(shape, count).keys
 
 
 def prefill_flops(job: Job) -> float:
@@ -54,6 +57,7 @@ def prefill_flops(job: Job) -> float:
 
 def speed(job: Job, target: Target) -> Speed:
     """Return the bounds of `target`, of all its devices together."""
-    decode = target.bandwidth * target.count / read_bytes(job) if target.bandwidth else None
+    read = step_bytes(replace(job, batch=1), target.count)
+    decode = target.bandwidth * target.count / read if target.bandwidth else None
     prefill = target.flops * target.count / prefill_flops(job) if target.flops else None
     return Speed(target.name, decode, prefill, job.context / prefill if prefill else None)

@@ -94,7 +94,7 @@ def test_asked_for_nothing_every_gpu_with_a_price_stands_once():
             FitError,
             "64x",
         ),
-        ({"gpu": "2xT4"}, FitError, "At least"),
+        ({"gpu": "2xT4"}, FitError, "16 of them hold it"),
         ({"model": "llama-9"}, CatalogError, "llama-9"),
         ({"quant": "4bits"}, LlamaError, "4bits"),
     ],

@@ -11,7 +11,9 @@ from typing import Final
 from llama_nb.catalog import catalog
 from llama_nb.catalog.catalog import ModelCard
 from llama_nb.catalog.licences import licence
-from llama_nb.planner import fit, memory
+from llama_nb.planner import fit, working
+from llama_nb.planner.job import Job, Target
+from llama_nb.planner.plan import part_bytes
 from llama_nb.planner.shape import Shape
 from llama_nb.planner.wishes import Aim, Wishes
 
@@ -31,21 +33,25 @@ _QUANTS_OF_MIXTURES: Final = ("none", "q8_0", "q4_k_m")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A card with the format that suits the wishes best, and what speaks against it ("" for nothing)."""
+    """A card with the format that suits the wishes best, and what speaks against it ("" for nothing).
+
+    The bytes are the plan's; `working` is what it takes beside weights and cache. None without a shape.
+    """
 
     card: ModelCard
     quant: str = "none"
     weights: int | None = None
     kv_cache: int | None = None
+    working: int | None = None
     why_not: str = ""
     too_large: bool = False
 
     @property
     def total(self) -> int | None:
         """Bytes of weights, cache and working memory; None without a shape."""
-        if self.weights is None or self.kv_cache is None:
+        if self.weights is None or self.kv_cache is None or self.working is None:
             return None
-        return self.weights + self.kv_cache + fit.margin(self.weights)
+        return self.weights + self.kv_cache + self.working
 
 
 @functools.cache
@@ -93,17 +99,24 @@ def _judge(card: ModelCard, asked: Wishes) -> Candidate:
         why = "" if budget is None else "no sourced shape, so nobody can say whether it fits"
         return Candidate(card, why_not=why)
     shape = Shape.from_config(card.config)
-    kv_cache = memory.kv_cache_bytes(shape, context, DTYPE)
     quants = _QUANTS_OF_MIXTURES if card.kind == "mixture" else _QUANTS[asked.aim]
-    tried = [
-        Candidate(card, quant, memory.quantised_bytes(shape, quant, DTYPE), kv_cache) for quant in quants
-    ]
+    tried = [_counted(card, Job(shape, quant, DTYPE, context), asked) for quant in quants]
     fitting = [each for each in tried if budget is None or (each.total or 0) <= budget]
     if fitting:
         return fitting[0]
     least = min(tried, key=lambda each: each.total or 0)
     needs = f"needs {fit.gigabytes(least.total or 0)} in {label(least.quant)}"
     return replace(least, why_not=f"{needs} with {context:,} tokens of context", too_large=True)
+
+
+def _counted(card: ModelCard, job: Job, asked: Wishes) -> Candidate:
+    """Return a candidate with the plan's bytes: on a GPU, or for a device on its CPU beside the process."""
+    target = Target("", None, kind="cpu" if asked.aim == "on_device" else "gpu")
+    parts = part_bytes(job, target)
+    working_memory = parts["activations"] + parts["overhead"]
+    if target.kind == "cpu":
+        working_memory -= working.process_bytes(job, target)
+    return Candidate(card, job.quant, parts["weights"], parts["kv_cache"], working_memory)
 
 
 def missing(card: ModelCard, asked: Wishes) -> str:

@@ -139,7 +139,7 @@ def test_select(shell):
     chosen = shell("%llama select --vram-gb 48 --languages German,fr").value
     assert isinstance(chosen, Selection)
     assert chosen.card.name == "llama-3.3-70b-instruct"
-    assert chosen.quant == "nf4"
+    assert chosen.quant == "nf4-double"
     assert "%llama load llama-3.3-70b-instruct --quant nf4" in repr(chosen)
     assert "<table" in html(shell, chosen)
     assert shell("%llama select --context-tokens 100k").value.context == 102_400

@@ -27,6 +27,7 @@ TOKENS: Final = 1024
 CONTINUATION: Final = 48
 _LONGEST_START: Final = 256
 HALF: Final = "bfloat16"
+_WORK: Final = "Measuring each method"
 _SHOWN: Final = 12  # tokens of each text where greedy decoding parts
 
 T = TypeVar("T")
@@ -89,14 +90,14 @@ def compare_quantisations(
         for number, method in enumerate(wanted):
             if flag.is_set():
                 break
-            publish(Progress(f"Measuring {method}", number, len(wanted), "methods"))
+            publish(Progress(_WORK, number, len(wanted), "methods"))
             try:
                 rows.append(bench.measure(method, model.source))
             except (LoadCancelled, Stopped):
                 break
             except LoadError as error:
                 refused.append((method, error.message))
-        publish(Progress("Measured", len(wanted), len(wanted), "methods", ended=True))
+        publish(Progress(_WORK, len(rows) - 1, len(wanted), "methods", ended=True))
     return QuantisationReport(
         model=model.name,
         reference=rows[0].method,
@@ -216,10 +217,11 @@ def _loaded(source: str, like: "Loaded", method: str, flag: StopFlag) -> "Iterat
     """`source` loaded by `method` where `like` lies, outside of the registry, for the time of the block."""
     from llama_nb.engines.registry import open_engine
     from llama_nb.loading.open import load_checked
+    from llama_nb.loading.turn import turn
     from llama_nb.loading.weights import release
 
     dtype, quant = (HALF, None) if method == HALF else ("auto", method)
-    with quiet():  # what is loaded and dropped again is nobody's news
+    with quiet(), turn(flag, source):  # what is loaded and dropped again is nobody's news
         loaded = load_checked(source, device=like.device, stop=flag, dtype=dtype, quant=quant)
     engine = open_engine(loaded)
     try:

@@ -15,6 +15,7 @@ from llama_nb.runtime.environment import Environment
 from llama_nb.widgets.output import Output
 
 EVERY_S: Final = 0.25
+_BYTE_UNITS: Final = ("B", "bytes")
 _BYTES: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -77,14 +78,16 @@ def _sentence(progress: Progress, spent_s: float) -> str:
         return f"{what}: {_amount(done, progress.unit)} in {_duration(spent_s)}"
     if not total:
         return f"{what}: {_amount(done, progress.unit)}"
-    line = f"{what}: {_amount(done, progress.unit)} of {_amount(total, progress.unit)} ({done / total:.0%})"
+    # "1 of 4 files", but "51 MB of 1.2 GB".
+    so_far = _amount(done, progress.unit) if progress.unit in _BYTE_UNITS else f"{done:,.0f}"
+    line = f"{what}: {so_far} of {_amount(total, progress.unit)} ({done / total:.0%})"
     if spent_s < 1 or done <= 0:
         return line
     return f"{line}, {_duration(spent_s * (total - done) / done)} left"
 
 
 def _amount(value: float, unit: str) -> str:
-    if unit not in ("B", "bytes"):
+    if unit not in _BYTE_UNITS:
         return f"{value:,.0f} {unit}"
     power = 0
     while value >= 1000 and power < len(_BYTES) - 1:

@@ -34,7 +34,7 @@ _LIKENESS: Final = 0.75
 _LONGEST: Final = 200
 _QUOTED: Final = 80
 _SHOWN: Final = 8
-_HELP: Final = "All of them: `%llama models --all`"
+_HELP: Final = "All of them: `%llama models --all`."
 
 
 class Models:

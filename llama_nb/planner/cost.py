@@ -255,6 +255,11 @@ def _owns(
         if asked is not None:
             raise UnsupportedError(f"{message}.", "Without `gpu` its providers are compared.")
         return [], [f"{message}."]
+    if card.context is not None and assumed.context > card.context:
+        raise CostError(
+            f"context is {assumed.context:,}; {card.name} knows {card.context:,} tokens.",
+            "`context` is what one prompt and its answer have together, on average.",
+        )
     shape = Shape.from_config(card.shape)
     find_format(assumed.quant)
     job = Job(shape, assumed.quant, context=assumed.context, batch=assumed.batch or _FEWEST_SEQUENCES)

@@ -32,6 +32,10 @@ def test_quoted_and_hyphened_gpus(shell):
         assert shell(f"%llama cost --gpu {name}").ok
 
 
+def test_a_model_in_several_words(shell):
+    assert shell("%llama cost --model 3.1 8b instruct --gpu L4").value.model == "llama-3.1-8b-instruct"
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -43,6 +47,7 @@ def test_quoted_and_hyphened_gpus(shell):
         ("--utilisation 0", "utilisation"),
         ("--hours 1000", "744"),
         ("--batch two", "batch"),
+        ("--context 300000", "131,072"),
         ("--token-per-month 5M", "--tokens-per-month"),
         ("--quant 4bits", "4bits"),
     ],

@@ -18,6 +18,7 @@ EXAMPLES = (
 
 def add_arguments(parser: VerbParser) -> None:
     """Declare the volume, the model, the GPU and the assumptions."""
+    parser.add_argument("words", metavar="model", nargs="*", help="as after --model, in one word or several")
     parser.add_argument("--tokens-per-month", metavar="N", default="50M", help="such as 200k, 50M or 1.5B")
     parser.add_named("--model", _models, "a model of the catalogue; llama-3.3-70b-instruct without it")
     parser.add_named("--gpu", _gpus, "H100, or 2xH100 for two in each server; without it, every priced one")
@@ -57,7 +58,8 @@ def run(args: Namespace, call: Call) -> Any:
             "quant",
         )
     }
-    return cost(args.tokens_per_month, args.model or "llama-3.3-70b-instruct", **asked)
+    model = " ".join(filter(None, (args.model, *args.words)))
+    return cost(args.tokens_per_month, model or "llama-3.3-70b-instruct", **asked)
 
 
 def _edit() -> Shown:

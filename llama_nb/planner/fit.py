@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llama_nb.core.errors import FitError
+from llama_nb.render.units import size
 
 # Beside weights and cache: activations of one prefill chunk, logits, the allocator's slack.
 _FIXED_MARGIN: Final = 64 * 2**20
@@ -120,6 +121,4 @@ def _hint(options: Sequence[Option], short_of: int) -> str:
 
 def gigabytes(count: int) -> str:
     """Return bytes as text with three significant digits: "16.1 GB", "260 MB"."""
-    unit, size = ("GB", count / 1e9) if count >= 1e9 else ("MB", count / 1e6)
-    digits = 2 if size < 10 else 1 if size < 100 else 0
-    return f"{size:.{digits}f} {unit}"
+    return size(count)

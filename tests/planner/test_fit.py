@@ -57,7 +57,13 @@ def test_largest_context() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(999_000_000, "999 MB"), (1_234_567_890, "1.23 GB"), (16_060_000_000, "16.1 GB"), (5_000, "0.01 MB")],
+    [
+        (999_000_000, "999 MB"),
+        (1_234_567_890, "1.23 GB"),
+        (16_060_000_000, "16.1 GB"),
+        (12_583e9, "12.6 TB"),
+        (5_000, "5.00 kB"),
+    ],
 )
 def test_bytes_as_text(count: int, text: str) -> None:
     assert gigabytes(count) == text

@@ -57,6 +57,8 @@ class Job:
         Bytes of the weights where they are known, and not to be computed: those of a GGUF file.
     converted_from
         Bytes of the files when they hold another dtype than the model gets: both are there while it loads.
+    chosen_dtype
+        Whether the user chose the dtype: then the commands that a plan offers name it.
     """
 
     shape: Shape
@@ -71,6 +73,7 @@ class Job:
     checkpointing: bool = False
     stored: int | None = None
     converted_from: int | None = None
+    chosen_dtype: bool = False
 
     @property
     def format(self) -> Format:

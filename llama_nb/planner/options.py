@@ -12,7 +12,7 @@ from llama_nb.planner import plan as plans
 from llama_nb.planner.candidates import ranking
 from llama_nb.planner.fit import Option
 from llama_nb.planner.formats import LOADABLE
-from llama_nb.planner.job import Target
+from llama_nb.planner.job import TARGETS, Target
 from llama_nb.planner.shape import Shape
 
 _COUNTS: Final = (2, 4, 8, 16)
@@ -38,11 +38,13 @@ def command(plan: "plans.Plan") -> str:
     """Return the line that loads a plan's model so, or that plans it where that is all that can be done."""
     job, target = plan.job, plan.target
     words = [f"--quant {job.quant}"] if job.quant != "none" else []
+    words += [f"--dtype {job.dtype}"] if job.chosen_dtype else []
     loads = not job.train and job.batch == 1 and target.kind == "cpu" and job.shape.kind == "llama"
     if loads and plans.loadable(job.quant):
         return " ".join(["%llama load", quoted(plan.spec), *words, f"--context {job.context}"])
     if job.train:
         words = [f"--train {job.train}", f"--rank {job.rank}", *words]
+        words += [f"--target-modules {','.join(job.targets)}"] if job.targets != TARGETS else []
         words += ["--checkpointing"] if job.checkpointing else []
     words.append(f"--context {job.context}")
     words += [f"--batch {job.batch}"] if job.batch > 1 else []

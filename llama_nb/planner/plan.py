@@ -223,6 +223,7 @@ def estimate(
     spec: str | None = None,
     stored: int | None = None,
     converted_from: int | None = None,
+    chosen_dtype: bool = False,
     notes: Iterable[str] = (),
 ) -> Plan:
     """Plan a model of this shape.
@@ -237,7 +238,7 @@ def estimate(
         Of LoRA; "all-linear" adapts every linear layer.
     checkpointing
         Whether training computes activations again instead of keeping them.
-    stored, converted_from
+    stored, converted_from, chosen_dtype
         As in `Job`.
     notes
         What to say first.
@@ -276,6 +277,7 @@ def estimate(
         checkpointing,
         stored,
         converted_from,
+        chosen_dtype,
     )
     return make(name, spec or name, job, device, notes=notes)
 

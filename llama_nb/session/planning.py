@@ -88,6 +88,7 @@ def plan(
         cache_dtype=cache_dtype,
         stored=found.stored if same and train != "full" else None,
         converted_from=_converted_from(found, shape, wanted, chosen, target),
+        chosen_dtype=parse_dtype(dtype) != "auto",
         notes=found.notes,
     )
 

@@ -25,6 +25,22 @@ def test_all_quantisations_in_a_table(shell):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "3.1 8b --gpus 24GB --dtype float32",
+        "3.1 8b --gpus 24GB --train lora --target-modules all-linear --batch 4",
+        "3.2 1b --gpus 24GB --train full --batch 4",
+        "3.3 70b --gpus 2x24GB --batch 2",
+    ],
+)
+def test_an_offered_line_gives_the_figure_that_it_is_offered_with(shell, line):
+    options = shell(f"%llama plan {line}").value.options
+    assert options
+    for option in options:
+        assert shell(option.command).value.total_bytes == option.bytes, option
+
+
+@pytest.mark.parametrize(
     ("line", "named"),
     [
         ("cria --gpus 4x", "4x"),

@@ -3,8 +3,8 @@
 The only file that knows llguidance, which is imported when the first grammar comes. What a schema is made
 from, and what its replies become, is the session's business.
 
-A mask never depends on logits, and forced text is not written ahead of the model: nearly always several
-tokens spell it, and which one comes is the model's choice.
+Text that must come is not written ahead of the model: nearly always several tokens spell it, and which one
+comes is the model's choice.
 """
 
 import json
@@ -29,11 +29,16 @@ _LONGEST: Final = 500_000  # characters of a schema, pattern or list
 _KEPT: Final = 16  # compiled grammars
 _STEP_FUEL: Final = 500_000  # what the lexer may do for one mask
 _LOOK_AHEAD: Final = 4  # tokens written on trial, since some limits are met after the first mask only
+# Else only the usual tokens are allowed where a text must come. So every token is that fits, and what the
+# mask leaves is the model's own distribution.
+_HEAD: Final = '%llguidance {"no_forcing": true}\n'
 # Between the parts of a JSON text: nothing, a space, or a new line and its indentation. Any white space at
 # all would let a model write blanks for ever.
 _BLANK: Final = r"( |\n {0,16})?"
 # What may follow a backslash: no \u, which could write half of a character.
 _ESCAPES: Final = '"\\bfnrt'
+# Where in our own wrapping of a schema it stumbled, which nobody has seen.
+_WHERE: Final = re.compile(r"^(at \d+\(\d+\): )?(failed to (compile JSON schema|parse \"%json\"): )?")
 _SIGNS: Final = re.compile(r"[\\^$.|?*+()\[\]{}]")  # what means something in a pattern
 
 
@@ -209,25 +214,23 @@ def _compile(grammar: Grammar, tokenizer: "LLTokenizer") -> "LLMatcher":
 
 
 def _written(grammar: Grammar) -> str:
-    """Return `grammar` as llguidance reads it."""
-    from llguidance import LLMatcher
+    """Return `grammar` in llguidance's dialect of Lark."""
+    from llguidance import regex_to_lark
 
     if grammar.kind == "regex":
-        return LLMatcher.grammar_from_regex(grammar.text)
+        return f"{_HEAD}start: /{regex_to_lark(grammar.text)}/"
     if grammar.kind == "choice":
         texts = (_SIGNS.sub(r"\\\g<0>", text) for text in json.loads(grammar.text))
-        return LLMatcher.grammar_from_regex("|".join(texts))
-    if not can_end(json.loads(grammar.text)):
+        return f"{_HEAD}start: /{regex_to_lark('|'.join(texts))}/"
+    schema = json.loads(grammar.text)
+    if not can_end(schema):
         raise SchemaError(
             f"The {grammar} has no end: each value of it needs another one of its kind.",
             "Make the part that repeats optional, or a list that may be empty.",
         )
-    try:
-        return LLMatcher.grammar_from_json_schema(
-            grammar.text, overrides={"whitespace_pattern": _BLANK, "json_allowed_escapes": _ESCAPES}
-        )
-    except ValueError as error:
-        raise _refused(grammar, str(error)) from error
+    options = {"whitespace_pattern": _BLANK, "json_allowed_escapes": _ESCAPES}
+    # ASCII, since the dialect takes fewer characters in a text than JSON does.
+    return f"{_HEAD}start: %json {json.dumps({**schema, 'x-guidance': options})}"
 
 
 def _refused(grammar: Grammar, message: str) -> SchemaError:
@@ -241,7 +244,7 @@ def _reason(message: str) -> str:
     told = re.search(r"^error: (.*)$", message, re.MULTILINE)
     if message.startswith("NoExtension"):
         return "no text fulfils it"
-    return _first_line(told[1] if told else message)
+    return _first_line(told[1] if told else _WHERE.sub("", message))
 
 
 def _first_line(text: str) -> str:

@@ -34,7 +34,7 @@ def can_end(schema: Any) -> bool:
 
 
 def _ends(node: Mapping[str, Any], root: Any, ends: Callable[[Any], bool]) -> bool:
-    if "$ref" in node and not ends(resolve(root, node["$ref"])):
+    if "$ref" in node and not ends(_resolve(root, node["$ref"])):
         return False
     if any(not ends(part) for part in _list(node, "allOf")):
         return False
@@ -54,7 +54,7 @@ def _ends(node: Mapping[str, Any], root: Any, ends: Callable[[Any], bool]) -> bo
     return True
 
 
-def resolve(root: Any, reference: Any) -> Any:
+def _resolve(root: Any, reference: Any) -> Any:
     """Return what a local `$ref` ("#/$defs/Step") points at; None if that is nothing."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None

@@ -17,10 +17,10 @@ from benchmarks.report import Row
 
 TITLE = "Quantised models: load, memory, tokens per second, quality"
 METHODS: Final = (None, "int8", "nf4", "nf4-double", "fp4", "int8-quanto", "int4-quanto", "int8-torchao")
-TOKENS: Final = 24
+TOKENS: Final = 16
 ROUNDS: Final = 3
 BUDGET: Final = 1.0
-PROMPT: Final = tuple(range(5, 37))
+PROMPT: Final = tuple(range(5, 13))
 
 
 @dataclass(frozen=True)

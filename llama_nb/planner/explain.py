@@ -45,6 +45,12 @@ def notes(job: Job, target: Target) -> list[str]:
         found.append(f"{job.quant} cannot take {', '.join(kept)} ({why}): they stay in {job.dtype}.")
     if shape.experts:
         found.append("All experts lie in memory; only the active ones are read for a token.")
+    if job.train and target.kind == "cpu":
+        found.append(
+            "Activations of training are what is asked of the allocator. Of blocks below 1 MiB glibc's keeps "
+            "those that are free again, up to 70 MB more in short steps of small models; "
+            "MALLOC_MMAP_THRESHOLD_=131072 in the environment avoids that."
+        )
     if job.converted_from:
         found.append(
             f"While it loads, {size(job.converted_from)} of files are mapped beside the weights, because "

@@ -317,7 +317,7 @@ def part_bytes(job: Job, target: Target) -> dict[str, int]:
     else:
         cache = memory.kv_cache_bytes(job.shape, job.context, job.cache_dtype or job.dtype, job.batch)
         amounts["kv_cache"] = round(cache * split.keys)
-        amounts["activations"] = working.inference_bytes(job, target, weights)
+        amounts["activations"] = working.inference_bytes(job, target)
     process = working.process_bytes(job, target) + working.tokenizer_bytes(job.shape, target)
     amounts["overhead"] = process
     if job.train:

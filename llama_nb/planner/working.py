@@ -13,19 +13,22 @@ from llama_nb.planner.split import Split
 
 # Python with torch, transformers and its Llama imported: 371 MB resident.
 PROCESS: Final = 371_000_000
-# Importing bitsandbytes took 41 MB more, peft 50 MB, quanto 4 MB; torchao comes with transformers.
+# Importing bitsandbytes took 41 MB more, quanto 4 MB; torchao comes with transformers. peft took 50 MB, and
+# imports bitsandbytes itself where it is installed.
 _LIBRARIES: Final = {"bitsandbytes": 41_000_000, "quanto": 4_000_000}
 _PEFT: Final = 50_000_000
-# A vocabulary of 128,256 took 180 MB, one of 2,048 3.4 MB, one of 512 2.3 MB.
-_TOKENIZER: Final = 1_500_000
-_TOKENIZER_PER_TOKEN: Final = 1_400
+# A vocabulary of 128,256 took 53 MB, one of 32,000 17 MB, 8,000 6.3 MB, 2,048 2.1 MB, once what reading it
+# leaves in the heap is given back: three times as much.
+_TOKENIZER: Final = 2_500_000
+_TOKENIZER_PER_TOKEN: Final = 400
 # Code that the first token touches: 10 to 13 MB beside small and large models.
 _FIRST_USE: Final = 10_000_000
 # bitsandbytes' kernels on a CPU: 8 to 12 MB more with nf4, 21 with int8.
 _BITSANDBYTES: Final = 10_000_000
-# Quantising while reading: beside files and weights 48 MB where the largest matrix had 3.5 MB, 65 with 9.4.
-_READING: Final = 38_000_000
-_READING_MATRICES: Final = 3
+# Quantising while reading: beside files, weights and tokenizer 10 to 14 MB on cria, 11 to 42 where the
+# largest matrix had 3.1 MB, 48 to 59 where it had 6.3.
+_READING: Final = 13_000_000
+_READING_MATRICES: Final = 5
 # Buffers that float32 products of several rows are packed into: 1 MB on cria, 16 to 18 MB on the others.
 _PACKING: Final = 16_000_000
 # "1-2GB" for kernels and context of CUDA in "Model training anatomy" of the transformers documentation; the
@@ -49,7 +52,8 @@ def process_bytes(job: Job, target: Target) -> int:
     """Return what is taken before the model comes: imports, or CUDA's context on each GPU."""
     if target.kind == "gpu":
         return CUDA_CONTEXT * target.count
-    return PROCESS + _LIBRARIES.get(job.format.kind, 0) + (_PEFT if job.train in ("lora", "qlora") else 0)
+    library = _LIBRARIES.get(job.format.kind, 0)
+    return PROCESS + (max(library, _PEFT) if job.train in ("lora", "qlora") else library)
 
 
 def tokenizer_bytes(shape: Shape, target: Target) -> int:
@@ -57,18 +61,18 @@ def tokenizer_bytes(shape: Shape, target: Target) -> int:
     return _TOKENIZER + _TOKENIZER_PER_TOKEN * shape.vocabulary if target.kind == "cpu" else 0
 
 
-def inference_bytes(job: Job, target: Target, weights: int) -> int:
+def inference_bytes(job: Job, target: Target) -> int:
     """Return the working memory of a prompt of the whole context, on all devices together.
 
     The largest of what attention and feed-forward of one chunk take, the logits, the room of a growing cache,
     one matrix of quantised weights as floats, and the kernels' own memory.
     """
     shape, width, split = job.shape, job.width, Split(job.shape, target.count)
-    tokens = min(chunk_tokens(shape, target), job.context)
+    tokens = min(chunk_tokens(shape, target), job.batch * job.context)
     hidden = tokens * shape.hidden * (8 + 2 * width)  # RMSNorm works in float32
     passing = max(_attention(job, tokens) * split.keys, _feed_forward(shape, tokens, width))
     logits = shape.vocabulary * (width + 4 + 8)  # as computed, as float32, and for the sampler as float64
-    kernels = _kernels(job, target, weights)
+    kernels = _kernels(job, target)
     return round(hidden * target.count + passing + logits + _growth(job) * split.keys + kernels)
 
 
@@ -93,12 +97,20 @@ def dequantised_bytes(job: Job) -> int:
     return max(sizes, default=0) * job.width
 
 
+def packing_bytes(job: Job) -> int:
+    """Return the bytes of the buffers into which a CPU packs what it multiplies in float32."""
+    return min(_PACKING, job.shape.parameters // 2) if job.width == 4 else 0
+
+
 def _attention(job: Job, tokens: int) -> float:
-    shape, width = job.shape, job.width
+    shape, width, keys = job.shape, job.width, job.batch * job.context
+    states = 2 * tokens * shape.heads * shape.head_dim * width
+    if tokens >= keys:  # the whole prompt at once needs no mask
+        return states
     mask = tokens * job.context * (1 + width)  # as booleans, and as what is added to the scores
     # With a mask, transformers repeats the keys and values of a layer for every query head.
-    repeated = 2 * shape.heads * shape.head_dim * job.context * width if shape.heads > shape.kv_heads else 0
-    return mask + repeated + 2 * tokens * shape.heads * shape.head_dim * width
+    repeated = 2 * shape.heads * shape.head_dim * keys * width if shape.heads > shape.kv_heads else 0
+    return mask + repeated + states
 
 
 def _feed_forward(shape: Shape, tokens: int, width: int) -> float:
@@ -112,14 +124,13 @@ def _feed_forward(shape: Shape, tokens: int, width: int) -> float:
 
 def _growth(job: Job) -> float:
     shape, dtype = job.shape, job.cache_dtype or job.dtype
-    one_layer = 2 * job.context * shape.kv_heads * shape.head_dim * dtype_bytes(dtype)
+    one_layer = 2 * job.batch * job.context * shape.kv_heads * shape.head_dim * dtype_bytes(dtype)
     return one_layer + _GROWTH * kv_cache_bytes(shape, job.context, dtype, job.batch)
 
 
-def _kernels(job: Job, target: Target, weights: int) -> int:
+def _kernels(job: Job, target: Target) -> int:
     unpacked = dequantised_bytes(job)
     if target.kind == "gpu":
         return unpacked + _CUBLAS * target.count
-    packing = min(_PACKING, weights // 8) if job.width == 4 else 0
     library = _BITSANDBYTES if job.format.kind == "bitsandbytes" else 0
-    return unpacked + _FIRST_USE + packing + library
+    return unpacked + _FIRST_USE + packing_bytes(job) + library

@@ -1,6 +1,8 @@
 """Weights in memory: exactly those of the files, in the dtype that was chosen, and nothing else touched."""
 
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +212,24 @@ def test_a_quantised_model_lets_go_of_its_files(quant: str, tmp_path: Path, stor
         assert str(folder) not in maps.read_text(encoding="utf-8")
     assert torch.isfinite(model.module(torch.tensor([[1, 2, 3]])).logits).all()
     release(model)
+
+
+READ_TOKENIZER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import psutil
+from llama_nb.loading.weights import import_torch, tokenizer_of
+import_torch()
+from transformers import PreTrainedTokenizerFast
+before = psutil.Process().memory_info().rss
+tokenizer = tokenizer_of(SimpleNamespace(gguf=None, folder=Path(sys.argv[1])))
+print((psutil.Process().memory_info().rss - before) // 10**6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is on Linux only")
+def test_reading_a_tokenizer_gives_back_what_parsing_it_took(llama3_tokenizer: Path) -> None:
+    command = [sys.executable, "-c", READ_TOKENIZER, str(llama3_tokenizer)]
+    taken = int(subprocess.check_output(command, text=True))
+    assert 20 < taken < 90  # 161 MB without giving back

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_nb.core.errors import LoadError
 from llama_nb.loading.stored import Stored
+from llama_nb.loading.turn import undisturbed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -70,9 +71,10 @@ def expected_tensors(config: Mapping[str, Any]) -> Expected:
     import torch
 
     settings = build_config({key: value for key, value in config.items() if key != "quantization_config"})
+    models = import_models()
     try:
-        with quiet_transformers(), torch.device("meta"):
-            model = import_models().from_config(settings, attn_implementation="sdpa")
+        with quiet_transformers(), undisturbed(), torch.device("meta"):
+            model = models.from_config(settings, attn_implementation="sdpa")
     except Exception as error:  # noqa: BLE001 - whatever a nonsensical config makes torch raise
         raise LoadError(
             f"config.json describes no model that can be built: {_cause(error, config)}.",

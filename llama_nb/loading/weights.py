@@ -21,6 +21,7 @@ from llama_nb.loading.expected import build_config, import_models, quiet_transfo
 from llama_nb.loading.folder import read_json
 from llama_nb.loading.quantize import accounting
 from llama_nb.loading.tokenizer import read_tokenizer
+from llama_nb.loading.turn import turn, undisturbed
 from llama_nb.runtime import devices, process
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def read(
     kept = quantize.kept(method, checked.linear) if method else {}
     random_state = torch.get_rng_state()
     try:
-        module = _read_module(checked, getattr(torch, chosen), device, method, [*kept], stop)
+        with turn(stop, checked.name):
+            module = _read_module(checked, getattr(torch, chosen), device, method, [*kept], stop)
     except BaseException as error:
         # A traceback that a notebook keeps must not keep a half-read model.
         reading.drop_frames(error)
@@ -174,10 +176,7 @@ def read(
 
 def tokenizer_of(checked: Checked) -> "PreTrainedTokenizerFast":
     """Return the tokenizer of a checked model, be it a folder or a GGUF file."""
-    tokenizer = read_tokenizer(checked.folder) if checked.gguf is None else gguf_tokenizer.read(checked.gguf)
-    # Of Llama 3's 161 MB were resident, and 53 MB are needed.
-    _return_free_pages()
-    return tokenizer
+    return read_tokenizer(checked.folder) if checked.gguf is None else gguf_tokenizer.read(checked.gguf)
 
 
 def check_quant(checked: Checked, method: quantize.Method | None, device: str) -> None:
@@ -211,7 +210,7 @@ def _read_module(
         sizes = {name: info.bytes for name, info in checked.tensors.items()}
         # A GGUF has been read by now.
         watched = reading.watched(checked.name, sizes, stop) if place else contextlib.nullcontext()
-        with quiet_transformers(), watched:
+        with quiet_transformers(), undisturbed(), watched:
             module, report = models.from_pretrained(
                 place,
                 config=build_config(checked.config),

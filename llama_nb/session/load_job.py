@@ -17,6 +17,7 @@ from typing import Final, Literal
 from llama_nb.core import events
 from llama_nb.core.errors import LlamaError, LoadCancelled
 from llama_nb.core.stop import StopFlag
+from llama_nb.loading import turn
 from llama_nb.runtime.secrets import redact
 from llama_nb.session import registry
 
@@ -193,7 +194,7 @@ class LoadJob:
 
 def _first_phase() -> str:
     """What happens before there is anything to count."""
-    if registry.is_loading():
+    if turn.is_taken():
         return "waiting until another model is loaded"
     return "checking the files" if "torch" in sys.modules else "starting PyTorch"
 

@@ -7,25 +7,22 @@ the same name is given back, and before a byte of the new one's weights is read.
 import atexit
 import contextlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from llama_nb.core.errors import LlamaError, did_you_mean
 from llama_nb.core.events import ModelsChanged, Note, publish
 from llama_nb.core.stop import StopFlag
+from llama_nb.loading.turn import turn
 from llama_nb.runtime import process
 from llama_nb.session.model import Model
 from llama_nb.session.store import ChatFiles
 
-_LOOK_EVERY_S: Final = 0.2  # how soon a load that waits for another notices its stop flag
 _EXIT_WAIT_S: Final = 2.0  # the longest that the end of the interpreter waits for replies to stop
 
 _models: dict[str, Model] = {}
 _current: str | None = None
 _lock = threading.RLock()
-# One at a time: two would each count the same free memory as theirs.
-_loading = threading.Lock()
 
 
 def load(
@@ -79,7 +76,7 @@ def load(
     from llama_nb.loading.source import resolve
     from llama_nb.loading.weights import release
 
-    with _turn(stop, str(source)):
+    with turn(stop, str(source)):
         called = name or resolve(source).name
         old = _models.get(called)
         if old is not None and not force:
@@ -115,19 +112,6 @@ def load(
         return model
 
 
-@contextlib.contextmanager
-def _turn(stop: StopFlag | None, name: str) -> Iterator[None]:
-    """Wait until nothing else is being loaded; LoadCancelled if `stop` is set meanwhile."""
-    from llama_nb.loading.reading import check_stop
-
-    while not _loading.acquire(timeout=_LOOK_EVERY_S):
-        check_stop(stop, name)
-    try:
-        yield
-    finally:
-        _loading.release()
-
-
 def _say_gone(old: Model | None) -> None:
     """After a load that failed: say so if the model that it was to replace had to go first."""
     if old is not None and not old.alive:
@@ -148,11 +132,6 @@ def current() -> Model:
         if _current is None:
             raise LlamaError("No model is loaded.", "Load one: %llama load cria")
         return _models[_current]
-
-
-def is_loading() -> bool:
-    """Whether a model is being loaded now; the next load waits for it."""
-    return _loading.locked()
 
 
 def use(name: str) -> Model:

@@ -9,6 +9,7 @@ import pytest
 
 import llama_nb as llama
 from llama_nb.core import events
+from llama_nb.loading.turn import turn
 from llama_nb.runtime import usage
 from llama_nb.session import load_job, registry
 from llama_nb.session.load_job import Choice, JobState, LoadJob
@@ -188,25 +189,19 @@ def test_two_at_once_are_loaded_one_after_the_other(stories260k: Path) -> None:
 
 
 def test_one_that_waits_can_be_cancelled() -> None:
-    assert registry._loading.acquire(timeout=5)
-    try:
+    with turn(None, "another"):
         job = LoadJob(Choice("cria")).start()
         assert not job.join(0.5)
         job.cancel()
         assert job.join(10)
-    finally:
-        registry._loading.release()
     assert job.state.state == "cancelled", job.state
 
 
 def test_everything_that_loads_can_be_cancelled() -> None:
-    assert registry._loading.acquire(timeout=5)
-    try:
+    with turn(None, "another"):
         jobs = [LoadJob(Choice("cria")).start() for _ in range(2)]
         assert load_job.cancel_all() == 2
         assert all(job.join(10) for job in jobs)
-    finally:
-        registry._loading.release()
     assert load_job.cancel_all() == 0
 
 

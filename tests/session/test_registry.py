@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import llama_nb as llama
 from llama_nb.core import events
 from llama_nb.core.errors import LlamaError, LoadCancelled, LoadError, ModelBusy, ModelGone
 from llama_nb.core.stop import StopFlag
+from llama_nb.loading.turn import turn
 from llama_nb.runtime import devices
 from llama_nb.session import registry
 
@@ -171,10 +173,19 @@ def test_an_engine_that_does_not_open_leaves_nothing(
 
 
 def test_a_load_that_waits_for_another_can_be_stopped(stories260k: Path) -> None:
-    stop = StopFlag()
-    stop.set()
-    with registry._loading, pytest.raises(LoadCancelled):
-        registry.load(stories260k, stop=stop)
+    stop, ended = StopFlag(), []
+
+    def load() -> None:
+        with pytest.raises(LoadCancelled):
+            registry.load(stories260k, stop=stop)
+        ended.append(True)
+
+    with turn(None, "another"):
+        waiting = threading.Thread(target=load)
+        waiting.start()
+        stop.set()
+        waiting.join(20)
+    assert ended
     assert registry.load(stories260k, stop=StopFlag()).alive
 
 

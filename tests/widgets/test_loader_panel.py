@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import llama_nb as llama
+from llama_nb.loading.turn import turn
 from llama_nb.session import registry
 from llama_nb.session.load_job import Choice, JobState
 from llama_nb.widgets import loader_panel
@@ -125,8 +126,7 @@ def test_loading_shows_bytes_and_ends_with_the_model(panel: LoaderPanel, wire: W
 
 
 def test_a_second_load_waits_for_the_end_of_the_first(panel: LoaderPanel, wire: Wire) -> None:
-    assert registry._loading.acquire(timeout=5)
-    try:
+    with turn(None, "another"):
         load(panel, wire)
         first = panel._job
         load(panel, wire)
@@ -134,8 +134,6 @@ def test_a_second_load_waits_for_the_end_of_the_first(panel: LoaderPanel, wire: 
         assert "waiting" in panel.job["what"]
         wire.send(panel.model_id, {"kind": "cancel"})
         until(lambda: panel.job.get("state") == "cancelled")
-    finally:
-        registry._loading.release()
     assert llama.loaded() == {}
 
 

@@ -1,4 +1,4 @@
-"""A quantised layer's weights as floats: what its matrix product computes with, whatever library holds them."""
+"""A quantised layer's weights as floats: what its product computes with, whatever library holds them."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -176,7 +176,10 @@ def read(
 
 def tokenizer_of(checked: Checked) -> "PreTrainedTokenizerFast":
     """Return the tokenizer of a checked model, be it a folder or a GGUF file."""
-    return read_tokenizer(checked.folder) if checked.gguf is None else gguf_tokenizer.read(checked.gguf)
+    tokenizer = read_tokenizer(checked.folder) if checked.gguf is None else gguf_tokenizer.read(checked.gguf)
+    # Of Llama 3's 161 MB were resident, and 53 MB are needed.
+    _return_free_pages()
+    return tokenizer
 
 
 def check_quant(checked: Checked, method: quantize.Method | None, device: str) -> None:

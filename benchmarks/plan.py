@@ -26,7 +26,7 @@ SHARE: Final = 0.1
 # Code that is touched first, buffers of threads, and chunks of a prompt, which are longer on faster machines:
 # together a few MB, more than the weights of the smallest models.
 SLACK: Final = 8_000_000
-AT_ONCE: Final = 2
+AT_ONCE: Final = 3
 # glibc keeps freed blocks below a threshold (1 MiB, see runtime/process.py), and how many follows from the
 # order in which blocks come and go. Batches and training are measured as what they ask for.
 ASKED_FOR: Final = {"MALLOC_MMAP_THRESHOLD_": "131072"}

@@ -1,4 +1,4 @@
-"""Tokens per second of 32 prompts as a batch, one after another, and through transformers' continuous batching.
+"""Tokens per second of 32 prompts: as a batch, one after another, and by transformers' continuous batching.
 
 A random Llama of 110 M parameters, prompts of 8 to 96 tokens, greedy, all replies of one length; ours goes
 through the worker thread and the sampler, as `m.batch` does.

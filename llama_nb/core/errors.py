@@ -88,6 +88,10 @@ class UnsupportedError(LlamaError):
     """This model or engine cannot do what was asked; the hint names what can."""
 
 
+class BatchError(LlamaError, ValueError):
+    """The data of a batch cannot be read, or its file of results is not this batch's."""
+
+
 class CostError(LlamaError, ValueError):
     """An amount or a price is missing, impossible, or not written so that it can be read."""
 

@@ -110,13 +110,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Long work that is no reply: `done` of `total` (None: unknown) in `unit`; the last one has `ended`."""
+    """Long work that is no reply: `done` of `total` (None: unknown) in `unit`; the last one has `ended`.
+
+    `detail` says more about the moment: how fast it goes.
+    """
 
     what: str
     done: float
     total: float | None
     unit: str
     ended: bool = False
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

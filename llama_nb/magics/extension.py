@@ -40,6 +40,7 @@ class LlamaMagics(Magics):
         %%llama json Recipe              the reply as an object: r.json is an instance of your pydantic model
         %%llama complete                 continue a text without a chat template
         %%llama why                      a message, and how sure the model was of each token of its reply
+        %%llama batch data.csv --column q    answer every row of a table, many at once
         %llama set temperature 0.2       for the rest of the session
         %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees

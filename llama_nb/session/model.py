@@ -1,19 +1,24 @@
 """The handle on a loaded model: what a user chats with, looks at and unloads."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import MessageError, ModelBusy, ModelGone, UnsupportedError
 from llama_nb.core.request import Overflow
 from llama_nb.core.sampling import Sampling
+from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import presets
 from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
+from llama_nb.session.batch import check_size, read_prompts, run_batch
+from llama_nb.session.batch_result import BatchResult
 from llama_nb.session.chat import Chat, Journal
 from llama_nb.session.chat_book import ChatBook
 from llama_nb.session.defaults import check_options, idle_options, resolve
 from llama_nb.session.distribution import HEAD, Distribution
+from llama_nb.session.embedding import embed_texts
 from llama_nb.session.form import Form, one_form, read_form
 from llama_nb.session.generation import Generation
 from llama_nb.session.next_token import examine, find_place
@@ -25,6 +30,9 @@ from llama_nb.session.token_view import TokenView, view_tokens
 from llama_nb.session.turns import ChatTurn, Completion, OneOff, Rerun, Turn
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from llama_nb.engines.base import Engine
     from llama_nb.loading.check import Checked
     from llama_nb.loading.weights import Loaded
@@ -277,6 +285,118 @@ class Model:
     async def acomplete(self, text: str, *, schema: object = None, **sampling: Any) -> Reply:
         """Go on with `text` as `complete` does, without blocking the event loop."""
         return await self._continue(text, schema, sampling).finished()
+
+    # --- many at once -------------------------------------------------------------------------------
+
+    def batch(
+        self,
+        prompts: Iterable[Any],
+        *,
+        system: str | None = None,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        batch_size: int | None = None,
+        stop: StopFlag | None = None,
+        **sampling: Any,
+    ) -> BatchResult:
+        """Answer many prompts, side by side.
+
+        Parameters
+        ----------
+        prompts
+            Texts, lists of messages, or a pandas Series of texts. Each is a conversation of its own; a base
+            model, which has no chat template, goes on with the texts. What is wrong with one prompt is the
+            error of its row.
+        system
+            The system prompt of all of them.
+        out
+            A file that gets each answer as it comes (JSON lines, mode 0600). When it is there already, its
+            rows are not computed again: that is how a stopped batch goes on.
+        overwrite
+            Replace `out`, whatever it holds.
+        batch_size
+            How many rows at once at most; by default as many as the free memory holds, 32 at most.
+        stop
+            Ends the work, as an interrupt does.
+        **sampling
+            Parameters of `Sampling`. Greedy rows are what they are alone. With a `seed` rows run one at a
+            time, since sums over a batch are rounded otherwise.
+
+        Returns
+        -------
+        BatchResult
+            When it was stopped, with what was done by then.
+
+        Raises
+        ------
+        MessageError, SamplingError
+            If there are no prompts, or a parameter is out of its range.
+        BatchError
+            If `out` belongs to other prompts, another model or other sampling parameters.
+        """
+        check_options(sampling, ("system", "out", "overwrite", "batch_size", "stop"))
+        engine = self.engine
+        asked, index = read_prompts(prompts, system, template=engine.has_chat_template)
+        return run_batch(
+            engine,
+            asked,
+            resolve(sampling, self._generation_config, self.context),
+            name=self.name,
+            fingerprint=self.fingerprint,
+            index=index,
+            out=Path(out).expanduser() if out is not None else None,
+            overwrite=overwrite,
+            batch_size=check_size(batch_size),
+            stop=stop,
+        )
+
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: str = "mean",
+        normalise: bool = True,
+        truncate: bool = False,
+        batch_size: int | None = None,
+        stop: StopFlag | None = None,
+    ) -> "npt.NDArray[np.float32]":
+        """Return a vector for each text: the last layer's hidden states, pooled.
+
+        Parameters
+        ----------
+        texts
+            None of them empty.
+        pooling
+            "mean" of all tokens, or the "last" token, which alone has seen the whole text.
+        normalise
+            Scale each vector to length 1, so that a dot product is a cosine.
+        truncate
+            Cut a text that is longer than the context, instead of raising ContextOverflow.
+        batch_size, stop
+            As for `batch`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Float32 of shape (n, hidden), equal to what each text gives alone to 1e-5 in a float32 model. A
+            model that was not trained for it tells topics apart, not much more.
+
+        Raises
+        ------
+        MessageError, ContextOverflow, UnsupportedError
+            If a text is empty or too long, or the engine has no hidden states to give.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        return embed_texts(
+            self.engine,
+            texts,
+            pooling=pooling,
+            normalise=normalise,
+            truncate=truncate,
+            batch_size=batch_size,
+            stop=stop,
+        )
 
     # --- looking at what it sees --------------------------------------------------------------------
 

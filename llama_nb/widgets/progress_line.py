@@ -72,6 +72,11 @@ class _Line:
 
 
 def _sentence(progress: Progress, spent_s: float) -> str:
+    line = _counted(progress, spent_s)
+    return f"{line}, {clean.clean_line(progress.detail)}" if progress.detail else line
+
+
+def _counted(progress: Progress, spent_s: float) -> str:
     done, total = progress.done, progress.total
     what = clean.clean_line(progress.what)
     if progress.ended:

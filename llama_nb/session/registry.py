@@ -6,11 +6,13 @@ the same name is given back, and before a byte of the new one's weights is read.
 
 import atexit
 import contextlib
+import inspect
 import threading
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Never
 
-from llama_nb.core.errors import LlamaError, did_you_mean
+from llama_nb.core.errors import LlamaError, LoadError, did_you_mean
 from llama_nb.core.events import ModelsChanged, Note, publish
 from llama_nb.core.stop import StopFlag
 from llama_nb.loading.turn import turn
@@ -35,6 +37,7 @@ def load(
     name: str | None = None,
     force: bool = False,
     stop: StopFlag | None = None,
+    **unknown: Never,
 ) -> Model:
     """Load a model and make it the current one.
 
@@ -64,12 +67,14 @@ def load(
     Raises
     ------
     LoadError, FitError
-        If it cannot be loaded; what was loaded before is as it was, unless a Note says that it had to go.
+        If it cannot be loaded, or an option is unknown; what was loaded before is as it was, unless a Note
+        says that it had to go.
     LoadCancelled
         If `stop` was set.
     ModelBusy
         If a model that would be replaced is in use.
     """
+    _refuse_options(unknown)
     process.prepare()
     from llama_nb.engines.registry import open_engine
     from llama_nb.loading.open import load_checked
@@ -110,6 +115,14 @@ def load(
             _models[called] = model
         use(called)
         return model
+
+
+def _refuse_options(unknown: Iterable[str]) -> None:
+    parameters = inspect.signature(load).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY]
+    for option in unknown:
+        near = did_you_mean(option, known) or f"The options are {', '.join(known)}."
+        raise LoadError(f"load has no option {option!r}.", near)
 
 
 def _say_gone(old: Model | None) -> None:

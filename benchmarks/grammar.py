@@ -100,7 +100,9 @@ def _sampled(backend: Any, ids: list[int]) -> tuple[float, float]:
 
     grammars = Grammars(backend, backend.get_vocab_size(), [END], "llama3")
     random = np.random.default_rng(0)
+    # Some likely tokens above a broad floor, as a language model has them.
     logits = (random.standard_normal(backend.get_vocab_size()) * 1.5).astype(np.float32)
+    logits[random.integers(0, len(logits), 200)] += np.linspace(4, 14, 200, dtype=np.float32)
     sampling = Sampling(temperature=0.8, top_p=0.95, min_p=0.02)
     held: list[float] = []
     free: list[float] = []
@@ -109,7 +111,7 @@ def _sampled(backend: Any, ids: list[int]) -> tuple[float, float]:
         samplers = Sampler(sampling, []), Sampler(sampling, [])
         for token in ids:
             row = logits.copy()
-            row[token] += 14.0
+            row[token] += 12.0
             began = time.thread_time()
             samplers[0].choose(row, lambda: 0.37, 20, state.allowed())
             state.feed(token)

@@ -125,13 +125,15 @@ def find_head(scores: Floats, size: int) -> Head:
         stride = max(1, len(scores) // _SAMPLE)
         sample = scores[::stride]
         rank = min(len(sample), int(1.3 * size / stride) + 8)
-        found = np.flatnonzero(scores >= np.partition(sample, len(sample) - rank)[len(sample) - rank])
-        if not size <= len(found) <= 16 * size + 4096:
+        threshold = np.partition(sample, len(sample) - rank)[len(sample) - rank]
+        sparse = threshold == -np.inf  # a grammar rules most tokens out: fewer than the head are left
+        found = np.flatnonzero(scores > threshold if sparse else scores >= threshold)
+        if not sparse and not size <= len(found) <= 16 * size + 4096:
             found = np.flatnonzero(scores >= np.partition(scores, len(scores) - size)[len(scores) - size])
     values = scores[found]
     order = np.argsort(-values, kind="stable")[:size]
     ids, logits = found[order], values[order]
-    if logits[-1] == -np.inf:
+    if len(ids) < size or logits[-1] == -np.inf:
         count = int(np.searchsorted(-logits, np.inf))
         return Head(ids[:count], logits[:count], None)
     return Head(ids, logits, Tail(scores, 1.0) if size < len(scores) else None)

@@ -22,6 +22,7 @@ from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines import grammar as masks
 from llama_nb.engines.grammar import Grammars
+from llama_nb.engines.head import find_head
 from llama_nb.engines.json_schema import can_end
 from llama_nb.engines.sampler import Sampler
 from llama_nb.engines.transformers_engine import TransformersEngine
@@ -122,6 +123,18 @@ def byte_letters() -> dict[str, int]:
 
 
 LETTERS = byte_letters()
+
+
+@pytest.mark.parametrize("left", [0, 1, 7, 900, 1100, 5000])
+def test_the_head_of_what_a_mask_leaves_is_exact(left):
+    random_ = np.random.default_rng(left)
+    logits = np.full(128_256, -np.inf, np.float32)
+    some = random_.choice(len(logits), left, replace=False)
+    logits[some] = random_.standard_normal(left)
+    head = find_head(logits, 1000)
+    expected = np.argsort(-logits, kind="stable")[: min(left, 1000)]
+    assert head.ids.tolist() == expected.tolist()
+    assert (head.tail is None) == (left <= 1000)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -16,7 +16,7 @@ from llama_nb.loading import source as sources
 from llama_nb.loading.check import Checked, check
 from llama_nb.loading.gguf_model import check_gguf, is_quantised
 from llama_nb.loading.reading import check_stop
-from llama_nb.loading.room import SMALLEST_DTYPE, Wish, make_room
+from llama_nb.loading.room import SMALLEST_DTYPE, Wish, make_room, needed_bytes
 from llama_nb.loading.weights import (
     Loaded,
     check_quant,
@@ -28,6 +28,7 @@ from llama_nb.loading.weights import (
     tokenizer_of,
 )
 from llama_nb.planner import fit, memory
+from llama_nb.planner.job import Job
 from llama_nb.planner.shape import Shape
 from llama_nb.runtime import devices
 
@@ -161,8 +162,8 @@ def _needed_on_cpu(found: sources.Source, dtype: str, quant: str | None) -> int 
         config = read_gguf(folder).config() if found.kind == "gguf" else read_config(folder)
         kind = SMALLEST_DTYPE if dtype == "auto" else parse_dtype(dtype)
         method = quant if quant not in (None, "auto") else "none"
-        weights = memory.quantised_bytes(Shape.from_config(config), method or "none", kind)
         context = min(int(config.get("max_position_embeddings") or 2048), fit.SHORTEST_CONTEXT)
-        return weights + fit.margin(weights) + context * memory.kv_bytes_per_token(config, kind)
+        job = Job(Shape.from_config(config), method or "none", kind, context)
+        return sum(needed_bytes(job, "cpu").values())
     except (FitError, OSError):
         return None

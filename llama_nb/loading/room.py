@@ -11,8 +11,11 @@ from llama_nb.catalog import catalog
 from llama_nb.core.errors import LoadError
 from llama_nb.loading import quantize
 from llama_nb.loading import source as sources
+from llama_nb.loading.config import read_config
 from llama_nb.planner import fit, memory
 from llama_nb.planner.fit import gigabytes
+from llama_nb.planner.job import Job, Target
+from llama_nb.planner.plan import part_bytes
 from llama_nb.planner.shape import Shape
 from llama_nb.runtime import devices
 
@@ -84,14 +87,27 @@ def make_room(config: Mapping[str, Any], wish: Wish, spare: int = 0) -> Room:
     quant, reason = wish.quant, ""
     if quant == "auto":
         quant, reason = _choose(shape, wish, context, available)
-    needed = _need(shape, wish, quant, context)
-    tokens = fit.largest_context(needed, available)
+    tokens = _largest_context(shape, wish, quant, context, available)
     shortest = context if wish.context else min(context, fit.SHORTEST_CONTEXT)
+    needed = _need(shape, wish, quant, shortest)
     if tokens < shortest:
         options = _options(shape, replace(wish, quant=quant), shortest)
-        fit.check_fit(replace(needed, context=shortest, options=options), available)
-        tokens = shortest
-    return Room(quant, wish.dtype(quant), tokens, needed.weights + needed.margin, reason)
+        fit.check_fit(replace(needed, options=options), available)
+    return Room(quant, wish.dtype(quant), tokens, needed.weights + needed.working, reason)
+
+
+def needed_bytes(job: Job, device: str) -> Mapping[str, int]:
+    """Return the bytes that `%llama plan` has for a model too: "weights", "kv_cache" and "working".
+
+    Working memory has the process beside the model in it, though parts of that may be in memory already: what
+    is left over is needed by everything else that runs.
+    """
+    parts = part_bytes(job, Target(device, None, kind="cpu" if device == "cpu" else "gpu"))
+    return {
+        "weights": parts["weights"],
+        "kv_cache": parts["kv_cache"],
+        "working": parts["activations"] + parts["overhead"],
+    }
 
 
 def _asked_context(config: Mapping[str, Any], wish: Wish) -> int:
@@ -108,17 +124,21 @@ def _asked_context(config: Mapping[str, Any], wish: Wish) -> int:
 
 def _need(shape: Shape, wish: Wish, quant: str | None, context: int) -> fit.Need:
     dtype = wish.dtype(quant)
-    weights = wish.weights
-    if weights is None:
-        weights = memory.quantised_bytes(shape, quant or "none", dtype)
+    job = Job(shape, quant or "none", dtype, context, stored=wish.weights)
+    parts = needed_bytes(job, wish.device)
     return fit.Need(
         name=wish.spec,
         dtype=quant or dtype,
         device=wish.device,
-        weights=weights,
-        kv_per_token=memory.kv_bytes_per_token(shape, dtype),
         context=context,
+        weights=parts["weights"],
+        kv_cache=parts["kv_cache"],
+        working=parts["working"],
     )
+
+
+def _largest_context(shape: Shape, wish: Wish, quant: str | None, context: int, available: int) -> int:
+    return fit.largest_context(lambda tokens: _need(shape, wish, quant, tokens).total, context, available)
 
 
 def _choose(shape: Shape, wish: Wish, context: int, available: int) -> tuple[str | None, str]:
@@ -132,7 +152,7 @@ def _choose(shape: Shape, wish: Wish, context: int, available: int) -> tuple[str
     for enough in (_COMFORTABLE_CONTEXT, fit.SHORTEST_CONTEXT):
         for quant in candidates:
             tokens = min(context, enough)
-            if fit.largest_context(_need(shape, wish, quant, context), available) >= tokens:
+            if _need(shape, wish, quant, tokens).total <= available:
                 return quant, f"quant auto: {quant or 'none'}, because {free}."
     return candidates[-1], ""
 
@@ -140,9 +160,8 @@ def _choose(shape: Shape, wish: Wish, context: int, available: int) -> tuple[str
 def _options(shape: Shape, wish: Wish, context: int) -> tuple[fit.Option, ...]:
     """What else could be loaded: the same in half precision, quantised, on the CPU; smaller models."""
 
-    def total(other: Shape, quant: str | None, dtype: str) -> int:
-        weights = memory.quantised_bytes(other, quant or "none", dtype)
-        return weights + memory.kv_bytes_per_token(other, dtype) * context + fit.margin(weights)
+    def total(other: Shape, quant: str | None, dtype: str, where: str = wish.device) -> int:
+        return sum(needed_bytes(Job(other, quant or "none", dtype, context), where).values())
 
     spec, dtype, device = wish.spec, wish.dtype(wish.quant), wish.device
     options = []
@@ -161,16 +180,20 @@ def _options(shape: Shape, wish: Wish, context: int) -> tuple[fit.Option, ...]:
             for name in _offered(device)
         ]
     if device != "cpu" and wish.weights is None:
-        size, free = total(shape, wish.quant, SMALLEST_DTYPE), devices.available_memory("cpu")
+        size = total(shape, wish.quant, SMALLEST_DTYPE, "cpu")
+        free = devices.available_memory("cpu")
         also = f" --quant {wish.quant}" if wish.quant else ""
         command = f"`%llama load {spec} --device cpu{also}`"
         options.append(fit.Option("the same model on the CPU", command, size, free))
     for card in _smaller_models(shape.parameters):
         size = total(Shape.from_config(card.shape or {}), None, SMALLEST_DTYPE)
         options.append(fit.Option(card.name, f"`%llama load {card.hub_id}`", size))
-    options.extend(
-        fit.Option(f"{small}, bundled", f"`%llama load {small}`", 64 * 2**20) for small in sources.bundled()
-    )
+    for small in sources.bundled():
+        folder = sources.resolve(small).folder
+        assert folder is not None
+        own = Shape.from_config(read_config(folder))
+        size = sum(needed_bytes(Job(own, dtype="float32", context=own.context or context), device).values())
+        options.append(fit.Option(f"{small}, bundled", f"`%llama load {small}`", size))
     return tuple(options)
 
 

@@ -1,18 +1,16 @@
 """Whether a model fits into the memory that is free, and what would fit instead.
 
-Weights, KV cache and a margin, against a number of bytes that the caller measured.
+Weights, KV cache and working memory, against a number of bytes that the caller measured.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from llama_nb.core.errors import FitError
 from llama_nb.render.units import size
 
-# Beside weights and cache: activations of one prefill chunk, logits, the allocator's slack.
-_FIXED_MARGIN: Final = 64 * 2**20
-_RELATIVE_MARGIN: Final = 0.05
 # A chat in fewer tokens than this is no chat.
 SHORTEST_CONTEXT: Final = 2048
 
@@ -43,12 +41,9 @@ class Need:
 
     Attributes
     ----------
-    weights
-        Bytes of the weights in the dtype they are loaded in.
-    kv_per_token
-        Bytes of the KV cache for each token of context.
-    context
-        Tokens of context.
+    weights, kv_cache, working
+        Bytes of the weights in the dtype they are loaded in, of the KV cache of `context` tokens, and of what
+        computing takes beside.
     options
         What to offer when this does not fit.
     """
@@ -56,42 +51,26 @@ class Need:
     name: str
     dtype: str
     device: str
-    weights: int
-    kv_per_token: int
     context: int
+    weights: int
+    kv_cache: int
+    working: int
     options: tuple[Option, ...] = ()
-
-    @property
-    def kv_cache(self) -> int:
-        """Bytes of the KV cache at the full context."""
-        return self.kv_per_token * self.context
-
-    @property
-    def margin(self) -> int:
-        """Bytes beside weights and cache."""
-        return margin(self.weights)
 
     @property
     def total(self) -> int:
         """All bytes together."""
-        return self.weights + self.kv_cache + self.margin
+        return self.weights + self.kv_cache + self.working
 
 
-def margin(weights: int) -> int:
-    """Return the bytes to leave for activations and the allocator beside `weights` bytes of weights."""
-    return _FIXED_MARGIN + int(weights * _RELATIVE_MARGIN)
+def largest_context(needed: Callable[[int], int], longest: int, available: int) -> int:
+    """Return the longest context, at most `longest`, that fits; 0 if none does.
 
-
-def largest_context(needed: Need, available: int) -> int:
-    """Return the longest context, at most the model's, whose cache fits beside the weights; 0 if none does.
-
-    Contexts that had to be shortened are rounded down to a multiple of 256 tokens.
+    `needed` has the bytes for a context. Contexts that had to be shortened are multiples of 256 tokens.
     """
-    left = available - needed.weights - needed.margin
-    if left < 0:
-        return 0
-    tokens = left // max(needed.kv_per_token, 1)
-    return needed.context if tokens >= needed.context else int(tokens // 256 * 256)
+    if needed(longest) <= available:
+        return longest
+    return 256 * bisect_right(range(256, longest + 1, 256), available, key=needed)
 
 
 def check_fit(needed: Need, available: int) -> None:
@@ -107,7 +86,7 @@ def check_fit(needed: Need, available: int) -> None:
     raise FitError(
         f"{needed.name} does not fit: {needed.dtype} on {needed.device} needs {gigabytes(needed.total)} "
         f"(weights {gigabytes(needed.weights)}, KV cache for {needed.context:,} tokens "
-        f"{gigabytes(needed.kv_cache)}, working memory {gigabytes(needed.margin)}); "
+        f"{gigabytes(needed.kv_cache)}, working memory {gigabytes(needed.working)}); "
         f"{gigabytes(available)} are free.",
         _hint(nearest, needed.total - available),
     )

@@ -94,14 +94,14 @@ FIT = (
     Row(
         "an 8B in 8 GB",
         too_big,
-        ("does not fit", "bfloat16 on cpu needs 15.0 GB", "weights 14.0 GB", "2,048 tokens", "8.00 GB are",
+        ("does not fit", "bfloat16 on cpu needs 14.7 GB", "weights 14.0 GB", "2,048 tokens", "8.00 GB are",
          "`%llama load meta-llama/Llama-3.2-3B-Instruct`", "--quant int8`", "--quant nf4`"),
         error=FitError,
     ),
     Row("an 8B in float32", too_big,
         ("float32", "27.9 GB", "What fits"), {"dtype": "float32"}, error=FitError),
     Row("an 8B in int8 with its whole context", too_big,
-        ("int8 on cpu needs 24.6 GB", "KV cache for 131,072 tokens 17.2 GB", "%llama load cria"),
+        ("int8 on cpu needs 31.7 GB", "KV cache for 131,072 tokens 17.2 GB", "%llama load cria"),
         {"quant": "int8", "context": 131_072}, error=FitError),
 )  # fmt: skip
 

@@ -8,9 +8,10 @@ import pytest
 from llama_nb.core import events
 from llama_nb.core.errors import FitError, LoadError
 from llama_nb.loading.open import load_checked
-from llama_nb.loading.room import Room, Wish, make_room
-from llama_nb.planner.fit import margin
-from llama_nb.planner.memory import kv_bytes_per_token, weights_bytes
+from llama_nb.loading.room import Room, Wish, make_room, needed_bytes
+from llama_nb.planner.job import Job, Target
+from llama_nb.planner.plan import estimate
+from llama_nb.planner.shape import Shape
 from llama_nb.runtime import devices
 from tests.models import write_random_llama
 
@@ -59,14 +60,17 @@ def test_the_context_is_shortened_to_what_fits(
 ) -> None:
     whole = load_checked(long)
     assert whole.checked.context == 131_072
-    weights = weights_bytes(whole.checked.parameters, "float32")
-    each = kv_bytes_per_token(whole.checked.config, "float32")
-    free(monkeypatch, weights + margin(weights) + 5000 * each)
+    shape = Shape.from_config(whole.checked.config)
+
+    def needed(tokens: int) -> int:
+        return sum(needed_bytes(Job(shape, dtype="float32", context=tokens), "cpu").values())
+
+    free(monkeypatch, needed(5000))
     short = load_checked(long)
     assert short.checked.context == 4864
     assert short.checked.fingerprint == whole.checked.fingerprint
     assert notes == ["long: context shortened from 131,072 to 4,864 tokens to fit the free memory."]
-    free(monkeypatch, weights + margin(weights) + 2000 * each)
+    free(monkeypatch, needed(2000))
     with pytest.raises(FitError, match="2,048 tokens"):
         load_checked(long)
 
@@ -75,10 +79,21 @@ def test_float32_is_offered_in_half(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 20_000_000_000)
     with pytest.raises(FitError) as caught:
         room("float32")
-    assert "the same model in bfloat16 (17.2 GB): `%llama load someone/8b --dtype bfloat16`" in str(
+    assert "the same model in bfloat16 (16.9 GB): `%llama load someone/8b --dtype bfloat16`" in str(
         caught.value
     )
-    assert room("bfloat16") == Room(None, "bfloat16", 8192, 16_060_522_496 + margin(16_060_522_496))
+    found = room("bfloat16")
+    assert (found.quant, found.dtype, found.context) == (None, "bfloat16", 8192)
+    assert 16_060_522_496 < found.bytes < 17e9
+
+
+def test_what_loading_counts_is_what_the_plan_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = estimate(Shape.from_config(SHAPE), name="8b", device=Target("", None, kind="cpu"), context=8192)
+    free(monkeypatch, plan.total_bytes)
+    assert room("bfloat16", context=8192).context == 8192
+    free(monkeypatch, plan.total_bytes - 1)
+    with pytest.raises(FitError):
+        room("bfloat16", context=8192)
 
 
 def test_a_gpu_that_is_too_small_offers_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

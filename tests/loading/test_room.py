@@ -26,7 +26,7 @@ def room(gigabytes: float, monkeypatch: pytest.MonkeyPatch, **wish: object) -> R
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "chosen"), [(40, None), (18.5, None), (17.5, "int8"), (11, "int8"), (8.5, "nf4")]
+    ("gigabytes", "chosen"), [(40, None), (18.5, None), (17.5, "int8"), (11.5, "int8"), (8.5, "nf4")]
 )
 def test_auto_takes_the_closest_that_fits(
     gigabytes: float, chosen: str | None, monkeypatch: pytest.MonkeyPatch
@@ -39,8 +39,8 @@ def test_auto_takes_the_closest_that_fits(
 
 def test_auto_takes_what_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantize, "available", lambda device: ("int8-quanto", "int4-quanto"))
-    assert room(11, monkeypatch).quant == "int8-quanto"
-    assert room(8, monkeypatch).quant == "int4-quanto"
+    assert room(11.5, monkeypatch).quant == "int8-quanto"
+    assert room(8.5, monkeypatch).quant == "int4-quanto"
     monkeypatch.setattr(quantize, "available", lambda device: ())
     with pytest.raises(FitError) as caught:
         room(11, monkeypatch)
@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_offered_quantised(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(FitError) as caught:
         room(12, monkeypatch, quant=None)
     text = str(caught.value)
-    assert "the same model in int8 (9.88 GB): `%llama load someone/8b --quant int8`" in text
+    assert "the same model in int8 (10.1 GB): `%llama load someone/8b --quant int8`" in text
     assert "`%llama load someone/8b --quant nf4`" in text
     assert len(text.splitlines()) <= 12
 

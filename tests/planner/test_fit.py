@@ -8,7 +8,7 @@ from llama_nb.core.errors import FitError
 from llama_nb.planner.fit import Need, Option, check_fit, gigabytes, largest_context
 
 GB = 10**9
-NEED = Need("big", "bfloat16", "cpu", weights=16 * GB, kv_per_token=131_072, context=8192)
+NEED = Need("big", "bfloat16", "cpu", 8192, weights=16 * GB, kv_cache=2**30, working=900_000_000)
 
 
 def test_what_fits_to_the_byte_fits() -> None:
@@ -18,9 +18,7 @@ def test_what_fits_to_the_byte_fits() -> None:
 
 
 def test_the_parts_add_up() -> None:
-    assert NEED.kv_cache == 2**30
-    assert NEED.total == NEED.weights + NEED.kv_cache + NEED.margin
-    assert NEED.margin > 0.05 * NEED.weights
+    assert NEED.total == 16 * GB + 2**30 + 900_000_000
 
 
 def test_the_numbers_and_the_three_nearest_options_are_named() -> None:
@@ -46,13 +44,16 @@ def test_without_options_there_is_still_something_to_do() -> None:
 
 
 def test_largest_context() -> None:
-    assert largest_context(NEED, NEED.total) == 8192
-    assert largest_context(NEED, NEED.total * 2) == 8192
-    assert largest_context(NEED, NEED.weights) == 0
-    shorter = largest_context(NEED, NEED.total - 1)
-    assert shorter == 8192 - 256
-    half = largest_context(NEED, NEED.weights + NEED.margin + NEED.kv_per_token * 1000)
-    assert half == 768
+    def needed(tokens: int) -> int:
+        return 16 * GB + 131_072 * tokens
+
+    assert largest_context(needed, 8192, needed(8192)) == 8192
+    assert largest_context(needed, 8000, needed(8192)) == 8000
+    assert largest_context(needed, 8192, needed(8192) - 1) == 8192 - 256
+    assert largest_context(needed, 8192, needed(1000)) == 768
+    assert largest_context(needed, 8192, needed(768)) == 768
+    assert largest_context(needed, 8192, needed(0)) == 0
+    assert largest_context(needed, 100, needed(99)) == 0
 
 
 @pytest.mark.parametrize(

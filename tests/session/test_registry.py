@@ -143,7 +143,7 @@ def test_an_old_model_that_had_to_go_first_is_named(
     stories260k: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = llama.load(stories260k, name="m")
-    free = iter([100_000_000])
+    free = iter([500_000_000])
     monkeypatch.setattr(devices, "available_memory", lambda device="cpu": next(free, 1_000_000))
     monkeypatch.setattr("llama_nb.loading.weights._read_module", _fails)
     with pytest.raises(LoadError, match="the disk is gone"):

@@ -72,6 +72,9 @@ def _need(found: dict[str, str], switch: float, reason: str, names: Iterable[str
 def _behind_one(sampling: Sampling) -> list[str]:
     """The parameters that cannot change which token `top_k` 1 leaves."""
     order = sampling.stages()
+    shaping = [stage in _SHAPES for stage in order]
+    if shaping != sorted(shaping):
+        return []  # behind a cut or another temperature, changes of single logits may choose another best
     before = order[: order.index("top_k")]
     names = [
         name

@@ -35,9 +35,7 @@ def add_options(parser: VerbParser) -> None:
     parser.add_argument("--text", action="store_true", help="plain text, no widget")
     parser.add_argument("--bg", action="store_true", help="return a pending Reply at once")
     parser.add_argument("--why", action="store_true", help="show how sure the model was of each token")
-    parser.add_argument(
-        "--by", choices=BY, metavar="HOW", default=BY[0], help="what --why shades by"
-    )
+    parser.add_argument("--by", choices=BY, metavar="HOW", default=BY[0], help="what --why shades by")
     add_sampling_options(parser)
     parser.add_argument(
         "-o", nargs=2, metavar=("KEY", "VALUE"), action="append", help="any sampling parameter by name"
@@ -58,7 +56,9 @@ def add_sampling_options(parser: VerbParser) -> None:
             else:
                 group.add_argument(_option(name), metavar=_METAVARS[name], help=TEXTS[name])
         if title == _CORE:
-            group.add_argument("--preset", metavar="NAME", help="a set of parameters by its name; options beside it win")
+            group.add_argument(
+                "--preset", metavar="NAME", help="parameters by one name; options beside it win"
+            )
     parser.names["--preset"] = names.presets
     parser.names["--order"] = lambda: STAGES
 

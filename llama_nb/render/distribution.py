@@ -35,8 +35,8 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     ]
     html = [
         styled("div", "font-weight:bold", escape(title)),
-        _tokens_html(record, tokens),
-        _stages_html(record, stages),
+        _tokens_html(record, tokens, watched),
+        _stages_html(record, stages, watched),
         *(styled("div", f"{SMALL};{MUTED}", escape(note)) for note in notes),
     ]
     return {"text/plain": "\n\n".join(text), "text/html": wall(styled("div", FIGURES, "".join(html)))}
@@ -85,17 +85,25 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
         notes.append(f"Chosen there: {visible_text(chosen['text'])} (id {chosen['id']}).")
     xtc = record["sampling"].get("xtc_probability", 0)
     if 0 < xtc < 1:
-        notes.append(f"XTC is shown as it acts; it does so in {xtc:.0%} of the draws, which `after` counts.")
+        notes.append(
+            f"XTC is shown as it acts: in {100 * xtc:g} % of the draws, which the column after counts."
+        )
     idle = [f"{name} ({why})" for name, why in record["no_effect"].items() if name in record["sampling"]]
     if idle:
         notes.append(f"Without effect: {'; '.join(idle)}.")
     return notes
 
 
-def _tokens_html(record: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
+def _length(share: float, watched: bool) -> float:
+    """The length of a bar: as exact as its figure, so that stored pages can be compared."""
+    return share if watched else round(share, 2)
+
+
+def _tokens_html(record: Mapping[str, Any], rows: Sequence[Sequence[str]], watched: bool) -> str:
     body = []
     values = [*record["tokens"], {**record["rest"], "text": None, "special": False}]
     for value, texts in zip(values, rows, strict=False):
+        before, after = (_length(value[key], watched) for key in ("before", "after"))
         name = (
             escape(texts[0]) if value["text"] is None else token_html(value["text"], special=value["special"])
         )
@@ -104,19 +112,19 @@ def _tokens_html(record: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> st
             if "id" in value
             else styled("td", _CELL, name),
             styled("td", _RIGHT, escape(texts[1])),
-            styled("td", _CELL, bar([value["before"]], 1, f"before: {texts[1]}", colours=_BEFORE)),
+            styled("td", _CELL, bar([before], 1, f"before: {texts[1]}", colours=_BEFORE)),
             styled("td", _RIGHT, escape(texts[3])),
-            styled("td", _CELL, bar([value["after"]], 1, f"after: {texts[3]}", colours=_AFTER)),
+            styled("td", _CELL, bar([after], 1, f"after: {texts[3]}", colours=_AFTER)),
             styled("td", _CELL, escape(texts[5])),
         ]
         body.append(styled("tr", "", "".join(cells)))
     return styled("table", _TABLE, _head(_TOKEN_HEADS, (1, 3)) + "".join(body))
 
 
-def _stages_html(record: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
+def _stages_html(record: Mapping[str, Any], rows: Sequence[Sequence[str]], watched: bool) -> str:
     body = []
     for stage, texts in zip(record["stages"], rows, strict=True):
-        chart = bar([stage["mass"]], 1, f"mass left: {texts[3]}", colours=_AFTER)
+        chart = bar([_length(stage["mass"], watched)], 1, f"mass left: {texts[3]}", colours=_AFTER)
         cells = [
             styled("td", _RIGHT if place in (1, 2, 3, 5) else _CELL, chart if place == 4 else escape(text))
             for place, text in enumerate(texts)

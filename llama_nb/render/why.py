@@ -195,7 +195,7 @@ def _table(listed: Sequence[tuple[int, Mapping[str, Any]]], watched: bool) -> st
             styled("td", _CELL, token_html(row["text"][:_LONGEST], special=row["special"])),
             styled("td", right, escape(chance)),
             styled("td", right, escape(entropy)),
-            styled("td", _CELL, " \u00b7 ".join(_alternative_html(other, watched) for other in others)),
+            styled("td", _CELL, ", ".join(_alternative_html(other, watched) for other in others)),
         ]
         body.append(styled("tr", "", "".join(cells)))
     return styled("table", _TABLE, "".join(body))

@@ -166,9 +166,9 @@ class Distribution:
         return chances
 
     def top(self, n: int = 10) -> tuple[TokenChance, ...]:
-        """Return the `n` tokens that are likeliest before the sampling or after it, best first."""
-        likeliest = self._rows()
-        return tuple(sorted(likeliest, key=lambda row: (-max(row.before, row.after), row.id))[:n])
+        """Return the `n` tokens that are likeliest before the sampling or after it, likeliest before first."""
+        likeliest = sorted(self._rows(), key=lambda row: (-max(row.before, row.after), row.id))[:n]
+        return tuple(sorted(likeliest, key=lambda row: (-row.before, row.id)))
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the listed tokens, likeliest before first: id, text, special, before, after, removed_by."""

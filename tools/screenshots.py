@@ -21,7 +21,8 @@ CHAT = (
     "%llama tokens What is grouped-query attention?",
 )
 PLAN = ("%load_ext llama_nb", "%llama plan llama-3.1-8b-instruct --gpus T4")
-SCENES = {"chat": CHAT, "plan": PLAN}
+LOAD = ("%load_ext llama_nb", "%llama load")
+SCENES = {"chat": CHAT, "plan": PLAN, "load": LOAD}
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
 

@@ -104,7 +104,7 @@ def _offers(record: Mapping[str, Any]) -> Element:
             row["offer"],
             _figure(row["usd_per_month"]),
             _figure(row["usd_per_million"]),
-            "" if row["kind"] != "api" else _volume_or_never(row["break_even"]),
+            _level(row, rented=record["cheapest_full"] is not None),
             row["price"] + _speed(row["tokens_per_s"]),
             row["date"],
         ]
@@ -118,8 +118,11 @@ def _figure(amount: float) -> str:
     return dollars(amount).replace("$", "")
 
 
-def _volume_or_never(volume: float | None) -> str:
-    return "never" if volume is None else tokens(volume)
+def _level(row: Mapping[str, Any], *, rented: bool) -> str:
+    """Write from which volume on renting costs no more; nothing where nothing can be rented."""
+    if row["kind"] != "api" or not rented:
+        return ""
+    return "never" if row["break_even"] is None else tokens(row["break_even"])
 
 
 def _speed(rate: float | None) -> str:

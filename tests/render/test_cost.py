@@ -22,6 +22,14 @@ def record():
     return cost("50M", "llama-3.1-8b-instruct").to_record()
 
 
+def test_never_is_said_of_gpus_that_there_are():
+    small = cost("50M", "llama-3.1-8b-instruct", gpu="H100", batch=4).to_record()
+    assert "never" in cost_bundle(small)["text/plain"]
+    huge = cost("50M", "llama-3.3-70b-instruct", context=131_072, batch=4096).to_record()
+    assert huge["cheapest_full"] is None
+    assert "never" not in cost_bundle(huge)["text/plain"]
+
+
 def test_the_wall_leaves_it_as_it_is(record):
     html = cost_bundle(record)["text/html"]
     assert wall(html) == html

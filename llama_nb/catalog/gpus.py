@@ -78,11 +78,6 @@ class GpuSet:
     flops: float | None
     name: str
 
-    @property
-    def total_memory(self) -> int:
-        """Bytes of all of them together."""
-        return self.count * self.memory
-
 
 @functools.cache
 def gpus() -> tuple[Gpu, ...]:

@@ -5,7 +5,6 @@ equal what torch's saved_tensors_hooks report (tests/planner/test_training.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from llama_nb.core.errors import LoadError, did_you_mean
@@ -98,11 +97,6 @@ def activation_bytes(job: Job, target: Target) -> int:
     logits = tokens * (shape.vocabulary * 12 + shape.hidden * 4)
     kernels = _FIRST_STEP + packing_bytes(job) if target.kind == "cpu" else 0
     return round(kept + max(last, logits) + dequantised_bytes(job) + kernels)
-
-
-def with_checkpointing(job: Job) -> Job:
-    """Return the same job that recomputes activations."""
-    return replace(job, checkpointing=True)
 
 
 def _kept_per_token(job: Job) -> float:

@@ -166,7 +166,7 @@ class Distribution:
         return chances
 
     def top(self, n: int = 10) -> tuple[TokenChance, ...]:
-        """Return the `n` tokens that are likeliest before the sampling or after it, likeliest before first."""
+        """Return the `n` likeliest tokens, be it before the sampling or after it; likeliest before first."""
         likeliest = sorted(self._rows(), key=lambda row: (-max(row.before, row.after), row.id))[:n]
         return tuple(sorted(likeliest, key=lambda row: (-row.before, row.id)))
 

@@ -40,7 +40,7 @@ REFUSED = [
     ('--logit-bias {"sun": 1000}', ["logit_bias", "-100 to 100"]),
     ("--logit-bias {", ["logit_bias", "JSON"]),
     ("--logit-bias", ["--logit-bias", "JSON"]),
-    ("--order top_q", ["order", "'top_q'", "top_k"]),
+    ("--order top_q", ["order", "'top_q'", "'top_p'"]),
     ("--order top_k,top_k", ["order", "twice"]),
     ("--order", ["--order", "NAMES"]),
     ('--banned ""', ["banned", "at least one character"]),

@@ -69,9 +69,10 @@ def plan(
     found = describe(model)
     shape = Shape.from_config(found.config)
     target = _target(gpus, here)
-    chosen = _dtype(dtype, shape, found, target)
     same = quant is None or quant.lower() == found.quant
     wanted = found.quant if quant is None else quant
+    floats = wanted.lower() == "none" and train != "qlora"
+    chosen = _dtype(dtype, shape, found, target, floats=floats)
     return estimate(
         shape,
         name=found.name,
@@ -129,14 +130,14 @@ def _bandwidth(batch: bool) -> float | None:
     return read_bandwidth()
 
 
-def _dtype(asked: str, shape: Shape, found: Described, target: Target) -> str:
-    """The dtype that loading would choose for "auto"."""
+def _dtype(asked: str, shape: Shape, found: Described, target: Target, *, floats: bool) -> str:
+    """The dtype that loading would choose for "auto": small models keep float32 unless they are quantised."""
     name = parse_dtype(asked)
     if name != "auto":
         return name
-    if found.dtype is not None:
+    if found.dtype is not None and floats == (found.quant == "none"):
         return found.dtype
-    if shape.parameters < SMALL and found.quant == "none":
+    if shape.parameters < SMALL and floats:
         return "float32"
     return "float16" if target.kind == "gpu" and found.stored_dtype == "float16" else "bfloat16"
 

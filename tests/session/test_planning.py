@@ -129,3 +129,20 @@ def test_where_nobody_watches_there_is_no_figure_of_the_machine(monkeypatch):
     monkeypatch.setattr("llama_nb.runtime.devices.available_memory", lambda *_: 10**18)
     again = plan("cria", here=True)
     assert again._repr_mimebundle_() == here._repr_mimebundle_()
+
+
+@pytest.mark.parametrize(("asked", "dtype"), [({}, "float32"), ({"quant": "nf4"}, "bfloat16")])
+def test_the_dtype_is_the_one_that_loading_chooses(asked, dtype):
+    from llama_nb.loading.open import load_checked
+    from llama_nb.loading.weights import release
+
+    loaded = load_checked("cria", device="cpu", **asked)
+    found = plan("cria", here=True, **asked)
+    assert found.job.dtype == loaded.dtype == dtype
+    assert found.weights_bytes == pytest.approx(loaded.bytes, rel=0.01)
+    release(loaded)
+
+
+def test_qlora_of_a_small_model_computes_in_half_precision():
+    assert plan("cria", train="qlora", here=True).job.dtype == "bfloat16"
+    assert plan("cria", train="lora", here=True).job.dtype == "float32"

@@ -47,6 +47,7 @@ def test_an_offered_line_gives_the_figure_that_it_is_offered_with(shell, line):
         ("cria --gpus H1OO", "H100"),
         ("cria --batch -1", "batch is -1"),
         ("cria --batch two", "batch is 'two'"),
+        ("cria --batch 99999999999999999999", "1 to 999,999,999,999"),
         ("cria --train lora --rank 0", "rank is 0"),
         ("cria --context 0", "context is 0"),
         ("cria --context long", "128k"),

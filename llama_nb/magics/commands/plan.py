@@ -13,6 +13,7 @@ from llama_nb.magics import names
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.verbs import Call
 
+_MOST_DIGITS = 12
 EXAMPLES = (
     "%llama plan llama-3.3-70b --quant nf4",
     '%llama plan llama-3.1-8b --context 128k --gpus "RTX 4090"',
@@ -90,8 +91,10 @@ class Quantisations:
 
 def _whole(what: str, text: str) -> int:
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
-        raise LoadError(f"{what} is {text[:40]!r}; it must be a whole number, 1 or more.")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > _MOST_DIGITS:
+        raise LoadError(
+            f"{what} is {text[:40]!r}; it must be a whole number from 1 to {10**_MOST_DIGITS - 1:,}."
+        )
     return int(text)
 
 

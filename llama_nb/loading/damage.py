@@ -39,7 +39,8 @@ def refuse_impostor(path: Path, head: bytes) -> None:
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<body")):
         raise LoadError(
             f"{path.name} is a web page: the download needed a log-in or an accepted licence.",
-            "Accept the licence on the model's page, run `hf auth login`, then download it again.",
+            "Accept the licence on the model's page, log in with `%llama login` (or `hf auth login`), then "
+            "download it again.",
         )
     if text.startswith((b"<?xml", b"<error")):
         raise LoadError(

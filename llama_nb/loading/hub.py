@@ -249,13 +249,14 @@ def _explain(repo: str, error: Exception, meter: _Meter | None = None) -> LoadEr
     if status in (401, 403) and gated:
         return LoadError(
             f"{repo} is gated: its licence must be accepted first (the hub answered {status}).",
-            f"Accept the licence at https://huggingface.co/{repo} then log in with `hf auth login`",
+            f"Accept the licence at https://huggingface.co/{repo} then log in with `%llama login` (or "
+            "`hf auth login`)",
         )
     if status in (401, 403, 404):
         near = did_you_mean(repo, [known for known in catalog.hub_ids() if known != repo])
         return LoadError(
             f"The hub has no model {redact(repo)!r} that you may see (it answered {status}).",
-            near or "Check the id; for a private model, log in with `hf auth login`",
+            near or "Check the id; for a private model, log in with `%llama login` (or `hf auth login`)",
         )
     if status == 429:
         return LoadError(

@@ -175,7 +175,7 @@ def test_a_gated_model_without_token(fake: FakeHub) -> None:
     text = refused(GATED)
     assert f"https://huggingface.co/{GATED}" in text
     assert "licence" in text
-    assert "`hf auth login`" in text
+    assert "`%llama login` (or `hf auth login`)" in text
     assert "401" in text
 
 

@@ -108,7 +108,7 @@ class Grammars:
             return matcher
 
     def _open_tokenizer(self) -> "LLTokenizer":
-        """Return llguidance's trie of the vocabulary: a second or two for the 128,256 tokens of Llama 3, once."""
+        """Return llguidance's trie of the vocabulary, made once: that takes over a second for Llama 3."""
         from llguidance import LLTokenizer
 
         if self._tokenizer is None:

@@ -65,11 +65,11 @@ def read_form(asked: Any) -> Form:
         raise SchemaError(f"The schema is {asked!r:.60}, not a class or a JSON schema.", _HINT)
     if isinstance(asked, _CODE):
         raise SchemaError(f"{name} is a {type(asked).__name__}, not a schema.", _HINT)
-    if not isinstance(asked, type) and (
-        dataclasses.is_dataclass(asked) or hasattr(type(asked), "model_fields")
-    ):
-        kind = type(asked).__name__
-        raise SchemaError(f"The schema is an instance of {kind}.", f"Give the class itself: {kind}.")
+    kind = type(asked)
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "model_fields"):
+        raise SchemaError(
+            f"The schema is an instance of {kind.__name__}.", f"Give the class itself: {kind.__name__}."
+        )
     return _type_form(asked, name)
 
 

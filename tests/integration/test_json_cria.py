@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import jsonschema
@@ -13,7 +14,7 @@ import pydantic
 import pytest
 
 import llama_nb as llama
-from llama_nb.core.errors import SchemaError
+from llama_nb.core.errors import SchemaError, UnsupportedError
 from llama_nb.session.model import Model
 from tests.schemas import random_schema
 
@@ -162,3 +163,21 @@ def test_a_plain_reply_that_is_json_can_be_read(m: Model) -> None:
     assert reply.json == json.loads(reply.text)
     with pytest.raises(SchemaError, match="not JSON"):
         _ = m.chat("What is a token?", chat="plain words", temperature=0).json
+
+
+def test_a_base_model_goes_on_with_the_text(stories260k: Path) -> None:
+    base = llama.load(str(stories260k), name="stories for json")
+    try:
+        reply = base.json(
+            "Once upon a time, there was a", choice=["girl", "boy", "little dog"], temperature=0
+        )
+        assert (reply.kind, reply.chat) == ("complete", None)
+        assert reply.json in {"girl", "boy", "little dog"}
+        number = base.complete(
+            "Tom had", schema={"type": "integer", "minimum": 10, "maximum": 99}, seed=1
+        ).json
+        assert 10 <= number <= 99
+        with pytest.raises(UnsupportedError, match="base model"):
+            base.json("Hello", Answer, chat="main")
+    finally:
+        base.unload(force=True)

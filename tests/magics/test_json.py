@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from llama_nb.magics.commands.json import EXAMPLES
 from tests.conftest import ROOT
 from tests.kernel import Kernel
 
@@ -78,3 +79,13 @@ def test_nobody_watches_one_display_that_does_not_vary(kernel):
 
 def test_it_is_in_the_help(kernel):
     assert "--choice" in kernel.ok("%llama help json").value["text/plain"]
+
+
+def test_every_example_runs(kernel):
+    kernel.ok("class Recipe(pydantic.BaseModel):\n    title: str = pydantic.Field(max_length=20)")
+    kernel.ok("%llama set temperature 0")
+    try:
+        for example in EXAMPLES:
+            kernel.ok(example)
+    finally:
+        kernel.ok("%llama set --reset")

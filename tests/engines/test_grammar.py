@@ -393,6 +393,17 @@ def test_a_stopped_reply_goes_on_as_if_it_had_never_stopped(cria_chat):
         next(cria_chat.stream(wrong, StopFlag()))
 
 
+def test_rows_of_a_batch_are_held_each_to_its_own_grammar(cria_chat):
+    asked = (Message("user", "Write JSON."),)
+    grammars = [as_json(RECIPE), as_choice(["yes", "no"]), None]
+    requests = [Request(asked, Sampling(temperature=0, max_tokens=50), grammar=one) for one in grammars]
+    alone = ["".join(event.text for event in cria_chat.stream(one, StopFlag())) for one in requests]
+    texts = ["", "", ""]
+    for row in cria_chat.stream_many(requests, StopFlag()):
+        texts[row.row] += row.event.text
+    assert texts == alone
+
+
 @pytest.fixture(scope="module")
 def cria_chat(root: Path) -> Iterator[TransformersEngine]:
     engine = open_folder(root / "llama_nb" / "bundled" / "cria")

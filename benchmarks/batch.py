@@ -1,6 +1,6 @@
 """Tokens per second of 32 prompts: as a batch, one after another, and by transformers' continuous batching.
 
-A random Llama of 110 M parameters, prompts of 8 to 96 tokens, greedy, all replies of one length; ours goes
+A random Llama of 110 M parameters, prompts of 8 to 48 tokens, greedy, all replies of one length; ours goes
 through the worker thread and the sampler, as `m.batch` does.
 """
 
@@ -16,8 +16,8 @@ from benchmarks.subjects import random_110m
 
 TITLE = "batch: tokens per second of 32 prompts"
 PROMPTS: Final = 32
-TOKENS: Final = 32
-ROUNDS: Final = 3
+TOKENS: Final = 48
+ROUNDS: Final = 2
 BUDGET: Final = 8.0
 
 
@@ -56,7 +56,7 @@ def run() -> list[Row]:
     from llama_nb.core.stop import StopFlag
 
     draw = random.Random(0)
-    prompts = [tuple(draw.randrange(32_000) for _ in range(draw.randint(8, 96))) for _ in range(PROMPTS)]
+    prompts = [tuple(draw.randrange(32_000) for _ in range(draw.randint(8, 48))) for _ in range(PROMPTS)]
     rows = []
     for dtype in ("float32", "bfloat16"):
         engine = random_110m(dtype)

@@ -15,9 +15,10 @@ from llama_nb.loading import source
 from llama_nb.loading.config import read_config
 from llama_nb.planner import fit
 from llama_nb.planner.shape import Shape
+from llama_nb.render.units import number
 from llama_nb.runtime import devices, hub_settings, usage
 from llama_nb.session import loader_plan, registry
-from llama_nb.session.model import Model, short_count
+from llama_nb.session.model import Model
 
 Where = Literal["loaded", "bundled", "cached", "typed", "hub"]
 
@@ -122,7 +123,7 @@ class _Room:
         """Return the figures of an entry; a base model and what was tuned from it have one shape."""
         if shape not in self._known:
             verdict, quant = loader_plan.best_fit(shape, self._target)
-            parameters = short_count(shape.parameters)
+            parameters = number(shape.parameters)
             self._known[shape] = {"fits": verdict, "quant": quant, "parameters": parameters}
         return self._known[shape]
 

@@ -21,9 +21,9 @@ from llama_nb.planner import fit, plan
 from llama_nb.planner.formats import find_format
 from llama_nb.planner.job import Job, Target
 from llama_nb.planner.shape import Shape
+from llama_nb.render.units import number
 from llama_nb.runtime import devices, hub_settings, usage
 from llama_nb.session import registry
-from llama_nb.session.model import short_count
 from llama_nb.session.plan_source import Described, describe
 
 Record: TypeAlias = dict[str, Any]
@@ -71,7 +71,7 @@ def plan_for(spec: str, device: str = "auto") -> Record:
     except LlamaError as error:
         record["refused"] = record["refused"] or error.message
         return record
-    record["facts"] = [f"{short_count(shape.parameters)} parameters"]
+    record["facts"] = [f"{number(shape.parameters)} parameters"]
     return record | _measures(shape, described, device, _spare(found.name))
 
 

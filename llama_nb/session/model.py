@@ -1,47 +1,34 @@
-"""The handle on a loaded model: what a user chats with, looks at and unloads."""
+"""What a user does with a loaded model: chats with it, asks it for objects, looks at what it sees."""
 
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from llama_nb.core.errors import MessageError, ModelBusy, ModelGone, UnsupportedError
+from llama_nb.core.errors import MessageError
 from llama_nb.core.request import Overflow
-from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import presets
-from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
+from llama_nb.session.asking import Asked
 from llama_nb.session.batch import check_size, read_prompts, run_batch
 from llama_nb.session.batch_result import BatchResult
-from llama_nb.session.chat import Chat, Journal
-from llama_nb.session.chat_book import ChatBook
-from llama_nb.session.defaults import check_options, idle_options, resolve
+from llama_nb.session.chat import Chat
+from llama_nb.session.defaults import check_options, resolve
 from llama_nb.session.distribution import HEAD, Distribution
 from llama_nb.session.embedding import embed_texts
-from llama_nb.session.form import Form, one_form, read_form
-from llama_nb.session.generation import Generation
+from llama_nb.session.form import one_form
 from llama_nb.session.next_token import examine, find_place
-from llama_nb.session.overflow import check_overflow
 from llama_nb.session.prompt_view import PromptView, chat_request, view_prompt
 from llama_nb.session.reply import Reply
+from llama_nb.session.sending import Sender
 from llama_nb.session.stream import TokenStream
 from llama_nb.session.token_view import TokenView, view_tokens
-from llama_nb.session.turns import ChatTurn, Completion, OneOff, Rerun, Turn
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from llama_nb.engines.base import Engine
-    from llama_nb.loading.check import Checked
-    from llama_nb.loading.weights import Loaded
 
-_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "schema", "background")
-_STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
-
-
-class Model:
+class Model(Sender):
     """A loaded model.
 
     Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes
@@ -56,100 +43,6 @@ class Model:
     chats
         Its chats by name; `chats.current` is the one that is used where a call names none.
     """
-
-    def __init__(
-        self,
-        name: str,
-        engine: "Engine",
-        loaded: "Loaded",
-        *,
-        source: str = "",
-        journal: Journal | None = None,
-        on_unload: Callable[["Model"], None] = lambda _: None,
-    ) -> None:
-        self.name = name
-        self.source = source or name
-        self._engine: Engine | None = engine
-        self._loaded: Loaded | None = loaded
-        self._checked = loaded.checked
-        self._facts = (loaded.dtype, loaded.device, loaded.bytes, engine.context)
-        self._quantisation = (loaded.quant, loaded.quant_notes)
-        self._generation_config: Mapping[str, Any] = dict(loaded.generation)
-        self._on_unload = on_unload
-        self.chats = ChatBook(journal, self._forget)
-        self._active: dict[int, Reply] = {}
-        self._last: Reply | None = None
-
-    # --- what it is -------------------------------------------------------------------------------
-
-    @property
-    def engine(self) -> "Engine":
-        """What generates; raises ModelGone after `unload`."""
-        if self._engine is None:
-            raise self._gone()
-        return self._engine
-
-    @property
-    def loaded(self) -> "Loaded":
-        """The weights in memory with their tokenizer; raises ModelGone after `unload`."""
-        if self._loaded is None:
-            raise self._gone()
-        return self._loaded
-
-    @property
-    def checked(self) -> "Checked":
-        """What was found in the model's folder."""
-        return self._checked
-
-    @property
-    def alive(self) -> bool:
-        """Whether the model is still loaded."""
-        return self._engine is not None
-
-    @property
-    def parameters(self) -> int:
-        """How many parameters it has."""
-        return self._checked.parameters
-
-    @property
-    def dtype(self) -> str:
-        """The number format of the weights in memory; with a quantisation, of what it leaves."""
-        return self._facts[0]
-
-    @property
-    def quant(self) -> str | None:
-        """The quantisation of the weights in memory ("nf4"); None when they are plain numbers."""
-        return self._quantisation[0]
-
-    @property
-    def quant_notes(self) -> tuple[str, ...]:
-        """Sentences on what the quantisation left out: which layers stayed in `dtype`, and why."""
-        return self._quantisation[1]
-
-    @property
-    def device(self) -> str:
-        """Where the weights are."""
-        return self._facts[1]
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the weights in memory; 0 after `unload`."""
-        return self._facts[2] if self.alive else 0
-
-    @property
-    def context(self) -> int:
-        """How many tokens prompt and reply may have together."""
-        return self._facts[3]
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells these weights from others: 16 hexadecimal digits."""
-        return self._checked.fingerprint
-
-    @property
-    def sampling(self) -> Sampling:
-        """The sampling parameters that a call without options uses."""
-        return resolve({}, self._generation_config, self.context)
 
     # --- text in, text out --------------------------------------------------------------------------
 
@@ -461,198 +354,5 @@ class Model:
             used = resolve(sampling, self._generation_config, self.context)
         return examine(self.engine, place, used, head)
 
-    @property
-    def last(self) -> Reply | None:
-        """The reply that ended last, of whatever chat; None before the first one."""
-        return self._last
-
     def _talk(self, chat: str | None) -> Chat:
         return self.chats.get(chat or self.chats.current) or Chat(chat or self.chats.current)
-
-    # --- the end ----------------------------------------------------------------------------------------
-
-    @property
-    def active(self) -> tuple[Reply, ...]:
-        """The replies that are being made or wait for their turn."""
-        return tuple(self._active.values())
-
-    def stop(self, reason: str = "stopped") -> int:
-        """Stop every reply that is being made or waits; return how many."""
-        replies = self.active
-        for reply in replies:
-            reply.stop(reason)
-        return len(replies)
-
-    def unload(self, force: bool = False) -> int:
-        """Give the memory back and return how many bytes that was; the handle is dead afterwards.
-
-        Raises
-        ------
-        ModelBusy
-            If a reply is being made; with `force` it is stopped and kept instead.
-        ModelGone
-            If it was unloaded before.
-        """
-        from llama_nb.loading.weights import release
-
-        engine, loaded = self.engine, self.loaded
-        self.check_idle(force)
-        self._engine = self._loaded = None
-        self._on_unload(self)
-        return engine.close() + release(loaded)
-
-    def check_idle(self, force: bool) -> None:
-        """Raise ModelBusy if something uses the model; with `force`, stop it and wait for its end."""
-        replies = self.active
-        running = self.engine.busy()
-        if not force and (replies or running):
-            chat = replies[0].chat if replies else None
-            what = f"chat {chat!r} is being answered" if chat else f"a request runs ({running or 'queued'})"
-            raise ModelBusy(
-                f"{self.name} is in use: {what}.",
-                "Wait for it, stop it (%llama stop), or unload with --force.",
-            )
-        self.stop("the model was unloaded")
-        for reply in replies:
-            reply.close_own_stream()
-            reply.join(_STOP_WAIT_S)
-
-    def _forget(self, cache_key: str) -> None:
-        """Drop a chat's cache. The chats hold this, not the engine: they outlive an unload."""
-        if self._engine is not None:
-            self._engine.forget(cache_key)
-
-    def _gone(self) -> ModelGone:
-        return ModelGone(f"{self.name} was unloaded.", f"Load it again: %llama load {self.source}")
-
-    def __repr__(self) -> str:
-        if not self.alive:
-            return f"Model({self.name!r}, unloaded)"
-        kind = self._checked.model_type.capitalize()
-        return (
-            f"{self.name}: {kind} with {short_count(self.parameters)} parameters, "
-            f"{self.quant or self.dtype} on {self.device}, {self.bytes / 1e6:,.1f} MB, "
-            f"context {self.context:,}, no adapters"
-        )
-
-    # --- how a request is made ----------------------------------------------------------------------
-
-    def _ask(
-        self,
-        message: Asked,
-        chat: str | None,
-        system: str | None,
-        overflow: str,
-        images: object,
-        schema: object,
-        options: Mapping[str, Any],
-    ) -> Generation:
-        if not self.alive:
-            raise self._gone()
-        check_options(options, _CHAT_OPTIONS)
-        check_overflow(overflow)
-        refuse_images(images, self.name)
-        question = read_question(message, system)
-        sampling = resolve(options, self._generation_config, self.context)
-        form = self._form(schema)
-        if question.whole and chat is None:
-            reply = self._reply("chat", sampling, question.text, question.system, options=options)
-            reply.form = form
-            return self._generation(reply, OneOff(question, reply, overflow))
-        talk = self.chats.open(chat)
-        reply = self._reply("chat", sampling, question.text, question.system, talk.name, options)
-        reply.form = form
-        turn = ChatTurn(talk, question, reply, overflow)
-        reply.rerunner = functools.partial(self._rerun, turn)
-        return self._generation(reply, turn, talk)
-
-    def _continue(self, text: str, schema: object, options: Mapping[str, Any]) -> Generation:
-        if not self.alive:
-            raise self._gone()
-        check_options(options, ("schema", "background"))
-        if not isinstance(text, str) or not text:
-            raise MessageError(
-                "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
-            )
-        check_text(text, "The text")
-        sampling = resolve(options, self._generation_config, self.context)
-        form = self._form(schema)
-        reply = self._reply("complete", sampling, text, options=options)
-        reply.form = form
-        return self._generation(reply, Completion(text, reply))
-
-    def _form(self, schema: object) -> Form | None:
-        """Read what a reply is held to, and see that the engine can do it, before anything is sent."""
-        if schema is None:
-            return None
-        form = read_form(schema)
-        if not self.engine.capabilities.schema:
-            raise UnsupportedError(
-                f"{self.name} cannot be held to the {form.grammar}: its engine masks no tokens.",
-                "Load a model into this kernel, such as `%llama load cria`, or ask without a schema.",
-            )
-        self.engine.check_grammar(form.grammar)
-        return form
-
-    def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
-        if old.request is None:
-            raise MessageError("This reply was never sent, so it cannot be run again.")
-        reply = self._reply(old.kind, sampling, old.user, old.system, old.chat)
-        reply.parent, reply.prompt_tokens, reply.form = old.parent, old.prompt_tokens, old.form
-        reply.rerunner = functools.partial(self._rerun, turn)
-        steps = Rerun(old.request, reply, turn.add_version if turn else lambda _: None)
-        generation = self._generation(reply, steps, turn.chat if turn else None)
-        return generation.start() if background else generation.run()
-
-    def _reply(
-        self,
-        kind: Any,
-        sampling: Sampling,
-        user: str | None,
-        system: str | None = None,
-        chat: str | None = None,
-        options: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Reply:
-        reply = Reply(
-            kind=kind,
-            model_name=self.name,
-            fingerprint=self.fingerprint,
-            sampling=sampling,
-            user=user,
-            system=system,
-            chat=chat,
-        )
-        reply.notes += idle_options(options, sampling)
-        reply.rerunner = functools.partial(self._rerun, None)
-        return reply
-
-    def _generation(self, reply: Reply, turn: Turn, talk: Chat | None = None) -> Generation:
-        return Generation(
-            reply,
-            self.engine,
-            turn,
-            lock=talk.turn if talk else None,
-            waits_for=f"chat {talk.name} on {self.name}" if talk else self.name,
-            on_begin=self._add_active,
-            on_end=self._drop_active,
-        )
-
-    def _add_active(self, reply: Reply) -> None:
-        self._active[id(reply)] = reply
-
-    def _drop_active(self, reply: Reply) -> None:
-        self._active.pop(id(reply), None)
-        if reply.tokens:
-            self._last = reply
-        if self._engine is not None:
-            shown = {token.id for token in reply.tokens if token.id is not None}
-            shown |= {other.id for token in reply.tokens for other in token.alternatives}
-            reply.special = frozenset(filter(self._engine.is_special, shown))
-
-
-def short_count(number: int) -> str:
-    """Return 2,630,000 as "2.63 M"."""
-    for size, unit in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return str(number)

@@ -1,0 +1,205 @@
+"""What is held of a loaded model: its weights, its chats, the replies that are being made, and their end.
+
+Knows the engine and the registry's wish to be told; how a request is made is sending's business.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from llama_nb.core.errors import ModelBusy, ModelGone
+from llama_nb.core.sampling import Sampling
+from llama_nb.render.units import number
+from llama_nb.session.chat import Journal
+from llama_nb.session.chat_book import ChatBook
+from llama_nb.session.defaults import resolve
+from llama_nb.session.reply import Reply
+
+if TYPE_CHECKING:
+    from llama_nb.engines.base import Engine
+    from llama_nb.loading.check import Checked
+    from llama_nb.loading.weights import Loaded
+
+_STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
+
+
+class Handle:
+    """A loaded model: its facts, what runs on it, and how its memory is given back."""
+
+    def __init__(
+        self,
+        name: str,
+        engine: "Engine",
+        loaded: "Loaded",
+        *,
+        source: str = "",
+        journal: Journal | None = None,
+        on_unload: Callable[[Any], None] = lambda _: None,
+    ) -> None:
+        self.name = name
+        self.source = source or name
+        self._engine: Engine | None = engine
+        self._loaded: Loaded | None = loaded
+        self._checked = loaded.checked
+        self._facts = (loaded.dtype, loaded.device, loaded.bytes, engine.context)
+        self._quantisation = (loaded.quant, loaded.quant_notes)
+        self._generation_config: Mapping[str, Any] = dict(loaded.generation)
+        self._on_unload = on_unload
+        self.chats = ChatBook(journal, self._forget)
+        self._active: dict[int, Reply] = {}
+        self._last: Reply | None = None
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> "Engine":
+        """What generates; raises ModelGone after `unload`."""
+        if self._engine is None:
+            raise self._gone()
+        return self._engine
+
+    @property
+    def loaded(self) -> "Loaded":
+        """The weights in memory with their tokenizer; raises ModelGone after `unload`."""
+        if self._loaded is None:
+            raise self._gone()
+        return self._loaded
+
+    @property
+    def checked(self) -> "Checked":
+        """What was found in the model's folder."""
+        return self._checked
+
+    @property
+    def alive(self) -> bool:
+        """Whether the model is still loaded."""
+        return self._engine is not None
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters it has."""
+        return self._checked.parameters
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the weights in memory; with a quantisation, of what it leaves."""
+        return self._facts[0]
+
+    @property
+    def quant(self) -> str | None:
+        """The quantisation of the weights in memory ("nf4"); None when they are plain numbers."""
+        return self._quantisation[0]
+
+    @property
+    def quant_notes(self) -> tuple[str, ...]:
+        """Sentences on what the quantisation left out: which layers stayed in `dtype`, and why."""
+        return self._quantisation[1]
+
+    @property
+    def device(self) -> str:
+        """Where the weights are."""
+        return self._facts[1]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights in memory; 0 after `unload`."""
+        return self._facts[2] if self.alive else 0
+
+    @property
+    def context(self) -> int:
+        """How many tokens prompt and reply may have together."""
+        return self._facts[3]
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these weights from others: 16 hexadecimal digits."""
+        return self._checked.fingerprint
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling parameters that a call without options uses."""
+        return resolve({}, self._generation_config, self.context)
+
+    # --- what runs, and the end ---------------------------------------------------------------------
+
+    @property
+    def last(self) -> Reply | None:
+        """The reply that ended last, of whatever chat; None before the first one."""
+        return self._last
+
+    @property
+    def active(self) -> tuple[Reply, ...]:
+        """The replies that are being made or wait for their turn."""
+        return tuple(self._active.values())
+
+    def stop(self, reason: str = "stopped") -> int:
+        """Stop every reply that is being made or waits; return how many."""
+        replies = self.active
+        for reply in replies:
+            reply.stop(reason)
+        return len(replies)
+
+    def unload(self, force: bool = False) -> int:
+        """Give the memory back and return how many bytes that was; the handle is dead afterwards.
+
+        Raises
+        ------
+        ModelBusy
+            If a reply is being made; with `force` it is stopped and kept instead.
+        ModelGone
+            If it was unloaded before.
+        """
+        from llama_nb.loading.weights import release
+
+        engine, loaded = self.engine, self.loaded
+        self.check_idle(force)
+        self._engine = self._loaded = None
+        self._on_unload(self)
+        return engine.close() + release(loaded)
+
+    def check_idle(self, force: bool) -> None:
+        """Raise ModelBusy if something uses the model; with `force`, stop it and wait for its end."""
+        replies = self.active
+        running = self.engine.busy()
+        if not force and (replies or running):
+            chat = replies[0].chat if replies else None
+            what = f"chat {chat!r} is being answered" if chat else f"a request runs ({running or 'queued'})"
+            raise ModelBusy(
+                f"{self.name} is in use: {what}.",
+                "Wait for it, stop it (%llama stop), or unload with --force.",
+            )
+        self.stop("the model was unloaded")
+        for reply in replies:
+            reply.close_own_stream()
+            reply.join(_STOP_WAIT_S)
+
+    def _forget(self, cache_key: str) -> None:
+        """Drop a chat's cache. The chats hold this, not the engine: they outlive an unload."""
+        if self._engine is not None:
+            self._engine.forget(cache_key)
+
+    def _gone(self) -> ModelGone:
+        return ModelGone(f"{self.name} was unloaded.", f"Load it again: %llama load {self.source}")
+
+    def __repr__(self) -> str:
+        if not self.alive:
+            return f"Model({self.name!r}, unloaded)"
+        kind = self._checked.model_type.capitalize()
+        return (
+            f"{self.name}: {kind} with {number(self.parameters)} parameters, "
+            f"{self.quant or self.dtype} on {self.device}, {self.bytes / 1e6:,.1f} MB, "
+            f"context {self.context:,}, no adapters"
+        )
+
+    # --- told by generations ------------------------------------------------------------------------
+
+    def _add_active(self, reply: Reply) -> None:
+        self._active[id(reply)] = reply
+
+    def _drop_active(self, reply: Reply) -> None:
+        self._active.pop(id(reply), None)
+        if reply.tokens:
+            self._last = reply
+        if self._engine is not None:
+            shown = {token.id for token in reply.tokens if token.id is not None}
+            shown |= {other.id for token in reply.tokens for other in token.alternatives}
+            reply.special = frozenset(filter(self._engine.is_special, shown))

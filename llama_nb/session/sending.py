@@ -1,0 +1,127 @@
+"""How a request is made: a question, its chat, the sampling and the schema become a Generation.
+
+Everything is checked before anything is sent. Running it is generation's business.
+"""
+
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from llama_nb.core.errors import MessageError, UnsupportedError
+from llama_nb.core.sampling import Sampling
+from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
+from llama_nb.session.chat import Chat
+from llama_nb.session.defaults import check_options, idle_options, resolve
+from llama_nb.session.form import Form, read_form
+from llama_nb.session.generation import Generation
+from llama_nb.session.handle import Handle
+from llama_nb.session.overflow import check_overflow
+from llama_nb.session.reply import Reply
+from llama_nb.session.turns import ChatTurn, Completion, OneOff, Rerun, Turn
+
+_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "schema", "background")
+
+
+class Sender(Handle):
+    """A model to which requests can be made."""
+
+    def _ask(
+        self,
+        message: Asked,
+        chat: str | None,
+        system: str | None,
+        overflow: str,
+        images: object,
+        schema: object,
+        options: Mapping[str, Any],
+    ) -> Generation:
+        if not self.alive:
+            raise self._gone()
+        check_options(options, _CHAT_OPTIONS)
+        check_overflow(overflow)
+        refuse_images(images, self.name)
+        question = read_question(message, system)
+        sampling = resolve(options, self._generation_config, self.context)
+        form = self._form(schema)
+        if question.whole and chat is None:
+            reply = self._reply("chat", sampling, question.text, question.system, options=options)
+            reply.form = form
+            return self._generation(reply, OneOff(question, reply, overflow))
+        talk = self.chats.open(chat)
+        reply = self._reply("chat", sampling, question.text, question.system, talk.name, options)
+        reply.form = form
+        turn = ChatTurn(talk, question, reply, overflow)
+        reply.rerunner = functools.partial(self._rerun, turn)
+        return self._generation(reply, turn, talk)
+
+    def _continue(self, text: str, schema: object, options: Mapping[str, Any]) -> Generation:
+        if not self.alive:
+            raise self._gone()
+        check_options(options, ("schema", "background"))
+        if not isinstance(text, str) or not text:
+            raise MessageError(
+                "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
+            )
+        check_text(text, "The text")
+        sampling = resolve(options, self._generation_config, self.context)
+        form = self._form(schema)
+        reply = self._reply("complete", sampling, text, options=options)
+        reply.form = form
+        return self._generation(reply, Completion(text, reply))
+
+    def _form(self, schema: object) -> Form | None:
+        """Read what a reply is held to, and see that the engine can do it, before anything is sent."""
+        if schema is None:
+            return None
+        form = read_form(schema)
+        if not self.engine.capabilities.schema:
+            raise UnsupportedError(
+                f"{self.name} cannot be held to the {form.grammar}: its engine masks no tokens.",
+                "Load a model into this kernel, such as `%llama load cria`, or ask without a schema.",
+            )
+        self.engine.check_grammar(form.grammar)
+        return form
+
+    def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
+        if old.request is None:
+            raise MessageError("This reply was never sent, so it cannot be run again.")
+        reply = self._reply(old.kind, sampling, old.user, old.system, old.chat)
+        reply.parent, reply.prompt_tokens, reply.form = old.parent, old.prompt_tokens, old.form
+        reply.rerunner = functools.partial(self._rerun, turn)
+        steps = Rerun(old.request, reply, turn.add_version if turn else lambda _: None)
+        generation = self._generation(reply, steps, turn.chat if turn else None)
+        return generation.start() if background else generation.run()
+
+    def _reply(
+        self,
+        kind: Any,
+        sampling: Sampling,
+        user: str | None,
+        system: str | None = None,
+        chat: str | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Reply:
+        reply = Reply(
+            kind=kind,
+            model_name=self.name,
+            fingerprint=self.fingerprint,
+            sampling=sampling,
+            user=user,
+            system=system,
+            chat=chat,
+        )
+        reply.notes += idle_options(options, sampling)
+        reply.rerunner = functools.partial(self._rerun, None)
+        return reply
+
+    def _generation(self, reply: Reply, turn: Turn, talk: Chat | None = None) -> Generation:
+        return Generation(
+            reply,
+            self.engine,
+            turn,
+            lock=talk.turn if talk else None,
+            waits_for=f"chat {talk.name} on {self.name}" if talk else self.name,
+            on_begin=self._add_active,
+            on_end=self._drop_active,
+        )

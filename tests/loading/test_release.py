@@ -117,10 +117,10 @@ def test_a_quantised_model_gives_its_memory_back(quant: str, model: Path, tmp_pa
     rows = json.loads(answer.stdout)
     after = [row[1] for row in rows]
     size = rows[0][3]
-    assert max(after[2:]) - after[1] < 0.1 * size
+    # After some cycle the allocator may hold 6 MB until the next; a model that stayed would stay in each.
+    assert min(after[3:]) - min(after[1:3]) < 0.1 * size
     assert all(freed >= size for _, _, freed, _ in rows)
-    # What the allocator holds differs by a few pages; a model that stayed would be all of it.
-    assert all(used - left >= 0.9 * freed for used, left, freed, _ in rows[1:])
+    assert all(used - left >= 0.95 * freed for used, left, freed, _ in rows[1:])
 
 
 @pytest.mark.full
@@ -134,4 +134,4 @@ def test_50_cycles_do_not_grow(model: Path, tmp_path: Path) -> None:
     after = [row[1] for row in rows]
     # A model that stayed would be 100 % in each cycle; the allocator keeps about 0.1 %.
     assert max(after[10:]) - after[9] < 0.1 * rows[0][2]
-    assert all(used - left >= 0.9 * freed for used, left, freed in rows[1:])
+    assert all(used - left >= 0.95 * freed for used, left, freed in rows[1:])

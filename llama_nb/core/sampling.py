@@ -234,9 +234,20 @@ class Sampling:
         bias = [list(pair) for pair in self.logit_bias]
         return {**dataclasses.asdict(self), **listed, "logit_bias": bias}
 
+    def to_record(self) -> dict[str, Any]:
+        """Return what a saved reply keeps: the usual parameters, and of the others what is not at rest.
+
+        `Sampling(**record)` gives the same parameters again.
+        """
+        rest = Sampling().to_dict()
+        return {
+            name: value for name, value in self.to_dict().items() if name in _USUAL or value != rest[name]
+        }
+
 
 FIELDS: Final = tuple(field.name for field in dataclasses.fields(Sampling))
 _OPTIONAL: Final = {"max_tokens", "seed"}
+_USUAL: Final = {*GROUPS["Sampling"], *GROUPS["The reply"], "presence_penalty", "frequency_penalty"}
 
 
 def check_names(options: Mapping[str, Any]) -> None:

@@ -269,7 +269,7 @@ class Reply:
             "user": self.user,
             "text": self.text,
             "tokens": [[token.id, token.text, token.logprob, token.entropy] for token in self._tokens],
-            "sampling": self.sampling.to_dict(),
+            "sampling": self.sampling.to_record(),
             "seed": self.seed,
             "model": {"name": self.model_name, "fingerprint": self.fingerprint},
             "usage": {

@@ -1,5 +1,6 @@
 """Ranges, text numbers and names of the sampling parameters."""
 
+import json
 import math
 
 import pytest
@@ -74,3 +75,12 @@ def test_to_dict_and_back_is_the_same_value() -> None:
     sampling = Sampling(temperature=0, stop=("a", "b"), seed=3)
     assert Sampling(**sampling.to_dict()) == sampling
     assert set(sampling.to_dict()) == set(FIELDS)
+
+
+def test_a_record_leaves_out_what_is_at_rest_and_gives_the_same_parameters():
+    usual = Sampling().to_record()
+    assert len(usual) == 10
+    sampling = Sampling(temperature=1.5, dry_multiplier=0.8, banned=["sun"], logit_bias={"a": 1, 5: -2})
+    record = sampling.to_record()
+    assert set(record) == {*usual, "dry_multiplier", "banned", "logit_bias"}
+    assert Sampling(**json.loads(json.dumps(record))) == sampling

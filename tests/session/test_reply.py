@@ -28,7 +28,7 @@ def test_the_record_is_the_reply_as_json() -> None:
         "user": "hello",
         "text": "You said: hello (4)",
         "tokens": [[n, text, -0.5, 0.25] for n, text in enumerate(["You", " said:", " hello", " (4)"])],
-        "sampling": {**Sampling(temperature=1, max_tokens=250, seed=5).to_dict(), "stop": ["x"]},
+        "sampling": {**Sampling(temperature=1, max_tokens=250, seed=5).to_record(), "stop": ["x"]},
         "seed": 5,
         "model": {"name": "fake", "fingerprint": "f" * 16},
         "usage": {

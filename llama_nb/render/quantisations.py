@@ -136,9 +136,7 @@ def _layers(report: Any, digits: Callable[[float], str]) -> tuple[list[str], Row
     for layer in sorted(errors, key=lambda layer: -1 if layer is None else layer)[:_MOST_LAYERS]:
         means = [errors[layer].get(method, []) for method in methods]
         shown = [digits(100 * sum(values) / len(values)) + " %" if values else "" for values in means]
-        rows.append(
-            ["others" if layer is None else f"layer {layer}", *shown, digits(largest[layer])]
-        )
+        rows.append(["others" if layer is None else f"layer {layer}", *shown, digits(largest[layer])])
     return ["", *methods, "largest weight (\u03c3)"], rows
 
 

@@ -223,12 +223,11 @@ def _loaded(source: str, like: "Loaded", method: str, flag: StopFlag) -> "Iterat
     dtype, quant = (HALF, None) if method == HALF else ("auto", method)
     with quiet(), turn(flag, source):  # what is loaded and dropped again is nobody's news
         loaded = load_checked(source, device=like.device, stop=flag, dtype=dtype, quant=quant)
-    engine = open_engine(loaded)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(release, loaded)
+        engine = open_engine(loaded)
+        stack.callback(engine.close)
         yield engine, loaded
-    finally:
-        engine.close()
-        release(loaded)
 
 
 def _methods(asked: Sequence[str] | None, model: Model) -> tuple[str, ...]:

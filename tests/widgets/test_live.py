@@ -290,9 +290,7 @@ def test_a_terminal_rewrites_the_line(notebook):
     live = LiveReplies(lambda: TERMINAL, notebook)
     live(Progress("Loading", 1, 4, "files"))
     live(Progress("Loading", 4, 4, "files", ended=True))
-    assert notebook.printed.startswith(
-        "\r\x1b[2KLoading: 1 of 4 files (25%)\r\x1b[2KLoading: 4 files in "
-    )
+    assert notebook.printed.startswith("\r\x1b[2KLoading: 1 of 4 files (25%)\r\x1b[2KLoading: 4 files in ")
     assert notebook.printed.endswith("\n")
 
 

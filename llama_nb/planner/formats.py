@@ -42,8 +42,8 @@ class Format:
         So many weights share scales of so many bytes; 0 when there are no groups.
     row_bytes, extra_bytes
         Bytes beside the weights for each output row, and for each matrix.
-    multiple
-        The input width must be a multiple of this; other matrices stay in half precision.
+    multiple, rows_multiple
+        Input width and output height must be multiples of these; other matrices stay in half precision.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Format:
     row_bytes: float = 0
     extra_bytes: int = 0
     multiple: int = 1
+    rows_multiple: int = 1
 
     @property
     def bits(self) -> float:
@@ -68,7 +69,7 @@ class Format:
 
     def takes(self, rows: int, columns: int) -> bool:
         """Whether a matrix of `rows` outputs and `columns` inputs can be kept in this format."""
-        return rows > 0 and columns % self.multiple == 0
+        return rows > 0 and columns % self.multiple == 0 and rows % self.rows_multiple == 0
 
     def matrix_bytes(self, rows: int, columns: int) -> float:
         """Return the bytes of one matrix of `rows` outputs and `columns` inputs, scales included."""
@@ -122,7 +123,7 @@ _ALL: Final = (
     Format(
         "int4-quanto", "int4 (quanto)", "quanto", 4, "optimum-quanto",
         "optimum-quanto 0.2.7: bf16 scale and shift per group of 128, or the nearest size that divides a row",
-        group=128, group_bytes=4, extra_bytes=4, multiple=32,
+        group=128, group_bytes=4, extra_bytes=4, multiple=32, rows_multiple=16,
     ),
     Format(
         "int8-torchao", "int8 (torchao)", "torchao", 8, "torchao",

@@ -24,7 +24,9 @@ def test_weights_are_what_the_layer_multiplies_with(method, stories260k):
                     unit = torch.eye(layer.in_features, dtype=loaded.module.dtype)
                     product = layer(unit).T.float()
                     assert torch.allclose(dequantised(layer).float(), product, rtol=0.01, atol=2e-3)
-        assert seen >= 5 * 7 - 5, "down_proj of stories260K is 172 wide, which 4-bit methods may not take"
+        # Four of seven matrices a layer at least: those of the feed-forward have 172 rows or columns, which is
+        # no multiple of what 4-bit methods ask for.
+        assert seen >= 5 * 4
         assert dequantised(loaded.module.get_input_embeddings()) is None
         assert dequantised(loaded.module.model.norm) is None
     finally:

@@ -14,7 +14,7 @@ from tools.lab_server import LabServer
 PANEL = 1
 SETUP = "%load_ext llama_nb\nfrom llama_nb.session import registry"
 # As if another model were being loaded.
-HELD = f"{SETUP}\nfrom llama_nb.loading import turn\n_ = turn._lock.acquire()"
+HELD = f"{SETUP}\nfrom llama_nb.loading.turn import turn\nheld = turn(None, 'another')\nheld.__enter__()"
 HOSTILE = "<img src=x onerror=window.__hostile=1>"
 
 
@@ -147,7 +147,7 @@ def test_a_load_goes_on_while_a_cell_runs(page: LabPage, notebook: Callable[...,
 def test_a_reload_in_the_middle_of_a_load_comes_back_to_it(
     page: LabPage, notebook: Callable[..., str]
 ) -> None:
-    opened(page, notebook(HELD, "%llama load", "turn._lock.release()"))
+    opened(page, notebook(HELD, "%llama load", "held.__exit__(None, None, None)"))
     find(page, ".llama-nb-primary").click()
     page.wait_for_text(PANEL, "Waiting until another model is loaded")
     page.save()

@@ -24,8 +24,8 @@ def test_weights_are_what_the_layer_multiplies_with(method, stories260k):
                     unit = torch.eye(layer.in_features, dtype=loaded.module.dtype)
                     product = layer(unit).T.float()
                     assert torch.allclose(dequantised(layer).float(), product, rtol=0.01, atol=2e-3)
-        # Four of seven matrices a layer at least: those of the feed-forward have 172 rows or columns, which is
-        # no multiple of what 4-bit methods ask for.
+        # Four of seven matrices a layer at least: those of the feed-forward have 172 rows or columns, no
+        # multiple of what 4-bit methods ask for.
         assert seen >= 5 * 4
         assert dequantised(loaded.module.get_input_embeddings()) is None
         assert dequantised(loaded.module.model.norm) is None

@@ -49,14 +49,16 @@ def finish(module: "PreTrainedModel") -> None:
 
     for layer in module.modules():
         if isinstance(layer, QLinear) and layer.weight_qtype.bits < 8:
-            layer.forward = functools.partial(_forward, layer, layer.forward)
+            layer.forward = functools.partial(_forward, layer.forward)
 
 
-def _forward(layer: Any, differentiable: Any, values: "torch.Tensor") -> "torch.Tensor":
-    """Multiply `values`, shape (..., in), by a layer's weights; quanto's forward keeps less for gradients."""
+def _forward(forward: Any, values: "torch.Tensor") -> "torch.Tensor":
+    """Run quanto's forward on `values`, shape (..., in), outside of inference mode; no gradients are kept."""
     import torch
 
     if not torch.is_inference_mode_enabled():
-        found: torch.Tensor = differentiable(values)
+        found: torch.Tensor = forward(values)
         return found
-    return torch.nn.functional.linear(values, layer.weight.dequantize(), layer.bias)
+    with torch.inference_mode(False), torch.no_grad():
+        # A copy, since an inference tensor cannot be seen from another side outside of its mode.
+        return forward(values.clone())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserType, Dialog, ElementHandle, Page
+from playwright.sync_api import Error as PlaywrightError
 
 from tools import chromium
 from tools.lab_server import LabServer
@@ -50,7 +51,13 @@ class LabPage:
 
     def open(self, notebook: str, *, kernel: bool = True) -> None:
         """Open a notebook of the server's work folder; with `kernel`, wait until its kernel is idle."""
-        self.page.goto(self.server.url(notebook), wait_until="domcontentloaded")
+        try:
+            self.page.goto(self.server.url(notebook), wait_until="domcontentloaded")
+        except PlaywrightError as error:
+            # JupyterLab drops `?reset` from its address; on a busy machine that overtakes the first load.
+            if "ERR_ABORTED" not in str(error):
+                raise
+            self.page.goto(self.server.url(notebook), wait_until="domcontentloaded")
         self.page.wait_for_function(
             f"name => window.jupyterapp && {PANEL}?.context?.isReady && {PANEL}.context.path.endsWith(name)",
             arg=notebook.rsplit("/", 1)[-1],

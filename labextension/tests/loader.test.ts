@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MARK } from "../widgets/live_mark";
 import { matches } from "../widgets/loader_list";
 import { command } from "../widgets/loader_plan";
-import { ENTRIES, entry, HOSTILE, MB, open, plan, stops } from "./loader_panel";
+import { ENTRIES, entry, HOSTILE, open, plan } from "./loader_panel";
 
 beforeEach(() => {
   vi.useFakeTimers();

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { INSERT_EVENT } from "../widgets/insert";
 import { duration } from "../widgets/loader_job";
-import { command } from "../widgets/loader_plan";
 import type { LoaderJob } from "../widgets/shapes";
 import { HOSTILE, MB, open } from "./loader_panel";
 

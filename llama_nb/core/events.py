@@ -135,7 +135,29 @@ class ModelsChanged:
     """A model was loaded or unloaded, or another one is the current model."""
 
 
-Event = ReplyStarted | ReplyAdvanced | ReplyEnded | Waiting | Progress | Note | ModelsChanged
+@dataclass(frozen=True, slots=True)
+class ChatChanged:
+    """A message was added to `chat`, or its conversation ends elsewhere now, or it was cleared or filled."""
+
+    chat: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingChanged:
+    """The sampling parameters of the session are others now (`%llama set`, a panel)."""
+
+
+Event = (
+    ReplyStarted
+    | ReplyAdvanced
+    | ReplyEnded
+    | Waiting
+    | Progress
+    | Note
+    | ModelsChanged
+    | ChatChanged
+    | SamplingChanged
+)
 Observer = Callable[[Event], None]
 
 _observers: list[Observer] = []

@@ -29,6 +29,8 @@ class Request:
         How many of the likeliest tokens each TokenEvent records (0 to 100).
     continue_last
         Go on with the last message, an assistant's, instead of answering it.
+    begun
+        Token ids that the reply begins with already: the engine goes on behind them, and yields what follows.
     grammar
         What the reply must be; for engines that can (`Capabilities.schema`).
     purpose
@@ -41,5 +43,6 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
     alternatives: int = 10
     continue_last: bool = False
+    begun: tuple[int, ...] = ()
     grammar: Grammar | None = None
     purpose: str = "request"

@@ -1,6 +1,7 @@
 """What a user sets for the rest of the session: sampling parameters, and whether chats go to disk.
 
-Values only; who honours them is written in the session layer. Nothing here is saved to a file.
+Values only, and a `SamplingChanged` when they change; who honours them is written in the session layer.
+Nothing here is saved to a file.
 """
 
 import os
@@ -8,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from llama_nb.core.events import SamplingChanged, publish
 from llama_nb.core.sampling import FIELDS, Sampling, check_names
 
 _lock = threading.Lock()
@@ -33,6 +35,7 @@ def set_sampling(name: str, value: Any) -> None:
     checked = getattr(Sampling(**{name: value}), name)
     with _lock:
         _sampling[name] = checked
+    publish(SamplingChanged())
 
 
 def clear_sampling(name: str | None = None) -> None:
@@ -42,6 +45,7 @@ def clear_sampling(name: str | None = None) -> None:
     with _lock:
         for key in FIELDS if name is None else (name,):
             _sampling.pop(key, None)
+    publish(SamplingChanged())
 
 
 def chats_on_disk() -> bool | None:

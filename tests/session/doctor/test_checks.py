@@ -1,4 +1,4 @@
-"""Every check where something is wrong (planted) and where it is not; page and hub have files of their own."""
+"""Each check where something is wrong (planted) and where it is not; page and hub have files of their own."""
 
 import importlib.metadata
 import os

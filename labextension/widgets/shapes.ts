@@ -108,3 +108,89 @@ export interface LoaderJob {
 export interface MemoryReadings {
   bars?: { name: string; capacity: number; parts: { look: string; label: string; bytes: number }[] }[];
 }
+
+/** One sampling parameter as a slider: its range, where it does nothing, and why it may have no effect now. */
+export interface Control {
+  name: string;
+  label: string;
+  meaning: string;
+  low: number;
+  high: number;
+  step: number;
+  scale: "linear" | "log";
+  /** The value at which the stage does nothing; null where there is none. */
+  off: number | null;
+  value: number;
+  default: number;
+  /** Why the control has no effect now; empty when it has. */
+  idle: string;
+  group: string;
+}
+
+/** The session's sampling; `line` is the command that sets what differs from the defaults. */
+export interface SamplingState {
+  controls?: Control[];
+  line?: string;
+  presets?: string[];
+}
+
+/** What stands around a conversation. `where` says in a sentence where the chat is kept. */
+export interface ChatHead {
+  chat?: string;
+  /** Name of the model that answers; empty when none is loaded. */
+  model?: string;
+  /** Type, device and quantisation of the model in one line. */
+  detail?: string;
+  /** False when the panel's model is gone; `error` then says what to type. */
+  alive?: boolean;
+  chats?: string[];
+  models?: { name: string; detail: string; current: boolean }[];
+  system?: string;
+  context?: { used: number; total: number };
+  kept?: boolean;
+  tools?: string[];
+  where?: string;
+}
+
+/** A call of a function that the model asked for. `arguments` is JSON, as text. */
+export interface ChatCall {
+  name: string;
+  arguments: string;
+  state: "asked" | "ran" | "refused" | "failed" | "invalid";
+}
+
+/** One message of the conversation; its contents are asked for once ("want") and come as "contents". */
+export interface ChatStep {
+  id: string;
+  role: "user" | "assistant" | "tool";
+  /** Which of `versions` this is, from 1; `siblings` are the ids of all of them in order. */
+  version: number;
+  versions: number;
+  siblings: string[];
+  model: string;
+  /** How an answer ended: "stop" is the model's own end; others are "length", "stopped", "context", "error". */
+  finish: string;
+  /** One line: tokens, seconds, seed. */
+  status: string;
+  notes: string[];
+  error: string;
+  tokens: number;
+  /** Whether tokens and alternatives are still known, so that a click on one can branch. */
+  branchable: boolean;
+  calls?: ChatCall[];
+}
+
+/** The path from the first message to the conversation's end. */
+export interface ChatPath {
+  steps?: ChatStep[];
+}
+
+/** What is being written; empty when nothing is. `asked` is the message that is answered, which is in the path. */
+export interface ChatLive {
+  asked?: string;
+  /** How many tokens of the new answer were taken over from an older one. */
+  kept?: number;
+  kind?: "chat" | "retry" | "branch" | "continue" | "edit" | "tools";
+  /** A call that waits for "allow" or "deny". */
+  pending?: { call: string; name: string; arguments: string; sentence: string };
+}

@@ -3,6 +3,9 @@
 import type { Tree } from "./nodes";
 import type {
   Bundle,
+  ChatHead,
+  ChatLive,
+  ChatPath,
   Header,
   LoaderCatalogue,
   LoaderChoice,
@@ -10,6 +13,7 @@ import type {
   LoaderModels,
   LoaderPlan,
   MemoryReadings,
+  SamplingState,
 } from "./shapes";
 
 export interface ReplyViewTraits {
@@ -43,5 +47,18 @@ export interface StatusBarsTraits {
   error: string;
   memory: MemoryReadings;
   tables: Tree[];
+  twin: Bundle;
+}
+
+export interface ChatPanelTraits {
+  blocks: Tree[];
+  error: string;
+  head: ChatHead;
+  live: ChatLive;
+  path: ChatPath;
+  revision: number;
+  running: boolean;
+  sampling: SamplingState;
+  status: string;
   twin: Bundle;
 }

@@ -6,6 +6,7 @@ Nothing here is saved to a file.
 
 import os
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,30 @@ def set_sampling(name: str, value: Any) -> None:
     SamplingError
         If the name is unknown or the value is outside its range; nothing is changed then.
     """
-    check_names({name: value})
-    checked = getattr(Sampling(**{name: value}), name)
+    change_sampling({name: value})
+
+
+def change_sampling(values: Mapping[str, Any], *, clear: Iterable[str] = ()) -> None:
+    """Use `values` for the sampling parameters that they name, and forget what was set for those in `clear`.
+
+    Raises
+    ------
+    SamplingError
+        If a name is unknown or a value is outside its range; nothing is changed then.
+    """
+    cleared = tuple(clear)
+    check_names(dict.fromkeys([*values, *cleared]))
+    asked = Sampling(**values)
     with _lock:
-        _sampling[name] = checked
+        for key in cleared:
+            _sampling.pop(key, None)
+        _sampling.update({name: getattr(asked, name) for name in values})
     publish(SamplingChanged())
 
 
 def clear_sampling(name: str | None = None) -> None:
     """Forget what was set for `name`, or for every sampling parameter."""
-    if name is not None:
-        check_names({name: None})
-    with _lock:
-        for key in FIELDS if name is None else (name,):
-            _sampling.pop(key, None)
-    publish(SamplingChanged())
+    change_sampling({}, clear=FIELDS if name is None else (name,))
 
 
 def chats_on_disk() -> bool | None:

@@ -11,7 +11,7 @@ from llama_nb.core.sampling import Sampling
 from llama_nb.render.units import number
 from llama_nb.session.chat import Journal
 from llama_nb.session.chat_book import ChatBook
-from llama_nb.session.defaults import resolve
+from llama_nb.session.defaults import model_defaults, resolve
 from llama_nb.session.reply import Reply
 
 if TYPE_CHECKING:
@@ -118,6 +118,11 @@ class Handle:
     def sampling(self) -> Sampling:
         """The sampling parameters that a call without options uses."""
         return resolve({}, self._generation_config, self.context)
+
+    @property
+    def default_sampling(self) -> Sampling:
+        """The sampling parameters that hold where nobody set any: the model's own, else ours."""
+        return Sampling(**model_defaults(self._generation_config, self.context))
 
     # --- what runs, and the end ---------------------------------------------------------------------
 

@@ -21,12 +21,14 @@ class Alternative:
     """A token that could have come.
 
     `logprob` is its natural-log probability before the sampler, `sampled` after it (None: removed).
+    `forbidden` says that the request's grammar ruled it out.
     """
 
     id: int
     text: str
     logprob: float
     sampled: float | None
+    forbidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,10 @@ class Writer:
             token,
             choice.logprob,
             choice.entropy,
-            tuple(Alternative(c.id, job.show(c.id), c.logprob, c.sampled) for c in choice.candidates),
+            tuple(
+                Alternative(c.id, job.show(c.id), c.logprob, c.sampled, c.forbidden)
+                for c in choice.candidates
+            ),
             elapsed,
             self._finish(*finish) if finish is not None else None,
             choice.forbidden,

@@ -49,11 +49,15 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A likely token: its log-probability before the sampler and after it (None: removed)."""
+    """A likely token: its log-probability before the sampler and after it (None: removed).
+
+    `forbidden` says that it was not allowed in the first place.
+    """
 
     id: int
     logprob: float
     sampled: float | None
+    forbidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +178,30 @@ class Sampler:
             sampled = wheel.logprobs(shown.ids[:alternatives])
             self._adapt(wheel, token)
         self._past.add(token)
-        rows = zip(
-            shown.ids[:alternatives].tolist(), shown.logits[:alternatives].tolist(), sampled, strict=True
-        )
-        candidates = tuple(Candidate(id_, logit - log_z, after) for id_, logit, after in rows)
+        ids = shown.ids[:alternatives]
+        out = np.zeros(len(ids), np.bool_) if allowed is None else ~allowed[ids]
+        rows = zip(ids.tolist(), shown.logits[:alternatives].tolist(), sampled, out.tolist(), strict=True)
+        candidates = tuple(Candidate(id_, logit - log_z, *rest) for id_, logit, *rest in rows)
         forbidden = None if allowed is None else mass_outside(logits, log_z, allowed)
         return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps, forbidden)
 
-    def trace(self, logits: Floats, *, size: int = HEAD) -> tuple[tuple[str, Head], ...]:
+    def trace(
+        self, logits: Floats, *, size: int = HEAD, allowed: Mask | None = None
+    ) -> tuple[tuple[str, Head], ...]:
         """Return the distribution of `logits` before and after each stage that is on, without a choice.
 
-        Nothing is drawn and nothing remembered; XTC is shown as it acts when it acts.
+        What a grammar allows acts before the chain, as a stage of that name. Nothing is drawn and nothing
+        remembered; XTC is shown as it acts when it acts.
         """
         excludes, self._excludes = self._excludes, True
+        held: tuple[_Stage, ...] = ()
+        if allowed is not None:
+            kept = keep_only(logits, allowed)
+            held = (_Stage("grammar", shape=lambda _: find_head(kept, size)),)
         try:
             while True:
                 try:
-                    return self._pass(find_head(logits, size), (*self._edits, *self._stages))
+                    return self._pass(find_head(logits, size), (*held, *self._edits, *self._stages))
                 except HeadTooSmall:
                     size *= 8
         finally:

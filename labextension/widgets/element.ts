@@ -6,3 +6,16 @@ export function element(tag: string, className: string, text = ""): HTMLElement 
   made.textContent = text;
   return made;
 }
+
+/** A button that calls `act` as long as `signal` has not ended. */
+export function button(
+  text: string,
+  className: string,
+  act: (event: MouseEvent) => void,
+  signal: AbortSignal,
+): HTMLButtonElement {
+  const made = element("button", className, text) as HTMLButtonElement;
+  made.type = "button";
+  made.addEventListener("click", act, { signal });
+  return made;
+}

@@ -6,7 +6,7 @@
 
 import { bytesText } from "./bytes";
 import { copyButton } from "./copy";
-import { element } from "./element";
+import { button, element } from "./element";
 import { prose } from "./loader_plan";
 import type { LoaderJob, LoaderModels } from "./shapes";
 
@@ -184,13 +184,6 @@ export function drawModels(
   if (focused === undefined) return;
   const again = [...into.querySelectorAll<HTMLElement>("[data-does]")];
   (again.find((one) => one.dataset.does === focused) ?? again.at(-1))?.focus();
-}
-
-function button(text: string, className: string, act: () => void, signal: AbortSignal): HTMLButtonElement {
-  const made = element("button", className, text) as HTMLButtonElement;
-  made.type = "button";
-  made.addEventListener("click", act, { signal });
-  return made;
 }
 
 function capital(text: string): string {

@@ -6,29 +6,16 @@
  */
 
 import { announce } from "./announce";
-import { apply, type Delta } from "./delta";
 import { element } from "./element";
 import { FINAL_EVENT } from "./final";
 import { frame, show, showStatus } from "./frame";
-import { reconcile, type Tree, textOf } from "./nodes";
+import { followDeltas, growingAnswer } from "./growing";
+import { type Model, pageName } from "./model";
+import { textOf } from "./nodes";
 import type { ReplyViewTraits } from "./traits";
 
-/** The part of anywidget's model that we use. */
-export interface Model<T> {
-  get<K extends keyof T>(name: K): T[K];
-  set<K extends keyof T>(name: K, value: T[K]): void;
-  send(content: unknown): void;
-  on(event: string, callback: (...args: never[]) => void): void;
-  off(event: string, callback: (...args: never[]) => void): void;
-}
+export type { Model } from "./model";
 export type ReplyModel = Model<ReplyViewTraits>;
-
-interface DeltaMessage {
-  kind: "delta";
-  revision: number;
-  status: string;
-  change: Delta | null;
-}
 
 const HINT_AFTER_MS = 1000;
 // The first hello can travel before the page has a subshell of the kernel, and then waits for the cell's end.
@@ -36,31 +23,8 @@ const HELLO_AFTER_MS = [0, 150, 500, 1500, 5000];
 const ATTACH_TRIES = 50;
 const ATTACH_EVERY_MS = 100;
 
-/** One name per loaded page, however often this module is loaded in it. */
-function pageName(): string {
-  const page = globalThis as { llamaNbPage?: string };
-  page.llamaNbPage ??= Math.random().toString(36).slice(2);
-  return page.llamaNbPage;
-}
-
 function initialize({ model }: { model: ReplyModel }): () => void {
-  let asked = false;
-  const onMessage = (message: DeltaMessage) => {
-    if (message?.kind !== "delta" || message.revision <= model.get("revision")) return;
-    const blocks = model.get("blocks") as Tree[];
-    const next = message.change ? apply(blocks, message.change) : blocks;
-    if (!next || message.revision !== model.get("revision") + 1) {
-      // After a gap nothing fits until a checkpoint brings the whole tree.
-      if (!asked) model.send({ kind: "lost" });
-      asked = true;
-      return;
-    }
-    asked = false;
-    model.set("revision", message.revision);
-    model.set("status", message.status);
-    model.set("blocks", next);
-  };
-  model.on("msg:custom", onMessage);
+  const leave = followDeltas(model);
   const hellos = HELLO_AFTER_MS.map((delay) =>
     window.setTimeout(() => {
       // The first two always go: a page that was loaded again finds `stoppable` set by the one before.
@@ -71,7 +35,7 @@ function initialize({ model }: { model: ReplyModel }): () => void {
   );
   return () => {
     for (const hello of hellos) window.clearTimeout(hello);
-    model.off("msg:custom", onMessage);
+    leave();
   };
 }
 
@@ -85,32 +49,18 @@ function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => vo
   const hint = element("span", "llama-nb-hint");
   view.status.after(hint);
 
-  let shown: Tree[] = [];
-  const drawBlocks = () => {
-    const blocks = model.get("blocks") as Tree[];
-    if (shown.length === 0 && blocks.length > 0) view.answer.replaceChildren();
-    reconcile(view.answer, shown, blocks);
-    shown = blocks;
-    drawSkeleton();
-  };
-  const drawSkeleton = () => {
-    const waiting = shown.length === 0 && model.get("running");
-    view.root.classList.toggle("llama-nb-waiting", waiting);
-    if (waiting && !view.answer.firstChild) view.answer.append(...skeleton());
-    if (!waiting && shown.length === 0) view.answer.replaceChildren();
-  };
+  const grow = growingAnswer(view.root, view.answer);
+  const drawBlocks = () => grow(model.get("blocks"), model.get("running"));
   const drawState = () => {
     const running = model.get("running");
-    view.root.classList.toggle("llama-nb-running", running);
-    view.root.setAttribute("aria-busy", String(running));
     stop.hidden = !running || !model.get("stoppable");
-    drawSkeleton();
+    drawBlocks();
   };
   const began = Date.now();
   const drawStatus = () => {
     // Until the first word comes the seconds say that something goes on.
     const waited = Math.floor((Date.now() - began) / 1000);
-    const idle = shown.length === 0 && model.get("running") && waited > 1;
+    const idle = model.get("blocks").length === 0 && model.get("running") && waited > 1;
     showStatus(view.status, model.get("status") + (idle ? ` · ${waited} s` : ""));
   };
   const ticking = window.setInterval(drawStatus, 1000);
@@ -170,15 +120,6 @@ function render({ model, el }: { model: ReplyModel; el: HTMLElement }): () => vo
     for (const [event, draw] of follow) model.off(event, draw);
     view.root.remove();
   };
-}
-
-function skeleton(): HTMLElement[] {
-  return ["92%", "78%", "54%"].map((width) => {
-    const line = element("div", "llama-nb-skeleton");
-    line.style.width = width;
-    line.setAttribute("aria-hidden", "true");
-    return line;
-  });
 }
 
 export default { initialize, render };

@@ -120,11 +120,22 @@ export interface Control {
   scale: "linear" | "log";
   /** The value at which the stage does nothing; null where there is none. */
   off: number | null;
-  value: number;
-  default: number;
+  /** Null is off, too, for parameters that need not have a value. */
+  value: number | null;
+  default: number | null;
   /** Why the control has no effect now; empty when it has. */
   idle: string;
   group: string;
+  /** Whether `off` is a value, and the slider's end for it when it is not between `low` and `high`. */
+  can_be_off?: boolean;
+  off_end?: "low" | "high";
+  /** What may be typed: `open` when `least` itself is too little. */
+  least?: number;
+  most?: number | null;
+  open?: boolean;
+  whole?: boolean;
+  /** What some values are called: 0 is "greedy". */
+  words?: [number | null, string][];
 }
 
 /** The session's sampling; `line` is the command that sets what differs from the defaults. */

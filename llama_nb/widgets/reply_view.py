@@ -1,32 +1,22 @@
 """The live view of one reply: its blocks as they grow, one status line, a Stop button.
 
-Knows node trees and the page; knows neither sessions nor Markdown. Both sides hold the same tree: the page
-is told the difference each time (`delta`), and the whole tree in checkpoints and when it asks, so that a page
-that missed messages comes back.
+Knows node trees and the page; knows neither sessions nor Markdown. How the blocks travel is `growing`'s.
 
 A page that was loaded again while the reply was written does not know the display id under which its output
 will be replaced. To such a page the widget hands the finished output itself (`final`).
 """
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from llama_nb.render.nodes import Node
-from llama_nb.widgets.base import STATIC, Widget
-from llama_nb.widgets.delta import difference
-from llama_nb.widgets.traits import Count, Flag, Nodes, Record, Text, Texts
+from llama_nb.widgets.base import STATIC
+from llama_nb.widgets.growing import Growing
+from llama_nb.widgets.traits import Flag, Record, Texts
 
-CHECKPOINT_S: Final = 1.0
-# A long tree is checkpointed more rarely, so that checkpoints never cost more than this on average.
-CHECKPOINT_BYTES_PER_S: Final = 1536
 MOST_PAGES: Final = 100
-# Sent with a delta, at a checkpoint or when a page asks, never because the kernel's copy changed.
-_HELD: Final = ("blocks", "revision", "status", "final")
 
 
-class ReplyView(Widget):
+class ReplyView(Growing):
     """A reply in the page.
 
     Parameters
@@ -37,13 +27,11 @@ class ReplyView(Widget):
         Called, from any thread, when somebody presses Stop.
     """
 
+    HELD = (*Growing.HELD, "final")
     _esm = STATIC / "reply.js"
     _css = STATIC / "reply.css"
 
     header = Record("Header")
-    blocks = Nodes()
-    revision = Count()
-    status = Text()
     running = Flag()
     stoppable = Flag()
     notes = Texts()
@@ -51,34 +39,13 @@ class ReplyView(Widget):
 
     def __init__(self, on_stop: Callable[[], None] = lambda: None, **traits: Any) -> None:
         self.on_stop = on_stop
-        self._checkpoint_due = 0.0
         self._pages: set[str] = set()
-        # Pushes come from the batcher's thread, what the page asks for from a subshell's.
-        self._lock = threading.RLock()
         super().__init__(**traits)
 
     def start(self, header: dict[str, Any]) -> None:
         """Show the header and the skeleton of an answer."""
         self.header = header
         self.running = True
-
-    def push(self, from_index: int, blocks: Sequence[Node], status: str) -> None:
-        """Show `blocks` from number `from_index` on and the status line: one message, if anything changed."""
-        with self._lock:
-            tree = [*self.blocks[:from_index], *blocks]
-            change = difference(self.blocks, tree)
-            if change is None and status == self.status:
-                return
-            self.revision, self.blocks, self.status = self.revision + 1, tree, status
-            if time.monotonic() >= self._checkpoint_due:
-                self._checkpoint()
-            else:
-                self.send({"kind": "delta", "revision": self.revision, "status": status, "change": change})
-
-    def get_state(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Return the state as ipywidgets does, but always of one revision."""
-        with self._lock:
-            return super().get_state(*arguments, **options)
 
     def finish(self, final: dict[str, Any]) -> None:
         """End the caret; `final` is the mime bundle that takes this widget's place in the notebook."""
@@ -104,7 +71,7 @@ class ReplyView(Widget):
             self.stoppable = self.running
             self._hand_over()
         elif kind == "lost":
-            self._checkpoint()
+            self.checkpoint()
         elif kind == "stop":
             self.on_stop()
         elif kind == "replaced":
@@ -114,14 +81,6 @@ class ReplyView(Widget):
         """Return a line that says what would be here."""
         return f"{self.header.get('model') or 'The model'}: {self.status or 'a reply is being written'}"
 
-    def _checkpoint(self) -> None:
-        size = len(str(self.blocks))
-        self._checkpoint_due = time.monotonic() + max(CHECKPOINT_S, size / CHECKPOINT_BYTES_PER_S)
-        self.send_state(["blocks", "revision", "status"])
-
     def _hand_over(self) -> None:
         if self.reloaded and self.final:
             self.send_state(["blocks", "revision", "status", "final"])
-
-    def _should_send_property(self, key: str, value: Any) -> bool:
-        return key not in _HELD and super()._should_send_property(key, value)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from llama_nb.widgets import reply_view
+from llama_nb.widgets import growing
 from llama_nb.widgets.reply_view import ReplyView
 
 
@@ -22,7 +22,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(reply_view, "time", clock)
+    monkeypatch.setattr(growing, "time", clock)
     return clock
 
 

@@ -149,6 +149,14 @@ class SamplingChanged:
     """The sampling parameters of the session are others now (`%llama set`, a panel)."""
 
 
+@dataclass(frozen=True, slots=True)
+class ComparisonChanged:
+    """A cell of `comparison` began, grew or ended; with `cell` None the comparison itself began or ended."""
+
+    comparison: Any
+    cell: Any = None
+
+
 Event = (
     ReplyStarted
     | ReplyAdvanced
@@ -159,6 +167,7 @@ Event = (
     | ModelsChanged
     | ChatChanged
     | SamplingChanged
+    | ComparisonChanged
 )
 Observer = Callable[[Event], None]
 

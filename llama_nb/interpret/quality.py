@@ -64,7 +64,7 @@ def measure(
     Log-probabilities are computed in float32 from the logits in each model's own dtype, as its engine does.
     """
     hidden, base = _hidden(module, ids, stopped), _hidden(reference, ids, stopped)
-    likelihood, agreed, divergences = 0.0, 0, []
+    likelihood, agreed, found = 0.0, 0, []
     for start in range(0, len(ids) - 1, _SLICE):
         _check(stopped)
         end = min(start + _SLICE, len(ids) - 1)
@@ -73,16 +73,57 @@ def measure(
         targets = torch.tensor(ids[start + 1 : end + 1])
         likelihood += float(ours.gather(1, targets[:, None]).double().sum())
         agreed += int((ours.argmax(1) == theirs.argmax(1)).sum())
-        # A token that the reference rules out adds nothing; one that only the model rules out adds infinity.
-        terms = torch.where(theirs == -torch.inf, 0.0, theirs.exp() * (theirs - ours))
-        divergences += terms.double().sum(1).clamp(min=0.0).tolist()
+        found += _divergences(theirs, ours)
     predicted = len(ids) - 1
     return TextQuality(
         predicted=predicted,
         perplexity=float(torch.exp(torch.tensor(-likelihood / predicted, dtype=torch.float64))),
-        kl=tuple(divergences),
+        kl=tuple(found),
         agreement=agreed / predicted,
     )
+
+
+@torch.inference_mode()
+def predictions(
+    module: Any, ids: Sequence[int], first: int, stopped: Callable[[], str | None] = lambda: None
+) -> torch.Tensor:
+    """Return the log-probabilities from which `ids[first:]` were to be predicted.
+
+    Parameters
+    ----------
+    ids
+        Token ids; the whole is read, since what stands before `first` decides too.
+    first
+        At least 1: nothing predicts the first token.
+
+    Returns
+    -------
+    torch.Tensor
+        Float32 on the CPU, shape (len(ids) - first, V).
+    """
+    hidden = _hidden(module, ids, stopped)[first - 1 : len(ids) - 1]
+    return torch.cat([_logprobs(module, hidden[start : start + _SLICE]) for start in _starts(hidden)])
+
+
+@torch.inference_mode()
+def divergences(
+    reference: torch.Tensor,
+    module: Any,
+    ids: Sequence[int],
+    first: int,
+    stopped: Callable[[], str | None] = lambda: None,
+) -> tuple[float, ...]:
+    """Return D(reference || module) in nats for each prediction of `ids[first:]`.
+
+    `reference` is what `predictions` gave for the same ids, so that one model need be in memory at a time.
+    """
+    hidden = _hidden(module, ids, stopped)[first - 1 : len(ids) - 1]
+    found: list[float] = []
+    for start in _starts(hidden):
+        _check(stopped)
+        ours = _logprobs(module, hidden[start : start + _SLICE])
+        found += _divergences(reference[start : start + _SLICE], ours)
+    return tuple(found)
 
 
 def first_difference(ours: Sequence[int], reference: Sequence[int]) -> int | None:
@@ -91,6 +132,18 @@ def first_difference(ours: Sequence[int], reference: Sequence[int]) -> int | Non
         if mine != other:
             return place
     return None if len(ours) == len(reference) else min(len(ours), len(reference))
+
+
+def _starts(hidden: torch.Tensor) -> range:
+    return range(0, hidden.shape[0], _SLICE)
+
+
+def _divergences(reference: torch.Tensor, ours: torch.Tensor) -> list[float]:
+    """Sum p (ln p - ln q) over the vocabulary, for each row of log-probabilities."""
+    # A token that the reference rules out adds nothing; one that only the model rules out adds infinity.
+    terms = torch.where(reference == -torch.inf, 0.0, reference.exp() * (reference - ours))
+    found: list[float] = terms.double().sum(1).clamp(min=0.0).tolist()
+    return found
 
 
 def _hidden(module: Any, ids: Sequence[int], stopped: Callable[[], str | None]) -> torch.Tensor:

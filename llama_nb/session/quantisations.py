@@ -14,6 +14,7 @@ from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.session import registry
+from llama_nb.session.beside import given_back, open_beside
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.model import Model
 from llama_nb.session.quantisation_report import Difference, Measured, QuantisationReport
@@ -215,19 +216,11 @@ def _reference(model: Model, flag: StopFlag) -> "Iterator[tuple[Engine, Loaded]]
 @contextlib.contextmanager
 def _loaded(source: str, like: "Loaded", method: str, flag: StopFlag) -> "Iterator[tuple[Engine, Loaded]]":
     """`source` loaded by `method` where `like` lies, outside of the registry, for the time of the block."""
-    from llama_nb.engines.registry import open_engine
-    from llama_nb.loading.open import load_checked
-    from llama_nb.loading.turn import turn
-    from llama_nb.loading.weights import release
-
     dtype, quant = (HALF, None) if method == HALF else ("auto", method)
-    with quiet(), turn(flag, source):  # what is loaded and dropped again is nobody's news
-        loaded = load_checked(source, device=like.device, stop=flag, dtype=dtype, quant=quant)
-    with contextlib.ExitStack() as stack:
-        stack.callback(release, loaded)
-        engine = open_engine(loaded)
-        stack.callback(engine.close)
-        yield engine, loaded
+    with quiet():  # what is loaded and dropped again is nobody's news
+        pair = open_beside(source, flag, device=like.device, dtype=dtype, quant=quant)
+    with given_back(pair):
+        yield pair
 
 
 def _methods(asked: Sequence[str] | None, model: Model) -> tuple[str, ...]:

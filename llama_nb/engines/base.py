@@ -74,12 +74,15 @@ class NextToken:
         The token ids before it, as the penalties see them.
     surprise
         Where mirostat goes on, in bits; None where it begins.
+    allowed
+        Which tokens the request's grammar allows here, shape (V,); None where any may come.
     """
 
     logits: Any
     prompt: tuple[int, ...]
     reply: tuple[int, ...] = ()
     surprise: float | None = None
+    allowed: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,17 @@ class Grammars:
             )
         return GrammarState(matcher, grammar, self._size, self._vocabulary)
 
+    def allowed(self, grammar: Grammar, reply: Sequence[int]) -> Mask | None:
+        """Return which tokens `grammar` allows behind `reply`, shape (V,); None where that has ended.
+
+        Raises
+        ------
+        SchemaError, EngineError
+            As `begin` and `GrammarState.allowed`.
+        """
+        state = self.begin(grammar, reply)
+        return None if state.ended else state.allowed()
+
     def _find(self, grammar: Grammar) -> "LLMatcher":
         with self._lock:
             matcher = self._compiled.get(grammar)

@@ -150,7 +150,9 @@ class TransformersEngine:
         logits = self.examine(work, "a look at the next token", stop)
         if logits is None:
             return None
-        return NextToken(logits, prompt, (*before, *after), surprise if not after else None)
+        reply = (*before, *after)
+        allowed = self._grammars.allowed(request.grammar, reply) if request.grammar is not None else None
+        return NextToken(logits, prompt, reply, surprise if not after else None, allowed)
 
     def check_grammar(self, grammar: Grammar) -> None:
         """Compile `grammar` for the vocabulary; see Engine.check_grammar."""

@@ -22,6 +22,7 @@ MOST_LISTED: Final = 8
 _IN_TITLE: Final = 5  # alternatives
 _IN_TABLE: Final = 3
 _LONGEST: Final = 40  # characters of a token in a table
+_HELD: Final = 0.5  # from this share of the probability on a token is marked as the grammar's choice
 
 COLOURS: Final = ("0,34,78", "66,77,107", "124,123,120", "188,175,111", "254,232,56")
 UNDERLINES: Final = ("none", "dotted", "dashed", "solid", "double")
@@ -33,7 +34,9 @@ ENTROPIES: Final = (0.5, 1.0, 2.0, 3.0)  # nats: class k holds what is below
 _CELL: Final = f"border-bottom:1px solid {LINE};padding:2px 10px 2px 0;text-align:left;vertical-align:top"
 _TABLE: Final = f"border-collapse:collapse;color:inherit;font-size:inherit;margin:0.3em 0;{FIGURES}"
 _REPLY: Final = f"{MONO};line-height:1.9;overflow-wrap:break-word;margin:0.4em 0"
-_HEADINGS: Final = ("token", "", "probability", "entropy", "could have been (before \u2192 after sampling)")
+_COULD: Final = "could have been (before \u2192 after sampling)"
+_FORBADE: Final = "forbidden"
+_RIGHT: Final = ("#", "probability", "entropy", _FORBADE)
 _CAPTION: Final = {
     "probability": "The most surprising tokens:",
     "entropy": "Where the model was least sure:",
@@ -47,14 +50,19 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     listed = _listed(record, watched)
     caption = _CAPTION[record["by"]]
     legend = _legend(record["by"])
+    if any(map(_held, rows[:MOST_SHOWN])):
+        legend.append((_HELD_MARK, f"the grammar ruled out {100 * _HELD:g} % of the probability or more"))
     parts = [title, _line(record), " \u00b7 ".join(f"{mark} {text}" for mark, text in legend)]
     html = [styled("div", "font-weight:bold", escape(title)), styled("div", _REPLY, _chips(record, watched))]
     html.append(_legend_html(legend))
     if listed:
         texts = [[str(number), *_figures(row, watched)] for number, row in listed]
-        headings = ("#", "token", *_HEADINGS[2:])
+        headings = _headings(listed)
         parts += [caption, to_text([table_node(headings, texts)])]
-        html += [styled("div", f"{SMALL};margin:0.6em 0 0", escape(caption)), _table(listed, watched)]
+        html += [
+            styled("div", f"{SMALL};margin:0.6em 0 0", escape(caption)),
+            _table(headings, listed, watched),
+        ]
     if len(rows) > MOST_SHOWN:
         note = f"Of {len(rows):,} tokens the first {MOST_SHOWN:,} are shaded; all are in to_frame()."
         parts.append(note)
@@ -97,13 +105,20 @@ def _legend(by: str) -> list[tuple[str, str]]:
 
 # Superscript digits stand behind tokens in a text; the surest have none.
 _MARKS: Final = ("\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074")
+_HELD_MARK: Final = "\u2298"  # stands before a token
+
+
+def _held(row: Mapping[str, Any]) -> bool:
+    """Whether it was the grammar more than the model that chose a token."""
+    return (row["forbidden"] or 0.0) >= _HELD
 
 
 def _line(record: Mapping[str, Any]) -> str:
     pieces = []
     for row in record["tokens"][:MOST_SHOWN]:
         level = shade(row, record["by"])
-        pieces.append(visible_text(row["text"]) + (_MARKS[level] if level else ""))
+        mark = _HELD_MARK if _held(row) else ""
+        pieces.append(mark + visible_text(row["text"]) + (_MARKS[level] if level else ""))
     return "|".join(pieces)
 
 
@@ -114,7 +129,8 @@ def _chips(record: Mapping[str, Any], watched: bool) -> str:
         look = _look(level)
         if row["special"]:
             look = f"{PILL};{look}"
-        chip = styled("code", look, escape(visible_text(row["text"])), title=_tip(number, row, watched))
+        shown = (_HELD_MARK if _held(row) else "") + visible_text(row["text"])
+        chip = styled("code", look, escape(shown), title=_tip(number, row, watched))
         chips.append(chip + ("<br>" if row["text"].endswith("\n") else ""))
     return "\u200b".join(chips)  # a line may break between tokens
 
@@ -135,21 +151,27 @@ def _tip(number: int, row: Mapping[str, Any], watched: bool) -> str:
         f"token {number}, id {row['id']}: probability {percent_of(row['logprob'], watched=watched)}, "
         f"entropy {nats(row['entropy'], watched=watched)} nats"
     ]
+    if row["forbidden"] is not None:
+        lines.append(f"ruled out by the grammar: {percent(row['forbidden'], watched=watched)}")
     lines += [_alternative(other, watched) for other in row["alternatives"][:_IN_TITLE]]
     return "\n".join(lines)
 
 
 def _alternative(other: Mapping[str, Any], watched: bool) -> str:
     """One token that could have come: `sun 43 % -> 61 %`."""
-    after = "ruled out" if other["sampled"] is None else percent_of(other["sampled"], watched=watched)
+    after = percent_of(other["sampled"], watched=watched)
+    if other["sampled"] is None:
+        after = "ruled out by the grammar" if other["forbidden"] else "ruled out"
     name = _short(other["text"])
     return f"{name} {percent_of(other['logprob'], watched=watched)} \u2192 {after}"
 
 
 def _legend_html(legend: Sequence[tuple[str, str]]) -> str:
     items = [
-        styled("span", f"{_look(level)};padding:1px 4px", escape(name))
-        for level, (_, name) in enumerate(legend)
+        styled("span", f"{_look(_MARKS.index(mark))};padding:1px 4px", escape(name))
+        if mark in _MARKS
+        else styled("span", "padding:1px 4px", escape(f"{mark} {name}"))
+        for mark, name in legend
     ]
     tip = "Point at a token for its alternatives."
     return styled("div", SMALL, " ".join([*items, styled("span", MUTED, escape(tip))]))
@@ -165,37 +187,38 @@ def _listed(record: Mapping[str, Any], watched: bool) -> list[tuple[int, Mapping
     return sorted(numbered[:MOST_LISTED], key=lambda pair: pair[0])
 
 
+def _headings(listed: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
+    forbade = (_FORBADE,) if any(row["forbidden"] is not None for _, row in listed) else ()
+    return ("#", "token", "probability", "entropy", *forbade, _COULD)
+
+
 def _figures(row: Mapping[str, Any], watched: bool) -> list[str]:
-    others = [other for other in row["alternatives"] if other["id"] != row["id"]][:_IN_TABLE]
+    """The cells of a token's row: the token, its figures, and the likeliest others."""
+    forbade = () if row["forbidden"] is None else (percent(row["forbidden"], watched=watched),)
     return [
         _short(row["text"]),
         percent_of(row["logprob"], watched=watched),
         nats(row["entropy"], watched=watched),
-        ", ".join(_alternative(other, watched) for other in others),
+        *forbade,
+        ", ".join(_alternative(other, watched) for other in _others(row)),
     ]
 
 
-def _table(listed: Sequence[tuple[int, Mapping[str, Any]]], watched: bool) -> str:
+def _others(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [other for other in row["alternatives"] if other["id"] != row["id"]][:_IN_TABLE]
+
+
+def _table(headings: Sequence[str], listed: Sequence[tuple[int, Mapping[str, Any]]], watched: bool) -> str:
     right = _CELL.replace("text-align:left", "text-align:right")
-    body = [
-        styled(
-            "tr",
-            "",
-            "".join(
-                styled("th", right if heading in ("#", "probability", "entropy") else _CELL, escape(heading))
-                for heading in ("#", "token", *_HEADINGS[2:])
-            ),
-        )
-    ]
+    heads = (styled("th", right if name in _RIGHT else _CELL, escape(name)) for name in headings)
+    body = [styled("tr", "", "".join(heads))]
     for number, row in listed:
-        _, chance, entropy, _ = _figures(row, watched)
-        others = [other for other in row["alternatives"] if other["id"] != row["id"]][:_IN_TABLE]
+        _, *figures, _ = _figures(row, watched)
         cells = [
             styled("td", right, str(number)),
             styled("td", _CELL, token_html(row["text"][:_LONGEST], special=row["special"])),
-            styled("td", right, escape(chance)),
-            styled("td", right, escape(entropy)),
-            styled("td", _CELL, ", ".join(_alternative_html(other, watched) for other in others)),
+            *(styled("td", right, escape(figure)) for figure in figures),
+            styled("td", _CELL, ", ".join(_alternative_html(other, watched) for other in _others(row))),
         ]
         body.append(styled("tr", "", "".join(cells)))
     return styled("table", _TABLE, "".join(body))

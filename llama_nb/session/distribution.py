@@ -52,7 +52,8 @@ class Stage:
     Attributes
     ----------
     name
-        The stage; "logits" is the model's own distribution, "greedy" the choice at temperature 0.
+        The stage; "logits" is the model's own distribution, "grammar" what the reply's schema, pattern or
+        choice allows of it, "greedy" the choice at temperature 0.
     kept, removed
         How many tokens can still come, and how many this stage ruled out.
     lost
@@ -102,8 +103,9 @@ class Distribution:
     chosen
         Id of the token that stands there; None at an end.
     stages
-        The distribution behind each stage that is on, the model's own ("logits") first. XTC is shown as it
-        acts when it acts; `after`, `top` and `resample` count how often that is.
+        The distribution behind each stage that is on, the model's own ("logits") first, then what a grammar
+        left of it ("grammar"). XTC is shown as it acts when it acts; `after`, `top` and `resample` count how
+        often that is.
     head
         How many tokens are listed.
     """
@@ -280,7 +282,7 @@ class Distribution:
 
         found = self._found
         sampler = Sampler(sampling, found.prompt, found.reply, self._words, found.surprise)
-        steps = list(sampler.trace(self.logits, size=max(self.head, HEAD)))
+        steps = list(sampler.trace(self.logits, size=max(self.head, HEAD), allowed=found.allowed))
         if sampling.greedy:
             steps.append(("greedy", steps[-1][1].cut(1)))
         return steps

@@ -36,6 +36,8 @@ class WhyToken:
         Natural-log probability after the sampler; None where it is not known.
     rank
         Its place among the likeliest tokens, 1 the likeliest; None for one behind the recorded alternatives.
+    forbidden
+        The probability of all tokens that the reply's grammar ruled out here; None without one.
     alternatives
         The likeliest tokens, this one among them if it was likely; and which of them are control tokens.
     """
@@ -47,6 +49,7 @@ class WhyToken:
     entropy: float | None
     sampled: float | None
     rank: int | None
+    forbidden: float | None
     alternatives: tuple[tuple[Alternative, bool], ...]
 
 
@@ -68,7 +71,7 @@ class WhyView:
         self.tokens = tuple(_token(event, reply.special) for event in reply.tokens if event.id is not None)
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a row a token: its id, text, probability, entropy, rank, and the likeliest one instead."""
+        """Return a row a token: what it is, its figures, the likeliest one, and what was forbidden."""
         import pandas as pd
 
         rows = [
@@ -82,6 +85,7 @@ class WhyView:
                 "sampled": None if token.sampled is None else math.exp(token.sampled),
                 "rank": token.rank,
                 "likeliest": token.alternatives[0][0].text if token.alternatives else None,
+                "forbidden": token.forbidden,
             }
             for token in self.tokens
         ]
@@ -103,6 +107,7 @@ class WhyView:
                             "special": special,
                             "logprob": other.logprob,
                             "sampled": other.sampled,
+                            "forbidden": other.forbidden,
                         }
                         for other, special in token.alternatives
                     ],
@@ -157,5 +162,6 @@ def _token(event: TokenEvent, special: frozenset[int]) -> WhyToken:
         entropy=event.entropy,
         sampled=own.sampled if own is not None else None,
         rank=places[0] + 1 if places else None,
+        forbidden=event.forbidden,
         alternatives=tuple((other, other.id in special) for other in event.alternatives),
     )

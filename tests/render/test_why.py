@@ -13,9 +13,16 @@ from tests.render.test_contrast import DARK, WHITE, contrast, over
 HOSTILE = cases("http://127.0.0.1:9")
 
 
-def token(text, p=0.5, entropy=1.234, special=False, rank=1, others=()):
+def token(text, p=0.5, entropy=1.234, special=False, rank=1, others=(), forbidden=None, out=()):
     alternatives = [
-        {"id": 100 + n, "text": name, "special": kind, "logprob": math.log(0.3333), "sampled": after}
+        {
+            "id": 100 + n,
+            "text": name,
+            "special": kind,
+            "logprob": math.log(0.3333),
+            "sampled": after,
+            "forbidden": name in out,
+        }
         for n, (name, kind, after) in enumerate(others)
     ]
     return {
@@ -26,6 +33,7 @@ def token(text, p=0.5, entropy=1.234, special=False, rank=1, others=()):
         "entropy": entropy,
         "sampled": None,
         "rank": rank,
+        "forbidden": forbidden,
         "alternatives": alternatives,
     }
 
@@ -68,6 +76,30 @@ def test_the_alternatives_are_there_without_pointing_and_without_scripts():
     titles = re.findall(r'title="([^"]*)"', made["text/html"])
     assert any("probability 1.2 %" in title and "\u00b7moon 33.3 %" in title for title in titles)
     assert "<script" not in made["text/html"]
+
+
+def test_what_the_grammar_ruled_out_is_marked():
+    others = [("The", False, None), ("<b>", False, None)]
+    brace = token("{", 0.012, others=others, forbidden=0.98, out=("The",))
+    made = shown(brace, token("}", 0.9, forbidden=0.001))
+    text = made["text/plain"]
+    assert "The 33.3 % \u2192 ruled out by the grammar" in text
+    assert "<b> 33.3 % \u2192 ruled out\n" in text + "\n"
+    assert "\u2298{\u2074|}" in text
+    assert "\u2298 the grammar ruled out 50 % of the probability or more" in text
+    page = read(made["text/html"])
+    assert page.faults == []
+    assert "forbidden" in page.text
+    assert "98 %" in page.text
+    assert "\u2298{" in page.text
+    titles = re.findall(r'title="([^"]*)"', made["text/html"])
+    assert any("ruled out by the grammar: 98 %" in title for title in titles)
+
+
+def test_a_free_reply_speaks_of_no_grammar():
+    made = shown(token(" sun", 0.012, others=[(" moon", False, None)]))
+    assert "grammar" not in made["text/plain"] + made["text/html"]
+    assert "forbidden" not in made["text/plain"]
 
 
 def test_control_tokens_are_pills():

@@ -35,9 +35,9 @@ class Names:
 ENGINE = Names()
 
 
-def made(logits, prompt=(1, 2), reply=(), head=1000, **sampling):
+def made(logits, prompt=(1, 2), reply=(), head=1000, allowed=None, **sampling):
     return Distribution(
-        NextToken(logits, tuple(prompt), tuple(reply)),
+        NextToken(logits, tuple(prompt), tuple(reply), allowed=allowed),
         Sampling(**{"temperature": 1, "top_p": 1, **sampling}),
         TokenNames(ENGINE),
         place="here",
@@ -121,6 +121,46 @@ def test_the_stages_add_up_whatever_is_listed(chain, shape, seed, head):
     assert kept == np.count_nonzero(found.after) or found.after[found.after > 0].min() < 1e-30
     gone = {row.removed_by for row in wide.top(400) if row.removed_by}
     assert gone <= {stage.name for stage in wide.stages if stage.removed}
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.01])
+def test_a_grammar_is_the_first_stage(share, chain):
+    logits = make_logits("normal", 5000, 6)
+    allowed = np.random.default_rng(8).random(5000) < share
+    found = made(logits, (1, 2, 3), (4, 1), head=60, allowed=allowed, **chain)
+    assert [stage.name for stage in found.stages[:2]] == ["logits", "grammar"]
+    grammar = found.stages[1]
+    assert (grammar.kept, grammar.removed) == (np.count_nonzero(allowed), np.count_nonzero(~allowed))
+    assert grammar.mass == pytest.approx(float(found.before[allowed].sum(dtype=float)), abs=1e-5)
+    assert not found.after[~allowed].any()
+    sampler = Sampler(found.sampling, (1, 2, 3), (4, 1), TokenNames(ENGINE).words(found.sampling, 5000))
+    choice = sampler.choose(logits, lambda: 0.5, 60, allowed)
+    for candidate in choice.candidates:
+        assert candidate.forbidden is not bool(allowed[candidate.id])
+        if candidate.forbidden:
+            assert candidate.sampled is None
+            assert found.token(candidate.id).removed_by == "grammar"
+    assert found.after[choice.id] > 0
+    wider = found.replace(temperature=2)
+    assert wider.stages[1].name == "grammar"
+    assert not wider.after[~allowed].any()
+
+
+def test_a_held_reply_can_be_looked_into(stories):
+    reply = stories.json(LILY, choice=["yes", "no"], temperature=0)
+    first = stories.distribution(reply, position=0)
+    assert first.stages[1].name == "grammar"
+    assert first.stages[1].mass == pytest.approx(1 - reply.tokens[0].forbidden, abs=1e-5)
+    assert first.chosen == reply.tokens[0].id
+    assert first.after[first.chosen] == 1
+    ruled_out = {row.text for row in first.top(10) if row.removed_by == "grammar"}
+    assert ruled_out >= {other.text for other in reply.tokens[0].alternatives[:5] if other.forbidden}
+    assert "grammar" in first._repr_mimebundle_()["text/plain"]
+    behind = stories.distribution(reply)  # nothing is asked for behind its end
+    assert behind.stages[0].name == "logits"
+    assert "grammar" not in [stage.name for stage in behind.stages]
+    assert "ruled out by the grammar" in reply.why()._repr_mimebundle_()["text/plain"]
 
 
 def test_each_stage_says_what_it_took():

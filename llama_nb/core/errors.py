@@ -72,6 +72,10 @@ class SchemaError(LlamaError, ValueError):
     """A schema, pattern or choice cannot be used, or a reply does not hold what it asks for."""
 
 
+class ToolError(LlamaError, ValueError):
+    """A function cannot be a tool, or a call was not run because nobody could be asked."""
+
+
 class ContextOverflow(LlamaError):
     """The prompt does not fit into the model's context."""
 

@@ -103,6 +103,14 @@ class ReplyEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallChanged:
+    """A function call that `reply` asks for is in another state: `call` is the session's ToolRun's."""
+
+    reply: Any
+    call: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A request waits in a model's queue; `waits_for` says for what ("chat main on cria")."""
 
@@ -161,6 +169,7 @@ Event = (
     ReplyStarted
     | ReplyAdvanced
     | ReplyEnded
+    | CallChanged
     | Waiting
     | Progress
     | Note

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from llama_nb.core.errors import ModelGone
 from llama_nb.core.events import Finish, TokenEvent, Usage
 from llama_nb.core.grammar import Grammar
+from llama_nb.core.messages import Message, ToolCall
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
@@ -57,6 +58,10 @@ class Reply:
         The error that ended the reply; its tokens up to there are kept.
     form
         The schema, pattern or choice that it is held to; None when it is free.
+    calls
+        The functions that it asks to have called, where tools were offered (`Model.tools`).
+    results
+        What calls gave that this reply answers: names of functions, and the texts that the model was told.
     special
         Which of its tokens and of their alternatives are control tokens; known when it is done.
     """
@@ -88,6 +93,8 @@ class Reply:
         self.prompt_tokens = 0
         self.form: Form | None = None
         self._read: Any = None
+        self.calls: tuple[ToolCall, ...] = ()
+        self.results: tuple[tuple[str, str], ...] = ()
         self.special: frozenset[int] = frozenset()
         self.stop_flag = StopFlag()
         self.rerunner: Callable[[Reply, Sampling, bool], Reply] | None = None
@@ -145,6 +152,11 @@ class Reply:
     def grammar(self) -> Grammar | None:
         """What the tokens are held to; None when they are free."""
         return self.form.grammar if self.form else None
+
+    @property
+    def message(self) -> Message:
+        """The reply as a message of a conversation; of several calls it holds the first one."""
+        return Message("assistant", "" if self.calls else self.text, self.calls[:1])
 
     @property
     def json(self) -> Any:
@@ -258,7 +270,13 @@ class Reply:
     def to_record(self) -> dict[str, Any]:
         """Return the reply as JSON values: what a saved notebook and a stored chat keep of it."""
         usage = self.usage
-        held = {} if self.form is None else {"grammar": self._grammar_record(self.form.grammar)}
+        held: dict[str, Any] = (
+            {} if self.form is None else {"grammar": self._grammar_record(self.form.grammar)}
+        )
+        if self.calls:
+            held["calls"] = [{"name": call.name, "arguments": dict(call.arguments)} for call in self.calls]
+        if self.results:
+            held["results"] = [{"name": name, "text": text} for name, text in self.results]
         return {
             "schema": SCHEMA,
             "id": self.id,

@@ -96,7 +96,7 @@ def test_the_chain_equals_transformers_processors(
     shape=st.sampled_from(SHAPES),
     size=st.sampled_from([512, 5000, 128_256]),
     seed=st.integers(0, 1000),
-    count=st.integers(1, 3000),
+    count=st.integers(1, 3000) | st.integers(100_000, 130_000),
 )
 def test_the_head_is_the_likeliest_tokens_in_order(shape, size, seed, count):
     logits = make_logits(shape, size, seed)

@@ -126,7 +126,7 @@ class Distribution:
         self.place, self.chosen, self.head = place, chosen, head
         self._found, self._names = found, names
         self._words = names.words(sampling, len(self.logits)) if words is None else words
-        steps = self._trace(sampling)
+        self._steps = steps = self._trace(sampling)
         names.learn(steps[0][1].ids[:_PROMOTED].tolist())
         self.stages = self._summaries(steps)
         self._listed: list[int] = steps[0][1].ids[:head].tolist()
@@ -183,6 +183,10 @@ class Distribution:
     def token(self, token: int) -> TokenChance:
         """Return one token, listed or not."""
         return self._row(token)
+
+    def behind(self, stage: int) -> "Floats | Doubles":
+        """Return the probabilities behind `stages[stage]`, shape (V,): what the stages up to it made of them."""
+        return self._chances(self._steps[stage][1])
 
     # --- without the model ----------------------------------------------------------------------------
 

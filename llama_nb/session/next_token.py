@@ -74,8 +74,10 @@ def find_place(
     return _in_text(engine, given, position)
 
 
-def examine(engine: "Engine", place: Place, sampling: Sampling, head: int) -> Distribution:
-    """Compute the distribution at a place; an interrupt stops that.
+def examine(
+    engine: "Engine", place: Place, sampling: Sampling, head: int, stop: StopFlag | None = None
+) -> Distribution:
+    """Compute the distribution at a place; an interrupt stops that, and so does `stop`.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def examine(engine: "Engine", place: Place, sampling: Sampling, head: int) -> Di
         )
     if isinstance(head, bool) or not isinstance(head, int) or head < 1:
         raise MessageError(f"head is {head!r}; it must be a whole number, 1 or more.")
-    flag = StopFlag()
+    flag = stop or StopFlag()
     with interrupt_stops(flag):
         found = engine.next_token(place.request, place.after, flag)
     if found is None:

@@ -68,6 +68,15 @@ CHAINS = [
 ]
 
 
+def test_probabilities_behind_each_stage_begin_with_the_models_and_end_with_the_samplers():
+    found = made(make_logits("normal", 5000, 3), temperature=0.7, top_k=40, top_p=0.9)
+    behind = [found.behind(stage) for stage in range(len(found.stages))]
+    np.testing.assert_allclose(behind[0], found.before, rtol=1e-6)
+    np.testing.assert_allclose(behind[-1], found.after, rtol=1e-6)
+    assert [np.count_nonzero(chances) for chances in behind] == [stage.kept for stage in found.stages]
+    assert all(chances.sum() == pytest.approx(1, abs=1e-4) for chances in behind)
+
+
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_is_what_the_sampler_draws_from(shape, chain):

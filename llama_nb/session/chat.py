@@ -3,20 +3,24 @@
 Knows nothing of engines and files; `journal` is told what happens, so that a store can keep it.
 """
 
+import contextlib
 import dataclasses
 import secrets
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from llama_nb.core.errors import LlamaError, MessageError, did_you_mean
+from llama_nb.core.events import ChatChanged, publish
 from llama_nb.core.messages import Message
 from llama_nb.session.reply import Reply, content_id
 
 LONGEST_NAME = 64
+# Tokens of the newest replies that stay in memory with their alternatives: some 2 kB each.
+TOKENS_HELD: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Journal(Protocol):
 class Chat:
     """A conversation with its branches.
 
+    Whatever changes it is told as `ChatChanged`, when nothing is locked any more.
+
     Parameters
     ----------
     name
@@ -62,9 +68,6 @@ class Chat:
 
     Attributes
     ----------
-    system
-        The system prompt for the turns to come. Setting it replaces the one before for the whole
-        conversation that is sent; earlier turns stay as they are.
     head
         Id of the message that the conversation ends with; None when it is empty.
     session
@@ -76,13 +79,32 @@ class Chat:
     def __init__(self, name: str, journal: Journal | None = None) -> None:
         self.name = check_chat_name(name)
         self.journal = journal
-        self.system: str | None = None
+        self._system: str | None = None
         self.head: str | None = None
         self.session = secrets.token_hex(4)
         self.cache_key = f"{name}-{self.session}"
         self.turn = TurnLock()
         self._nodes: dict[str, Node] = {}
+        self._children: dict[str | None, list[Node]] = {}
+        self._visited: dict[str | None, str] = {}  # through which child the conversation went last
+        self._replies: dict[str, Reply] = {}
         self._lock = threading.RLock()
+        self._changes = 0
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt for the turns to come.
+
+        Setting it replaces the one before for the whole conversation that is sent; earlier turns stay as
+        they are.
+        """
+        return self._system
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        if text != self._system:
+            with self._changing():
+                self._system = text
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -92,7 +114,7 @@ class Chat:
     def path(self, head: str | None = None) -> tuple[Node, ...]:
         """Return the messages from the first one to `head` (default: the chat's head)."""
         nodes: list[Node] = []
-        at = self.head if head is None else self._find(head).id
+        at = self.head if head is None else self.find(head).id
         while at is not None:
             nodes.append(self._nodes[at])
             at = self._nodes[at].parent
@@ -105,7 +127,51 @@ class Chat:
 
     def children(self, node_id: str | None) -> tuple[Node, ...]:
         """Return the versions that follow a message (None: the first messages), in the order they came."""
-        return tuple(node for node in self._nodes.values() if node.parent == node_id)
+        return tuple(self._children.get(node_id, ()))
+
+    def versions(self, node_id: str) -> tuple[Node, ...]:
+        """Return the message and those that stand in its place on other branches, in the order they came.
+
+        A question that got no answer is none of them, unless the conversation ends with it.
+        """
+        node = self.find(node_id)
+        return tuple(other for other in self.children(node.parent) if other is node or self._leads_on(other))
+
+    def tip(self, node_id: str) -> str:
+        """Return the id of the message at the end of the branch beneath `node_id`.
+
+        Where it parts, the way is the one that the conversation took last, else the newest.
+        """
+        at = self.find(node_id).id
+        while ways := [child.id for child in self.children(at) if self._leads_on(child)]:
+            visited = self._visited.get(at)
+            at = visited if visited in ways else ways[-1]
+        return at
+
+    def reply(self, node_id: str) -> Reply | None:
+        """Return the Reply that a message comes from, if its tokens and alternatives are still in memory.
+
+        The newest replies are, of some 20,000 tokens together; of others the node has the record.
+        """
+        return self._replies.get(self.find(node_id).id)
+
+    def find(self, node_id: str) -> Node:
+        """Return the message that has this id; the start of one is enough.
+
+        Raises
+        ------
+        LlamaError
+            If none has it, or several do.
+        """
+        hits = [node for key, node in self._nodes.items() if key.startswith(node_id)] if node_id else []
+        if len(hits) == 1:
+            return hits[0]
+        found = f"{len(hits)} messages begin with it" if hits else "no message has it"
+        there = "%llama chats --tree shows the ids." if self._nodes else "The chat is empty."
+        raise LlamaError(
+            f"{node_id!r} is not the id of a message in chat {self.name!r}: {found}.",
+            did_you_mean(node_id, self._nodes) or there,
+        )
 
     def turn_count(self) -> int:
         """Return how many messages of the conversation are the user's."""
@@ -113,15 +179,16 @@ class Chat:
 
     def goto(self, node_id: str) -> None:
         """Let the conversation end at another message; nothing is lost. The start of an id is enough."""
-        with self._lock:
-            self.head = self._find(node_id).id
+        with self._changing():
+            self._move(self.find(node_id).id)
             if self.journal:
                 self.journal.head(self)
 
     def clear(self) -> None:
         """Begin anew: no messages, no system prompt. What was stored stays stored."""
-        with self._lock:
-            self._nodes.clear()
+        with self._changing():
+            for kept in (self._nodes, self._children, self._visited, self._replies):
+                kept.clear()
             self.head, self.system = None, None
             self.session = secrets.token_hex(4)
 
@@ -130,12 +197,13 @@ class Chat:
 
         A message whose parent did not come before it becomes a first message, so no file can make a loop.
         """
-        with self._lock:
+        with self._changing():
             self.clear()
             for node in nodes:
                 known = node.parent is None or node.parent in self._nodes
-                self._nodes.setdefault(node.id, node if known else dataclasses.replace(node, parent=None))
-            self.head = head if head is None or head in self._nodes else next(reversed(self._nodes), None)
+                if node.id not in self._nodes:
+                    self._put(node if known else dataclasses.replace(node, parent=None))
+            self._move(head if head is None or head in self._nodes else next(reversed(self._nodes), None))
             systems = [node.system for node in self.path() if node.message.role == "user"]
             self.system = systems[-1] if systems else None
             self.session = session or self.session
@@ -156,35 +224,69 @@ class Chat:
 
         A message that is there already (same id) is not added again.
         """
-        with self._lock:
+        with self._changing():
             system = self.system if message.role == "user" else None
             made = node_id or content_id(parent, message.role, message.content, system)
             node = self._nodes.get(made)
+            if node is not None and node.parent != parent:  # the same words in another place
+                made = content_id(parent, made)
+                node = self._nodes.get(made)
             if node is None:
                 node = Node(made, parent, message, system, reply)
-                self._nodes[made] = node
+                self._put(node)
                 if move:
-                    self.head = made
+                    self._move(made)
                 if self.journal:
                     self.journal.message(self, node)
             elif move and self.head != made:
                 self.goto(made)
             return node
 
+    def answer(self, reply: Reply, *, parent: str, move: bool = True) -> Node:
+        """Put a reply under the message that it answers, and hold its tokens (see `reply`)."""
+        with self._changing():
+            message = Message("assistant", reply.text)
+            node = self.add(message, parent=parent, node_id=reply.id, reply=reply.to_record(), move=move)
+            self._replies.pop(node.id, None)
+            self._replies[node.id] = reply
+            held = sum(len(reply.tokens) for reply in self._replies.values())
+            while held > TOKENS_HELD and len(self._replies) > 1:
+                held -= len(self._replies.pop(next(iter(self._replies))).tokens)
+            return node
+
     def withdraw(self, node: Node) -> None:
         """Let the conversation end before `node`, if it ends there now: nothing came of it."""
-        with self._lock:
+        with self._changing():
             if self.head == node.id:
-                self.head = node.parent
+                self._move(node.parent)
                 if self.journal:
                     self.journal.head(self)
 
-    def _find(self, node_id: str) -> Node:
-        hits = [node for key, node in self._nodes.items() if key.startswith(node_id)] if node_id else []
-        if len(hits) != 1:
-            found = f"{len(hits)} messages begin with it" if hits else "no message has it"
-            raise LlamaError(f"{node_id!r} is not the id of a message in chat {self.name!r}: {found}.")
-        return hits[0]
+    def _put(self, node: Node) -> None:
+        self._nodes[node.id] = node
+        self._children.setdefault(node.parent, []).append(node)
+
+    def _move(self, head: str | None) -> None:
+        self.head = head
+        for node in self.path():
+            self._visited[node.parent] = node.id
+
+    def _leads_on(self, node: Node) -> bool:
+        """Whether something came of a message: all but a question without an answer."""
+        return node.message.role != "user" or node.id == self.head or node.id in self._children
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Lock the tree; when the outermost change is done and nothing is locked, tell of it."""
+        with self._lock:
+            self._changes += 1
+            try:
+                yield
+            finally:
+                self._changes -= 1
+                done = not self._changes
+        if done:
+            publish(ChatChanged(self))
 
     def __len__(self) -> int:
         return len(self.path())

@@ -76,13 +76,7 @@ class ChatTurn:
         if self.asked is None or self.first is None or chat.session != self.session:
             return  # not sent, or the chat was cleared meanwhile
         if reply.text or (reply.finish and reply.finish.reason in _ANSWERED):
-            chat.add(
-                Message("assistant", reply.text),
-                parent=self.asked.id,
-                node_id=reply.id,
-                reply=reply.to_record(),
-                move=chat.head == self.asked.id,
-            )
+            chat.answer(reply, parent=self.asked.id, move=chat.head == self.asked.id)
             return
         if chat.head == self.asked.id:
             chat.withdraw(self.first)
@@ -91,13 +85,7 @@ class ChatTurn:
     def add_version(self, reply: Reply) -> None:
         """Put another answer beside the one of this turn, without moving the conversation."""
         if self.asked is not None and self.chat.session == self.session:
-            self.chat.add(
-                Message("assistant", reply.text),
-                parent=self.asked.id,
-                node_id=reply.id,
-                reply=reply.to_record(),
-                move=False,
-            )
+            self.chat.answer(reply, parent=self.asked.id, move=False)
 
 
 @dataclass

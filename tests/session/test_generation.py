@@ -27,7 +27,7 @@ def seen() -> Iterator[list[events.Event]]:
 
 
 def kinds(log: list[events.Event]) -> list[str]:
-    return [type(event).__name__ for event in log]
+    return [type(event).__name__ for event in log if not isinstance(event, events.ChatChanged)]
 
 
 def slow(pace_s: float = 0.01) -> FakeEngine:

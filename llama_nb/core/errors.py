@@ -100,6 +100,10 @@ class CostError(LlamaError, ValueError):
     """An amount or a price is missing, impossible, or not written so that it can be read."""
 
 
+class RecordingError(LlamaError):
+    """Replies cannot be recorded or played back, or what is asked differs from what was recorded."""
+
+
 class Stopped(LlamaError):
     """Work was stopped by the user before it had a result."""
 

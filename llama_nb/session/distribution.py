@@ -185,7 +185,7 @@ class Distribution:
         return self._row(token)
 
     def behind(self, stage: int) -> "Floats | Doubles":
-        """Return the probabilities behind `stages[stage]`, shape (V,): what the stages up to it made of them."""
+        """Return the probabilities behind `stages[stage]`, shape (V,): what the stages so far have made."""
         return self._chances(self._steps[stage][1])
 
     # --- without the model ----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llama_nb.session.quantisations import compare_quantisations
     from llama_nb.session.registry import current, load, loaded, unload, use
     from llama_nb.session.reply import Reply
+    from llama_nb.session.tool_function import tool
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ _HOMES: Final = {
     "plan": "llama_nb.session.planning",
     "providers": "llama_nb.catalog.providers",
     "select": "llama_nb.planner.selection",
+    "tool": "llama_nb.session.tool_function",
     "unload": "llama_nb.session.registry",
     "use": "llama_nb.session.registry",
 }
@@ -67,6 +69,7 @@ __all__ = [
     "plan",
     "providers",
     "select",
+    "tool",
     "unload",
     "unload_ipython_extension",
     "use",

@@ -19,16 +19,16 @@ from llama_nb.session.form import one_form
 from llama_nb.session.next_token import examine, find_place
 from llama_nb.session.prompt_view import PromptView, chat_request, view_prompt
 from llama_nb.session.reply import Reply
-from llama_nb.session.sending import Sender
 from llama_nb.session.stream import TokenStream
 from llama_nb.session.token_view import TokenView, view_tokens
+from llama_nb.session.tool_use import ToolUser
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 
-class Model(Sender):
+class Model(ToolUser):
     """A loaded model.
 
     Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes

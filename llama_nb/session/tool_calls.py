@@ -2,8 +2,8 @@
 
 Llama 3.1 and cria write `{"name": ..., "parameters": {...}}`, behind `<|python_tag|>` where the system prompt
 says so, or `<function=name>{...}</function>`; Llama 3.2 and 4 also `[name(key=value)]`
-(https://www.llama.com/docs/model-cards-and-prompt-formats/). A reply is a call as a whole or not at all: what
-stands in prose or in a code fence is text. Names and literals only are read here; nothing is looked up or run.
+(https://www.llama.com/docs/model-cards-and-prompt-formats/). A reply is a call as a whole or not at all:
+what stands in prose or in a code fence is text. Names and literals are read; nothing is looked up or run.
 """
 
 import ast
@@ -33,7 +33,7 @@ _KEYS: Final = frozenset({"name", "function", "parameters", "arguments", "type",
 class WrittenCall:
     """One call as the model wrote it.
 
-    `problem` says why it cannot be followed, in words for the model; `name` is empty where none could be read.
+    `problem` says why it cannot be followed, in words for the model; `name` is empty if none could be read.
     """
 
     name: str
@@ -43,7 +43,7 @@ class WrittenCall:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A reply taken apart: the text before its calls (all of it if there are none), and the calls in order."""
+    """A reply taken apart: the text before its calls (all of it if there are none), and the calls."""
 
     text: str
     calls: tuple[WrittenCall, ...] = ()
@@ -211,7 +211,7 @@ def _from_python(node: ast.Call) -> WrittenCall:
     if isinstance(function, ast.Attribute) and function.attr == "call":
         function = function.value
     if not isinstance(function, ast.Name):
-        return WrittenCall("", {}, "This is no call that can be read: only a function's own name is called.")
+        raise _NoCallError("only a function's own name is called")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         return WrittenCall(function.id, {}, "Write every argument with its name: f(name=value).")
     try:

@@ -2,13 +2,15 @@
 
 import { build } from "esbuild";
 
-const WIDGETS = ["reply", "loader", "plan", "status_bars"];
+const WIDGETS = ["reply", "loader", "plan", "status_bars", "chat"];
+// Code that a widget asks the kernel for when it is needed; it has no stylesheet of its own.
+const PARTS = ["chat_side"];
 const LIMIT = 30_000; // bytes: the text sits in the state of every instance
 const target = new URL("../../llama_nb/widgets/static/", import.meta.url).pathname;
 
-for (const name of WIDGETS) {
+for (const name of [...WIDGETS, ...PARTS]) {
   const { metafile } = await build({
-    entryPoints: [`widgets/${name}.ts`, `widgets/${name}.css`],
+    entryPoints: [`widgets/${name}.ts`, ...(PARTS.includes(name) ? [] : [`widgets/${name}.css`])],
     outdir: target,
     entryNames: "[name]",
     bundle: true,

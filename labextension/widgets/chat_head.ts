@@ -1,0 +1,175 @@
+/** The line above the conversation: which chat, which model, how full the context is, and what else can be opened. */
+
+import type { Say } from "./chat_step";
+import { button, element } from "./element";
+import type { ChatHead } from "./shapes";
+
+export type Drawer = "sampling" | "system" | "tree" | "export";
+
+export interface HeadLine {
+  root: HTMLElement;
+  update(head: ChatHead): void;
+  /** Say which drawer is open; "" closes all. */
+  opened(drawer: Drawer | ""): void;
+}
+
+const TOGGLES: [Drawer, string, string][] = [
+  ["sampling", "Sampling", "How the next token is drawn"],
+  ["system", "System", "The system prompt"],
+  ["tree", "Tree", "Every branch of the conversation"],
+  ["export", "Export", "Copy, download or insert the conversation"],
+];
+const NEW = "\u0000new";
+const DELETE = "\u0000delete";
+const NEARLY_FULL = 0.8;
+const LONGEST_NAME = 64;
+
+export function headLine(say: Say, toggle: (drawer: Drawer) => void, signal: AbortSignal): HeadLine {
+  const root = element("div", "llama-nb-chat-head");
+  const chats = picker("Chat", signal, choseChat);
+  const models = picker("Model", signal, (name) => say({ kind: "model", name }));
+  const asking = element("span", "llama-nb-chat-asking");
+  const gauge = contextGauge();
+  const tools = element("span", "llama-nb-chat-toggles");
+  tools.setAttribute("role", "toolbar");
+  tools.setAttribute("aria-label", "Panels");
+  const toggles = TOGGLES.map(([drawer, label, title]) => {
+    const made = button(label, "llama-nb-quiet", () => toggle(drawer), signal);
+    made.title = title;
+    made.setAttribute("aria-expanded", "false");
+    made.dataset.drawer = drawer;
+    tools.append(made);
+    return made;
+  });
+  root.append(chats, models, asking, gauge.root, tools);
+  asking.hidden = true;
+  let head: ChatHead = {};
+
+  function choseChat(name: string): void {
+    chats.value = head.chat ?? "";
+    if (name === NEW) askName();
+    else if (name === DELETE) askDelete();
+    else say({ kind: "chat", name });
+  }
+  const ask = (...nodes: HTMLElement[]) => {
+    asking.replaceChildren(...nodes);
+    asking.hidden = false;
+    chats.hidden = models.hidden = true;
+    nodes[0]?.focus();
+  };
+  const asked = () => {
+    asking.hidden = true;
+    chats.hidden = models.hidden = false;
+    chats.focus();
+  };
+  const askName = () => {
+    const field = document.createElement("input");
+    field.type = "text";
+    field.maxLength = LONGEST_NAME;
+    field.setAttribute("aria-label", "Name of the new chat");
+    field.placeholder = "name of the new chat";
+    const make = () => {
+      if (field.value.trim()) say({ kind: "new", name: field.value.trim() });
+      asked();
+    };
+    field.addEventListener("keydown", (event) => event.key === "Enter" && make(), { signal });
+    ask(field, button("Create", "llama-nb-primary", make, signal), button("Cancel", "", asked, signal));
+  };
+  const askDelete = () => {
+    const name = head.chat ?? "";
+    const remove = () => {
+      say({ kind: "delete", name });
+      asked();
+    };
+    const keep = button("Keep it", "", asked, signal);
+    ask(
+      keep,
+      element("span", "", `Delete the chat ${name}?`),
+      button("Delete", "llama-nb-danger", remove, signal),
+    );
+  };
+  asking.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      asked();
+    },
+    { signal },
+  );
+  return {
+    root,
+    update(next) {
+      head = next;
+      const names = next.chats ?? [];
+      const rest: [string, string][] = [[NEW, "New chat …"]];
+      if (next.chat) rest.push([DELETE, `Delete ${next.chat} …`]);
+      options(
+        chats,
+        names.map((name) => [name, name]),
+        next.chat ?? "",
+        rest,
+      );
+      chats.title = next.where ?? "";
+      const loaded = (next.models ?? []).map((model) => [model.name, model.name] as [string, string]);
+      const gone: [string, string][] = loaded.length ? [] : [["", "no model"]];
+      options(models, [...gone, ...loaded], next.model ?? "", []);
+      models.disabled = loaded.length === 0;
+      models.title = next.detail ?? "";
+      gauge.update(next.context);
+    },
+    opened(drawer) {
+      for (const made of toggles) made.setAttribute("aria-expanded", String(made.dataset.drawer === drawer));
+    },
+  };
+}
+
+function picker(label: string, signal: AbortSignal, chose: (value: string) => void): HTMLSelectElement {
+  const made = element("select", "llama-nb-pick") as HTMLSelectElement;
+  made.setAttribute("aria-label", label);
+  made.addEventListener("change", () => chose(made.value), { signal });
+  return made;
+}
+
+/** Fill a select only when something changed: one that is open would close. */
+function options(
+  into: HTMLSelectElement,
+  list: [string, string][],
+  value: string,
+  rest: [string, string][],
+): void {
+  const key = JSON.stringify([list, rest]);
+  if (into.dataset.key !== key) {
+    into.dataset.key = key;
+    const made = ([of, text]: [string, string]) => new Option(text, of);
+    into.replaceChildren(...list.map(made));
+    if (rest.length) into.append(document.createElement("hr"), ...rest.map(made));
+  }
+  into.value = value;
+}
+
+function contextGauge() {
+  const root = element("span", "llama-nb-gauge");
+  root.setAttribute("role", "meter");
+  root.setAttribute("aria-valuemin", "0");
+  const bar = element("span", "llama-nb-gauge-bar");
+  const filled = element("i", "");
+  const text = element("span", "");
+  bar.append(filled);
+  root.append(bar, text);
+  const update = (context: ChatHead["context"]) => {
+    root.hidden = !context?.total;
+    if (!context?.total) return;
+    const { used, total } = context;
+    const share = Math.min(1, used / total);
+    const words = `${used.toLocaleString("en")} of ${total.toLocaleString("en")} tokens`;
+    filled.style.width = `${(100 * share).toFixed(1)}%`;
+    root.classList.toggle("llama-nb-gauge-full", share > NEARLY_FULL);
+    text.textContent = `${used.toLocaleString("en")} / ${total.toLocaleString("en")}`;
+    root.title = `The context holds ${words}`;
+    root.setAttribute("aria-label", `Context: ${words}`);
+    root.setAttribute("aria-valuenow", String(used));
+    root.setAttribute("aria-valuemax", String(total));
+  };
+  return { root, update };
+}

@@ -27,13 +27,13 @@ _KEYS: Final = ("schema", "id", "parent", "chat", "kind", "finish")
 
 SLATE: Final = "#64748b"
 ACCENT: Final = "#c65d2e"
-_ROOT: Final = "max-width:76ch;line-height:1.55;overflow-wrap:break-word"
+ROOT: Final = "max-width:76ch;line-height:1.55;overflow-wrap:break-word"
 _SAID: Final = "padding:4px 12px;margin:0 0 8px"
-_USER: Final = f"border-left:3px solid {SLATE};background-color:rgba(100,116,139,0.09);{_SAID}"
-_SYSTEM: Final = f"border-left:3px dotted {SLATE};white-space:pre-wrap;{_SAID};{SMALL}"
-_ANSWER: Final = f"border-left:3px solid {ACCENT};padding:1px 12px"
+USER_BOX: Final = f"border-left:3px solid {SLATE};background-color:rgba(100,116,139,0.09);{_SAID}"
+SYSTEM_BOX: Final = f"border-left:3px dotted {SLATE};white-space:pre-wrap;{_SAID};{SMALL}"
+ANSWER_BOX: Final = f"border-left:3px solid {ACCENT};padding:1px 12px"
 _LABEL: Final = f"font-weight:600;{MUTED};{SMALL}"
-_FOOT: Final = f"padding-left:15px;margin:4px 0 0;{MUTED};{SMALL};{FIGURES}"
+FOOT: Final = f"padding-left:15px;margin:4px 0 0;{MUTED};{SMALL};{FIGURES}"
 _STOPPED: Final = "font-weight:600"
 
 _ENDS: Final = {
@@ -149,6 +149,24 @@ def status_line(record: Mapping[str, Any], watched: bool) -> str:
     return " \u00b7 ".join([*parts, _end(record)])
 
 
+def short_status(record: Mapping[str, Any]) -> str:
+    """Return a few words on a reply that was seen while it was written: `37 tokens · 0.82 s · seed 7`."""
+    count, total, seed = token_count(record), _usage(record, watched=True)["total_s"], record.get("seed")
+    parts = [f"{count:,} {'token' if count == 1 else 'tokens'}"]
+    if total:
+        parts.append(seconds(total))
+    if type(seed) is int:
+        parts.append(f"seed {seed}")
+    if record.get("finish") not in (None, "end"):
+        parts.append(_end(record))
+    return " \u00b7 ".join(parts)
+
+
+def token_count(record: Mapping[str, Any]) -> int:
+    """Return how many tokens a reply has."""
+    return int(_usage(record, watched=True)["completion"])
+
+
 def digits(value: float) -> str:
     """Write a number with three significant digits."""
     rounded = float(f"{value:.3g}")
@@ -179,27 +197,33 @@ def _text(saved: Mapping[str, Any], more: str, *, watched: bool) -> str:
 def _html(saved: Mapping[str, Any]) -> str:
     pieces = []
     if saved["system"]:
-        pieces.append(_box(_SYSTEM, "System prompt", escape(clean(saved["system"][:_LONGEST_SYSTEM]))))
+        pieces.append(box(SYSTEM_BOX, "System prompt", escape(clean(saved["system"][:_LONGEST_SYSTEM]))))
     if saved["user_nodes"]:
         label = "Text to complete" if saved["kind"] == "complete" else "You"
-        pieces.append(_box(_USER, label, to_html(saved["user_nodes"])))
+        pieces.append(box(USER_BOX, label, to_html(saved["user_nodes"])))
     answer = to_html(saved["nodes"]) or styled("p", MUTED, _EMPTY)
-    mark = _MARKS.get(saved["finish"], "")
-    if mark:
-        detail = f" ({saved['detail']})" if saved["detail"] else ""
-        answer += styled("p", f"{_STOPPED};{SMALL}", escape(mark + detail))
-    pieces.append(_box(_ANSWER, saved["model"]["name"], answer))
-    pieces += [styled("div", _FOOT, escape(f"note: {note}")) for note in saved["notes"]]
-    pieces.append(styled("div", _FOOT, escape(saved["status"])))
-    return wall(styled("div", _ROOT, "".join(pieces)))
+    answer += end_mark(saved["finish"], saved["detail"])
+    pieces.append(box(ANSWER_BOX, saved["model"]["name"], answer))
+    pieces += [styled("div", FOOT, escape(f"note: {note}")) for note in saved["notes"]]
+    pieces.append(styled("div", FOOT, escape(saved["status"])))
+    return wall(styled("div", ROOT, "".join(pieces)))
 
 
-def _box(style: str, label: str, inner: str) -> str:
+def end_mark(finish: str, detail: str) -> str:
+    """Return what stands below an answer that is not whole, as HTML; nothing below one that is."""
+    mark = _MARKS.get(finish, "")
+    said = f" ({detail})" if detail else ""
+    return styled("p", f"{_STOPPED};{SMALL}", escape(mark + said)) if mark else ""
+
+
+def box(style: str, label: str, inner: str) -> str:
+    """Return `inner`, which is HTML, below a label."""
     return styled("div", style, styled("div", _LABEL, escape(label)) + inner)
 
 
 def _usage(record: Mapping[str, Any], *, watched: bool) -> dict[str, Any]:
-    usage = record.get("usage") or {}
+    usage = record.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
     counts = {name: int(_number(usage.get(name)) or 0) for name in ("prompt", "cached", "completion")}
     if not watched:
         return {**counts, "cached": None, "first_token_s": None, "total_s": None}

@@ -22,6 +22,7 @@ WARM_AFTER_S: Final = 1.0
 
 _log = logging.getLogger("llama_nb")
 _text_only: contextvars.ContextVar[bool] = contextvars.ContextVar("llama_nb_text_only", default=False)
+_elsewhere: contextvars.ContextVar[bool] = contextvars.ContextVar("llama_nb_shown_elsewhere", default=False)
 # The reply that this thread or task is busy with: an engine that waits in a queue does not know its reply.
 _current: contextvars.ContextVar[int] = contextvars.ContextVar("llama_nb_current_reply", default=0)
 
@@ -34,6 +35,16 @@ def text_only() -> Iterator[None]:
         yield
     finally:
         _text_only.reset(token)
+
+
+@contextlib.contextmanager
+def shown_elsewhere() -> Iterator[None]:
+    """Show the replies that are asked for inside the block in no cell: a panel shows them."""
+    token = _elsewhere.set(True)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 class ShownReply(Protocol):
@@ -70,8 +81,8 @@ class LiveReplies:
     def __call__(self, event: events.Event) -> None:
         """Show one event."""
         match event:
-            case events.ReplyStarted(reply) if not reply.pulled:  # else its caller shows the tokens
-                self._start(reply)
+            case events.ReplyStarted(reply) if not reply.pulled and not _elsewhere.get():
+                self._start(reply)  # a pulled one's tokens are shown by its caller
             case events.ReplyAdvanced(reply) | events.Waiting(reply):
                 shown = self._shown.get(_current.get() if reply is None else id(reply))
                 if shown is not None:

@@ -34,11 +34,15 @@ class LiveWidget(Widget):
         self._twin_timer: threading.Timer | None = None
         super().__init__(**traits)
 
+    def twin_delay(self) -> float:
+        """Return how many seconds the saved output may be behind; one with a large twin may say more."""
+        return TWIN_AFTER_S
+
     def twin_changed(self) -> None:
-        """Have the saved output follow: in a second, once for all the changes until then."""
+        """Have the saved output follow: after `twin_delay`, once for all the changes until then."""
         with self._twin_lock:
             if self._twin_timer is None and self.comm is not None:
-                self._twin_timer = threading.Timer(TWIN_AFTER_S, self.guard(self.send_twin))
+                self._twin_timer = threading.Timer(self.twin_delay(), self.guard(self.send_twin))
                 self._twin_timer.daemon = True
                 self._twin_timer.start()
 

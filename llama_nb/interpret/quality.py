@@ -126,14 +126,6 @@ def divergences(
     return tuple(found)
 
 
-def first_difference(ours: Sequence[int], reference: Sequence[int]) -> int | None:
-    """Return the place of the first token that differs, None when the sequences are equal."""
-    for place, (mine, other) in enumerate(zip(ours, reference, strict=False)):
-        if mine != other:
-            return place
-    return None if len(ours) == len(reference) else min(len(ours), len(reference))
-
-
 def _starts(hidden: torch.Tensor) -> range:
     return range(0, hidden.shape[0], _SLICE)
 

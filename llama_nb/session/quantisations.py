@@ -16,6 +16,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.session import registry
 from llama_nb.session.beside import given_back, open_beside
 from llama_nb.session.generation import interrupt_stops
+from llama_nb.session.measuring import measured
 from llama_nb.session.model import Model
 from llama_nb.session.quantisation_report import Difference, Measured, QuantisationReport
 
@@ -161,21 +162,7 @@ class _Bench:
 
     def _examine(self, work: Callable[[Any, Callable[[], str | None]], T]) -> T:
         """Run `work` on the reference's worker: nothing else runs on the model meanwhile."""
-        # A flag of its own: the engine sets it when a call is over.
-        flag = StopFlag()
-
-        def watched(module: Any, stopped: Callable[[], str | None]) -> T:
-            return work(module, lambda: self._flag.reason if self._flag.is_set() else stopped())
-
-        try:
-            result = self._engine.examine(watched, "a measurement", flag)
-        except Stopped:
-            result = None
-        if result is None or flag.is_set():
-            self._flag.set(flag.reason)
-        if result is None or self._flag.is_set():
-            raise Stopped("The measurement was stopped.")
-        return result
+        return measured(self._engine, self._flag, work, "a measurement")
 
     def _decode(self, engine: "Engine") -> tuple[tuple[int, ...], float | None]:
         """Return what greedy decoding writes after the start, and its tokens per second."""
@@ -192,7 +179,7 @@ class _Bench:
         return written, (len(written) - 1) / max(usage.total_s - usage.first_token_s, 1e-9)
 
     def _difference(self, written: tuple[int, ...]) -> Difference | None:
-        from llama_nb.interpret.quality import first_difference
+        from llama_nb.interpret.difference import first_difference
 
         place = first_difference(written, self._written)
         if place is None:

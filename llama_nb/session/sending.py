@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from llama_nb.core.errors import MessageError, UnsupportedError
+from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
 from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
 from llama_nb.session.chat import Chat
@@ -69,6 +70,24 @@ class Sender(Handle):
         reply = self._reply("complete", sampling, text, options=options)
         reply.form = form
         return self._generation(reply, Completion(text, reply))
+
+    def one_off(self, message: Asked, system: str | None, options: Mapping[str, Any]) -> Generation:
+        """Return how a message is answered outside of every chat; a base model goes on with it as a text.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model has no chat template and the message is a conversation.
+        """
+        if self.engine.has_chat_template:
+            whole = [Message("user", message)] if isinstance(message, str) else message
+            return self._ask(whole, None, system, "error", None, None, options)
+        if not isinstance(message, str):
+            raise UnsupportedError(
+                f"{self.name} is a base model: it goes on with a text and answers no conversation.",
+                "Give one text, or load a model that follows instructions.",
+            )
+        return self._continue(message, None, options)
 
     def _form(self, schema: object) -> Form | None:
         """Read what a reply is held to, and see that the engine can do it, before anything is sent."""

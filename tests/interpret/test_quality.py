@@ -8,7 +8,8 @@ import torch
 
 from llama_nb.core.errors import Stopped
 from llama_nb.interpret import weight_error
-from llama_nb.interpret.quality import first_difference, measure
+from llama_nb.interpret.difference import first_difference
+from llama_nb.interpret.quality import divergences, measure, predictions
 from tests.engines.opening import open_folder
 
 TEXT = (
@@ -104,3 +105,14 @@ def test_comparing_weights_can_be_stopped(pair):
         lambda: next(answers, "enough"),
     )
     assert len(found) == 2
+
+
+def test_predictions_that_were_kept_give_the_same_divergence(pair):
+    module, rounded, ids = pair
+    whole = measure(rounded, module, ids)
+    kept = predictions(module, ids, 1)
+    assert kept.shape == (len(ids) - 1, module.config.vocab_size)
+    assert divergences(kept, rounded, ids, 1) == pytest.approx(whole.kl, abs=1e-9)
+    assert divergences(predictions(module, ids, 9), rounded, ids, 9) == pytest.approx(whole.kl[8:], abs=1e-9)
+    with pytest.raises(Stopped):
+        divergences(kept, rounded, ids, 1, lambda: "enough")

@@ -1,0 +1,396 @@
+"""What a comparison brought, or has brought so far: a grid of answers, and where they part.
+
+Running one is `compare`'s business, showing it render's and the widgets'.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from llama_nb.core.errors import LlamaError, MessageError, UnsupportedError
+from llama_nb.core.sampling import Sampling
+from llama_nb.core.stop import StopFlag
+from llama_nb.interpret.difference import first_difference
+from llama_nb.runtime import cell as notebook
+from llama_nb.session.compare_grid import Grid, Slot
+from llama_nb.session.reply import Reply
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+State = Literal["waiting", "loading", "writing", "measuring", "done", "failed", "skipped"]
+
+SCHEMA: Final = 1
+_DIGITS: Final = 4  # significant ones that a record keeps of a divergence
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Where an answer leaves that of its reference.
+
+    Attributes
+    ----------
+    place
+        The index of the first token that differs; None where all of both are equal, as far as both go.
+    common, mark, rest
+        The answer's text: what is equal, the token that differs, what follows. `mark` is "" where the answer
+        ends and the reference goes on.
+    """
+
+    place: int | None
+    common: str
+    mark: str = ""
+    rest: str = ""
+
+
+class Cell:
+    """One answer of a comparison.
+
+    Attributes
+    ----------
+    number
+        Its number in the grid, from 1.
+    label
+        What differs from the other cells.
+    row, column, span
+        Where it stands, from 0, and over how many rows.
+    model
+        What the grid calls its model.
+    seed
+        The seed of its sampling; None with greedy decoding.
+    options
+        The sampling parameters that were asked for.
+    reply
+        The answer with its tokens; None before it begins, or where the model could not be loaded.
+    error
+        Why there is none, or why it ended.
+    reference
+        The cell that it is compared with; None for that one itself.
+    state
+        "waiting", "loading", "writing", "measuring", "done", "failed", or "skipped" by a stop.
+    detail
+        What the model's load is doing.
+    same_tokens
+        Whether its tokens are those of the reference's vocabulary, so that they are compared and not texts.
+    divergence, divergence_note
+        KL divergence from the reference, or why there is none; read it by `Comparison.kl`.
+    """
+
+    def __init__(self, slot: Slot) -> None:
+        self.number, self.label, self.seed = slot.number, slot.label, slot.seed
+        self.row, self.column, self.span = slot.row, slot.column, slot.span
+        self.model = slot.subject.label
+        self.options: Mapping[str, Any] = slot.variant.options
+        self.reply: Reply | None = None
+        self.error: LlamaError | None = None
+        self.reference: Cell | None = None
+        self.state: State = "waiting"
+        self.detail = ""
+        self.same_tokens = False
+        self.divergence: tuple[float, ...] | None = None
+        self.divergence_note = ""
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.reply.text if self.reply is not None else ""
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """The parameters as they were used; None before the answer began."""
+        return self.reply.sampling if self.reply is not None else None
+
+    @property
+    def parting(self) -> Parting:
+        """Where the answer leaves its reference's; known as soon as the token that differs is there."""
+        other = self.reference.reply if self.reference is not None else None
+        if self.reply is None or other is None or not other.tokens:
+            return Parting(None, self.text)
+        return _by_tokens(self.reply, other) if self.same_tokens else _by_text(self.reply, other)
+
+    @property
+    def first_difference(self) -> int | None:
+        """The index of its first token that is not the reference's; None where there is none."""
+        return self.parting.place
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer that nobody stopped and no error ended."""
+        ended = self.reply is not None and self.reply.finish is not None
+        return ended and self.error is None
+
+    def __repr__(self) -> str:
+        shown = self.text if len(self.text) <= 40 else f"{self.text[:39]}…"
+        return f"Cell({self.number}: {self.label}, {self.state}, {shown!r})"
+
+
+class Comparison:
+    """Answers to one message, side by side. Made by `llama_nb.compare`; it can be read while it grows.
+
+    Attributes
+    ----------
+    message, system
+        What all cells were asked.
+    columns, rows
+        The names of the grid's columns and rows; "" where nothing differs.
+    cells
+        The answers, in the order of their numbers.
+    notes
+        Sentences for the reader.
+    done
+        Whether nothing will change any more.
+    stop_flag
+        Set by `stop` and by interrupts.
+    """
+
+    def __init__(self, message: str, system: str | None, grid: Grid) -> None:
+        self.message, self.system = message, system
+        self.columns, self.rows = grid.columns, grid.rows
+        self.cells = tuple(map(Cell, grid.slots))
+        self.notes = list(grid.notes)
+        self.done = False
+        self.stop_flag = Relay()
+        self._shown_in: int | None = None
+        for cell, slot in zip(self.cells, grid.slots, strict=True):
+            other = grid.reference_of(slot)
+            cell.reference = self.cells[other.number - 1] if other is not None else None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody stopped it before the end."""
+        return self.stop_flag.is_set()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What the grid calls its models."""
+        return tuple(dict.fromkeys(cell.model for cell in self.cells))
+
+    def cell(self, number: int) -> Cell:
+        """Return the cell with this number; they begin with 1.
+
+        Raises
+        ------
+        MessageError
+            If there is none.
+        """
+        if isinstance(number, int) and 1 <= number <= len(self.cells):
+            return self.cells[number - 1]
+        raise MessageError(
+            f"There is no cell {number!r}.", f"Cells are numbered from 1 to {len(self.cells)}."
+        )
+
+    def kl(self, cell: Cell | int) -> tuple[float, ...]:
+        """Return how far a cell's model is from its reference's, along the reference's answer.
+
+        For token t of that answer y, which follows the prompt x, it is D(p || q) in nats: the sum over the
+        whole vocabulary of p(v) (ln p(v) - ln q(v)). Here p(v) = p(v | x, y[:t]) is what the reference's
+        model predicts and q(v) = q(v | x, y[:t]) what the cell's model does, before any sampling. Both read
+        the same token ids (teacher forcing), so it says what the weights predict, whatever was drawn. A cell
+        of the reference's own model has 0 everywhere: its answer differs by the sampling alone.
+
+        Raises
+        ------
+        UnsupportedError
+            If it is not there: the vocabularies differ, the answer was not computed, or it was stopped.
+        """
+        cell = self.cell(cell) if isinstance(cell, int) else cell
+        other = cell.reference
+        if other is None:
+            raise UnsupportedError(f"Cell {cell.number} is the reference: the others are compared with it.")
+        if cell.divergence is not None:
+            return cell.divergence
+        if cell.model == other.model and other.reply is not None:
+            return (0.0,) * sum(token.id is not None for token in other.reply.tokens)
+        raise UnsupportedError(
+            f"There is no KL divergence of cell {cell.number} from cell {other.number}: "
+            f"{cell.divergence_note or 'nothing was measured'}."
+        )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return one row a cell, by number.
+
+        Columns: model, the sampling parameters that differ, seed, text, tokens, finish, reference (a number),
+        first_difference (a token's index), mean_kl (nats), error.
+        """
+        import pandas as pd
+
+        given = {name: {repr(cell.options.get(name)) for cell in self.cells} for name in _options(self.cells)}
+        varied = [name for name, values in given.items() if len(values) > 1]
+        rows = []
+        for cell in self.cells:
+            kl = cell.divergence
+            rows.append(
+                {
+                    "number": cell.number,
+                    "model": cell.model,
+                    **{name: cell.options.get(name) for name in varied},
+                    "seed": cell.seed,
+                    "text": cell.text if cell.reply is not None else None,
+                    "tokens": len(cell.reply.tokens) if cell.reply is not None else None,
+                    "finish": _finish(cell),
+                    "reference": cell.reference.number if cell.reference is not None else None,
+                    "first_difference": cell.first_difference,
+                    "mean_kl": sum(kl) / len(kl) if kl else None,
+                    "error": cell.error.message if cell.error is not None else "",
+                }
+            )
+        frame = pd.DataFrame(rows).set_index("number")
+        whole = ("seed", "tokens", "reference", "first_difference")
+        return frame.astype(dict.fromkeys(whole, "Int64")).astype({"mean_kl": "Float64"})
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON values: what is shown and saved of it."""
+        measured = {cell.reference for cell in self.cells if cell.divergence is not None}
+        return {
+            "schema": SCHEMA,
+            "message": self.message,
+            "system": self.system,
+            "models": list(self.models),
+            "columns": list(self.columns),
+            "rows": list(self.rows),
+            "cells": [cell_record(cell, pieces=cell in measured) for cell in self.cells],
+            "notes": list(self.notes),
+            "done": self.done,
+            "stopped": self.stopped,
+        }
+
+    def stop(self, reason: str = "stopped") -> None:
+        """End it; what is there is kept. Harmless when it is done."""
+        if not self.done:
+            self.stop_flag.set(reason)
+
+    @property
+    def displayed(self) -> bool:
+        """Whether a live view showed it in the cell that runs now; set by that view."""
+        return self._shown_in is not None and self._shown_in == notebook.number()
+
+    @displayed.setter
+    def displayed(self, value: bool) -> None:
+        self._shown_in = notebook.number() if value else None
+
+    @property
+    def _ipython_display_(self) -> Any:
+        # IPython prints a value's text even when its mime bundle is empty; only this hook shows nothing.
+        return self._show_nothing if self.displayed else None
+
+    def _show_nothing(self) -> None:
+        self._shown_in = None
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from llama_nb.render.compare import bundle
+        from llama_nb.runtime.environment import detect
+
+        return bundle(self.to_record(), watched=detect().watched)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __repr__(self) -> str:
+        answered = sum(cell.answered for cell in self.cells)
+        return f"Comparison({', '.join(self.models)}: {answered} of {len(self.cells)} answered)"
+
+
+class Relay(StopFlag):
+    """Stops a comparison, and with it the answer that is being written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reply: Reply | None = None
+
+    def set(self, reason: str = "stopped") -> None:
+        """Ask for the stop of both."""
+        super().set(reason)
+        if self._reply is not None:
+            self._reply.stop(reason)
+
+    def follow(self, reply: Reply | None) -> None:
+        """Stop this reply, too, from now on."""
+        self._reply = reply
+        if reply is not None and self.is_set():
+            reply.stop(self.reason)
+
+
+def cell_record(cell: Cell, *, pieces: bool) -> dict[str, Any]:
+    """Return a cell as JSON values; with `pieces` the tokens that a divergence from it goes along."""
+    parting, reply = cell.parting, cell.reply
+    kl = cell.divergence
+    usage = reply.usage if reply is not None else None
+    record = {
+        "number": cell.number,
+        "label": cell.label,
+        "row": cell.row,
+        "column": cell.column,
+        "span": cell.span,
+        "state": cell.state,
+        "detail": cell.detail,
+        "common": parting.common,
+        "mark": parting.mark,
+        "rest": parting.rest,
+        "place": parting.place,
+        "reference": cell.reference.number if cell.reference is not None else None,
+        "tokens": len(reply.tokens) if reply is not None else 0,
+        "first_token_s": usage.first_token_s if usage is not None else None,
+        "total_s": usage.total_s if usage is not None else None,
+        "finish": _finish(cell),
+        "error": cell.error.message if cell.error is not None else "",
+        "hint": cell.error.hint if cell.error is not None else "",
+        "notes": list(reply.notes) if reply is not None else [],
+        "kl": [_rounded(value) for value in kl] if kl is not None else None,
+        "mean_kl": _rounded(sum(kl) / len(kl)) if kl else None,
+        "kl_note": cell.divergence_note,
+    }
+    if pieces and reply is not None:
+        record["pieces"] = [
+            [token.text, token.id in reply.special] for token in reply.tokens if token.id is not None
+        ]
+    return record
+
+
+def _options(cells: Sequence[Cell]) -> dict[str, None]:
+    return dict.fromkeys(name for cell in cells for name in cell.options)
+
+
+def _finish(cell: Cell) -> str:
+    finish = cell.reply.finish if cell.reply is not None else None
+    return finish.reason if finish is not None else ""
+
+
+def _rounded(value: float) -> float | None:
+    """Return a divergence with few digits; None stands for infinity, which JSON has not."""
+    return float(f"{value:.{_DIGITS}g}") if value != float("inf") else None
+
+
+def _by_tokens(reply: Reply, reference: Reply) -> Parting:
+    tokens = reply.tokens
+    ids, others = ([token.id for token in one.tokens] for one in (reply, reference))
+    place = first_difference(ids, others)
+    if place is None or place == min(len(ids), len(others)):  # the model's own end is a token, too
+        return Parting(None, reply.text)
+    # A token may add nothing to the text (half of a character): what the next one adds is the difference.
+    end = place + 1
+    while end < len(tokens) and not any(token.text for token in tokens[place:end]):
+        end += 1
+    texts = [token.text for token in tokens]
+    return Parting(place, *map("".join, (texts[:place], texts[place:end], texts[end:])))
+
+
+def _by_text(reply: Reply, reference: Reply) -> Parting:
+    ours, theirs = reply.text, reference.text
+    equal = first_difference(ours, theirs)
+    shorter = [one for one in (reply, reference) if equal == len(one.text)]
+    if equal is None or any(not _ended(one) for one in shorter):
+        return Parting(None, ours)
+    length = 0
+    for place, token in enumerate(reply.tokens):
+        length += len(token.text)
+        if length > equal:
+            return Parting(place, ours[:equal], ours[equal:length], ours[length:])
+    return Parting(len(reply.tokens), ours)
+
+
+def _ended(reply: Reply) -> bool:
+    """Whether the model itself ended the answer."""
+    return reply.finish is not None and reply.finish.reason in ("end", "stop_string")

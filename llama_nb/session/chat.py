@@ -245,8 +245,7 @@ class Chat:
     def answer(self, reply: Reply, *, parent: str, move: bool = True) -> Node:
         """Put a reply under the message that it answers, and hold its tokens (see `reply`)."""
         with self._changing():
-            message = Message("assistant", reply.text)
-            node = self.add(message, parent=parent, node_id=reply.id, reply=reply.to_record(), move=move)
+            node = self.add(reply.message, parent=parent, node_id=reply.id, reply=reply.to_record(), move=move)
             self._replies.pop(node.id, None)
             self._replies[node.id] = reply
             held = sum(len(reply.tokens) for reply in self._replies.values())

@@ -8,16 +8,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from llama_nb.core.errors import LlamaError, Stopped
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.comparison import Cell
 from llama_nb.session.measuring import measured
 from llama_nb.session.model import Model
-
-if TYPE_CHECKING:
-    import torch
 
 # What is kept of all references together. At V = 128,256 a token takes 0.5 MB: 1,000 tokens of one reference.
 KEPT_BYTES: Final = 512_000_000
@@ -30,7 +27,7 @@ class _Kept:
 
     ids: tuple[int, ...]
     first: int
-    logprobs: "torch.Tensor"
+    logprobs: Any  # a tensor, shape (len(ids) - first, V)
 
 
 class Divergences:
@@ -140,10 +137,8 @@ class Divergences:
         return ""
 
 
-def _predicting(
-    ids: tuple[int, ...], first: int
-) -> "Callable[[Any, Callable[[], str | None]], torch.Tensor]":
-    def work(module: Any, stopped: Callable[[], str | None]) -> "torch.Tensor":
+def _predicting(ids: tuple[int, ...], first: int) -> Callable[[Any, Callable[[], str | None]], Any]:
+    def work(module: Any, stopped: Callable[[], str | None]) -> Any:
         from llama_nb.interpret.quality import predictions
 
         return predictions(module, ids, first, stopped)

@@ -112,7 +112,9 @@ def test_predictions_that_were_kept_give_the_same_divergence(pair):
     whole = measure(rounded, module, ids)
     kept = predictions(module, ids, 1)
     assert kept.shape == (len(ids) - 1, module.config.vocab_size)
-    assert divergences(kept, rounded, ids, 1) == pytest.approx(whole.kl, abs=1e-9)
-    assert divergences(predictions(module, ids, 9), rounded, ids, 9) == pytest.approx(whole.kl[8:], abs=1e-9)
+    assert divergences(kept, rounded, ids, 1) == pytest.approx(whole.kl, rel=1e-4, abs=1e-6)
+    assert divergences(predictions(module, ids, 9), rounded, ids, 9) == pytest.approx(
+        whole.kl[8:], rel=1e-4, abs=1e-6
+    )
     with pytest.raises(Stopped):
         divergences(kept, rounded, ids, 1, lambda: "enough")

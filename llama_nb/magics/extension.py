@@ -37,6 +37,7 @@ class LlamaMagics(Magics):
         %%llama                          the cell's body is a message; {{ python }} in it is filled in
         %%llama chat r << --temperature 0    the same with options; the Reply is kept as r
         %llama chat "and in one word?"   the same on a line; r = %llama chat "..." keeps the Reply
+        %llama chat                      the chat panel: talk, stop, edit, branch at any token
         %%llama json Recipe              the reply as an object: r.json is an instance of your pydantic model
         %%llama complete                 continue a text without a chat template
         %%llama why                      a message, and how sure the model was of each token of its reply

@@ -126,16 +126,17 @@ def _chips(record: Mapping[str, Any], watched: bool) -> str:
     chips = []
     for number, row in enumerate(record["tokens"][:MOST_SHOWN]):
         level = shade(row, record["by"])
-        look = _look(level)
+        style = look(level)
         if row["special"]:
-            look = f"{PILL};{look}"
+            style = f"{PILL};{style}"
         shown = (_HELD_MARK if _held(row) else "") + visible_text(row["text"])
-        chip = styled("code", look, escape(shown), title=_tip(number, row, watched))
+        chip = styled("code", style, escape(shown), title=_tip(number, row, watched))
         chips.append(chip + ("<br>" if row["text"].endswith("\n") else ""))
     return "\u200b".join(chips)  # a line may break between tokens
 
 
-def _look(level: int | None) -> str:
+def look(level: int | None) -> str:
+    """Return the style of a token of this class, 0 to 4; None for one without a figure."""
     frame = "padding:1px 0;white-space:pre-wrap"
     if level is None:
         return frame
@@ -168,7 +169,7 @@ def _alternative(other: Mapping[str, Any], watched: bool) -> str:
 
 def _legend_html(legend: Sequence[tuple[str, str]]) -> str:
     items = [
-        styled("span", f"{_look(_MARKS.index(mark))};padding:1px 4px", escape(name))
+        styled("span", f"{look(_MARKS.index(mark))};padding:1px 4px", escape(name))
         if mark in _MARKS
         else styled("span", "padding:1px 4px", escape(f"{mark} {name}"))
         for mark, name in legend

@@ -53,6 +53,7 @@ class VerbParser(argparse.ArgumentParser):
         self.text_help = ""
         self.names: dict[str, Callable[[], Iterable[str]]] = {}
         self.register("type", None, lambda text: text.removeprefix(_AS_VALUE))
+        self.register("type", int, whole_number)
         self.add_argument("--help", "-h", action="store_true", help="show what this verb does")
         self.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
 
@@ -150,6 +151,11 @@ class VerbParser(argparse.ArgumentParser):
         name = action.option_strings[0]
         what = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar or "VALUE"
         raise CommandError(f"{name} needs a value: {name} {what}.", f"See: %llama help {self.verb}")
+
+
+def whole_number(text: str) -> int:
+    """Read the value of an option that takes a whole number."""
+    return int(text.removeprefix(_AS_VALUE))
 
 
 def split_line(line: str, verbs: Iterable[str], *, cell: bool) -> Line:

@@ -8,7 +8,7 @@ from llama_nb.core.errors import LlamaError, SamplingError
 from llama_nb.magics import verbs
 from llama_nb.magics.boundary import CommandError
 from llama_nb.magics.generation import sampling_from
-from llama_nb.magics.parser import cut, split_line
+from llama_nb.magics.parser import VerbParser, cut, split_line
 
 VERBS = verbs.names()
 
@@ -185,3 +185,15 @@ def test_words_are_slices_of_the_line_in_order(line):
     assert all(first.end <= second.start for first, second in itertools.pairwise(words))
     covered = "".join(line[word.start : word.end] for word in words)
     assert covered.replace(" ", "") == line.replace(" ", "")
+
+
+def test_a_whole_number_is_read_as_one_and_what_is_none_is_named():
+    parser = VerbParser("load")
+    parser.add_argument("--context", type=int)
+    parser.add_argument("place", nargs="?", type=int)
+    read = parser.parse_line("-- -3")
+    assert (read.context, read.place) == (None, -3)
+    assert parser.parse_line("--context 512").context == 512
+    assert parser.parse_line("--context=-1").context == -1
+    with pytest.raises(CommandError, match="--context: invalid int value: 'many'"):
+        parser.parse_line("--context many")

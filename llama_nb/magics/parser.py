@@ -69,7 +69,7 @@ class VerbParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse complains about."""
-        shown = message.replace(_AS_VALUE, "")
+        shown = message.replace(_AS_VALUE, "").replace(repr(_AS_VALUE)[1:-1], "")
         raise CommandError(f"%llama {self.verb}: {shown}.", f"See: %llama help {self.verb}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:

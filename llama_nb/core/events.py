@@ -67,7 +67,8 @@ class TokenEvent:
     it completes a character. The closing event of a stopped generation has no token: `id` is None.
     `logprob` and `entropy` (nats) are those of the distribution before the sampler; `alternatives` are
     the likeliest tokens of it, best first. `forbidden` is the probability of all the tokens that the
-    request's grammar ruled out here, None without one. Remote engines may leave all but the text empty.
+    request's grammar ruled out here, None without one. `sampled` is the natural-log probability after the
+    sampler (None: not known). Remote engines may leave all but the text empty.
     """
 
     text: str
@@ -78,6 +79,7 @@ class TokenEvent:
     elapsed_s: float = 0.0
     finish: Finish | None = None
     forbidden: float | None = None
+    sampled: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,11 @@ class Request:
     continue_last
         Go on with the last message, an assistant's, instead of answering it.
     begun
-        Token ids that the reply begins with already: the engine goes on behind them, and yields what follows.
+        Token ids that the reply begins with already: the engine goes on behind them as if it had chosen them
+        in this request, and yields what follows. They count for `max_tokens`. A stop string that stands whole
+        in their text ends nothing.
+    surprise
+        Where mirostat stands behind `begun`, in bits; None: where it begins.
     grammar
         What the reply must be; for engines that can (`Capabilities.schema`).
     purpose
@@ -44,5 +48,6 @@ class Request:
     alternatives: int = 10
     continue_last: bool = False
     begun: tuple[int, ...] = ()
+    surprise: float | None = None
     grammar: Grammar | None = None
     purpose: str = "request"

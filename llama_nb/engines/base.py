@@ -224,6 +224,13 @@ class Engine(Protocol):
         is returned when it was stopped.
         """
 
+    def begun_texts(self, request: Request) -> list[str]:
+        """Return what each token of `request.begun` added to the reply's text when it was streamed.
+
+        What is missing of the tokens' own text comes with the first event of `stream`: the rest of a
+        character, what may have become a stop string.
+        """
+
     def check_grammar(self, grammar: Grammar) -> None:
         """Raise SchemaError if a reply cannot be held to `grammar`.
 

@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 
 from llama_nb.core.events import Alternative, Finish, FinishReason, TokenEvent, Usage
 from llama_nb.core.sampling import Sampling
-from llama_nb.engines.detokenize import StopStrings, TextStream
+from llama_nb.engines.detokenize import StopStrings, TextStream, begun_texts
 from llama_nb.engines.grammar import GrammarState
 from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import CacheEntry
@@ -97,7 +97,7 @@ class Generation:
 
     `before` are the tokens of the reply that stand in the prompt already, `before_text` their text, and
     `surprise` what mirostat had come to: this reply goes on where they end, and `grammar`
-    stands there.
+    stands there. With `begun` they count as this reply's, and what was held back of their text comes still.
     """
 
     prompt: tuple[int, ...]
@@ -114,10 +114,14 @@ class Generation:
     show: Callable[[int], str]
     started: float
     grammar: GrammarState | None = None
+    begun: bool = False
 
     def run(self, forward: Forward, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
         """Yield the reply's tokens; `stopped` says why to stop, None to go on."""
         writer = Writer(self)
+        if (finish := writer.over()) is not None:
+            yield writer.last(*finish)
+            return
         logits: Floats | None = None
         for chunk in forward.chunks(self.ids[len(self.entry.ids) :]):
             if (reason := stopped()) is not None:
@@ -167,13 +171,16 @@ class Writer:
         self._tokens: list[int] = []
         self._first: float | None = None
         self._surprise = job.surprise
-        self._text = ""
         # Greedy draws nothing; `skip` keeps a seeded reply the same when it is stopped, then continued.
         skip = len(job.before) * draws(job.sampling)
         self._draw = Draws(job.sampling.seed or 0, skip) if not job.sampling.greedy else _no_draw
         self._sampler = Sampler(job.sampling, job.prompt, job.before, job.words, job.surprise)
-        for token in job.before:
-            job.text.feed(token)
+        self._text = job.before_text
+        if job.begun:
+            self._text = "".join(begun_texts(job.text, self._stops, job.before))
+        else:
+            for token in job.before:
+                job.text.feed(token)
 
     def step(self, logits: Floats) -> TokenEvent:
         """Choose the next token from `logits`, shape (V,); the event has `finish` when it is the last one.
@@ -217,7 +224,13 @@ class Writer:
             elapsed,
             self._finish(*finish) if finish is not None else None,
             choice.forbidden,
+            choice.sampled,
         )
+
+    def over(self) -> tuple[FinishReason, str] | None:
+        """Return why there is nothing to write, with what the reply begins with; None if there is."""
+        job = self._job
+        return ("end", "") if job.before and job.before[-1] in job.ends else self._ended()
 
     def _ended(self) -> tuple[FinishReason, str] | None:
         job = self._job
@@ -225,7 +238,8 @@ class Writer:
             return "stop_string", self._stops.found
         if job.grammar is not None and job.grammar.ended:
             return "end", ""
-        if job.sampling.max_tokens is not None and len(self._tokens) >= job.sampling.max_tokens:
+        count = len(self._tokens) + len(job.before) * job.begun
+        if job.sampling.max_tokens is not None and count >= job.sampling.max_tokens:
             return "length", ""
         total = len(job.prompt) + len(job.before) + len(self._tokens)
         if total >= job.context:
@@ -237,13 +251,14 @@ class Writer:
 
     def closing(self, reason: str) -> TokenEvent:
         """Return the last event of a reply that is stopped."""
-        return self._last("stopped", reason)
+        return self.last("stopped", reason)
 
     def failed(self, message: str) -> TokenEvent:
         """Return the last event of a reply whose next token cannot be computed."""
-        return self._last("error", message)
+        return self.last("error", message)
 
-    def _last(self, reason: FinishReason, detail: str) -> TokenEvent:
+    def last(self, reason: FinishReason, detail: str) -> TokenEvent:
+        """Return the last event of a reply that ends without another token."""
         text = self._rest()
         self._text += text
         elapsed = time.perf_counter() - self._job.started
@@ -255,9 +270,8 @@ class Writer:
         prompt = len(job.prompt) + len(job.before)
         usage = Usage(prompt, self._cached, len(self._tokens), self._first, elapsed)
         if self._stops.found is None:  # else the tokens say more than the text
-            tokens = [token for token in self._tokens if token not in job.ends]
-            reply, text = (*job.before, *tokens), job.before_text + self._text
-            job.entry.remember(job.prompt, reply, text, self._surprise)
+            reply = tuple(token for token in (*job.before, *self._tokens) if token not in job.ends)
+            job.entry.remember(job.prompt, reply, self._text, self._surprise)
         complete = None
         if job.grammar is not None:
             complete = self._stops.found is None and job.grammar.fulfilled

@@ -90,11 +90,28 @@ class StopStrings:
         if not self._stops or self.found is not None:
             return text if self.found is None else ""
         text = self._held + text
-        hits = [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
-        if hits:
+        if hits := self._hits(text):
             _, start, self.found = min(hits)
             self._held = ""
             return text[:start]
+        return self._without_beginnings(text)
+
+    def pass_over(self, text: str) -> str:
+        """Add text as `feed` does, but let the stop strings pass that are complete in it."""
+        if not self._stops:
+            return text
+        passed, text = "", self._held + text
+        while hits := self._hits(text):
+            end, _, _ = min(hits)
+            passed, text = passed + text[:end], text[end:]
+        return passed + self._without_beginnings(text)
+
+    def _hits(self, text: str) -> list[tuple[int, int, str]]:
+        """Return where each stop string ends and starts."""
+        return [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
+
+    def _without_beginnings(self, text: str) -> str:
+        """Hold back the end of `text` that may become a stop string, and return what is before it."""
         keep = max(self._overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
@@ -110,3 +127,8 @@ class StopStrings:
             if text.endswith(stop[:size]):
                 return size
         return 0
+
+
+def begun_texts(stream: TextStream, stops: StopStrings, ids: Sequence[int]) -> list[str]:
+    """Return what each of `ids`, which a reply begins with, adds to its text; both then stand behind them."""
+    return [stops.pass_over(stream.feed(token)) for token in ids]

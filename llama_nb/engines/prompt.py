@@ -3,6 +3,7 @@
 Knows the tokenizer, not the model.
 """
 
+import dataclasses
 import itertools
 import re
 import threading
@@ -64,7 +65,7 @@ class PromptBuilder:
             self._renderer.close()
 
     def build(self, request: Request, *, spans: bool = True) -> Prompt:
-        """Return what the model sees for `request`.
+        """Return what the model sees for `request`, the tokens that the reply begins with included.
 
         Raises
         ------
@@ -73,15 +74,26 @@ class PromptBuilder:
         TemplateError
             If the template fails or uses up its budget.
         """
+        prompt = self._build(request, spans)
+        if not request.begun:
+            return prompt
+        text = prompt.text + self._decode(request.begun)
+        return dataclasses.replace(prompt, ids=(*prompt.ids, *request.begun), text=text)
+
+    def _build(self, request: Request, spans: bool) -> Prompt:
         given = request.input
         if isinstance(given, str):
             ids = self.encode_text(given)
             return Prompt(ids, given)
         if all(isinstance(item, int) for item in given):
             numbers = tuple(int(item) for item in given)  # type: ignore[arg-type]
-            return Prompt(numbers, self._backend.decode(list(numbers), skip_special_tokens=False))
+            return Prompt(numbers, self._decode(numbers))
         messages = tuple(item for item in given if isinstance(item, Message))
         return self._chat(messages, request, spans)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self._backend.decode(list(ids), skip_special_tokens=False)
+        return text
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Tokenise raw text as the model was trained on it: one beginning of text, control tokens as such."""
@@ -242,7 +254,7 @@ def _map_text(value: Any, change: Any) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: _map_text(item, change) for key, item in value.items()}
+        return {_map_text(key, change): _map_text(item, change) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_map_text(item, change) for item in value]
     return value

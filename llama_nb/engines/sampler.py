@@ -64,7 +64,8 @@ class Candidate:
 class Choice:
     """The token that was chosen, and the distribution that it was chosen from.
 
-    `forbidden` is the probability of all tokens that were not allowed; None where all were.
+    `sampled` is its log-probability after the sampler. `forbidden` is the probability of all tokens that were
+    not allowed; None where all were.
     """
 
     id: int
@@ -73,6 +74,7 @@ class Choice:
     candidates: tuple[Candidate, ...]
     steps: tuple[tuple[str, Head], ...]
     forbidden: float | None = None
+    sampled: float | None = None
 
     @property
     def records(self) -> tuple[StageRecord, ...]:
@@ -163,6 +165,7 @@ class Sampler:
         apart = scores is not logits or self._sampling.greedy
         shown = find_head(logits, max(1, alternatives)) if apart else None
         steps: tuple[tuple[str, Head], ...] = ()
+        chance: float | None = 0.0
         sampled: list[float | None]
         if self._sampling.greedy:
             assert shown is not None  # greedy sets it apart
@@ -175,15 +178,15 @@ class Sampler:
             shown = shown or steps[0][1]
             wheel = Wheel(steps[-1][1])
             token = wheel.draw(draw())
-            sampled = wheel.logprobs(shown.ids[:alternatives])
-            self._adapt(wheel, token)
+            chance, *sampled = wheel.logprobs(np.append(token, shown.ids[:alternatives]))
+            self._adapt(chance)
         self._past.add(token)
         ids = shown.ids[:alternatives]
         out = np.zeros(len(ids), np.bool_) if allowed is None else ~allowed[ids]
         rows = zip(ids.tolist(), shown.logits[:alternatives].tolist(), sampled, out.tolist(), strict=True)
         candidates = tuple(Candidate(id_, logit - log_z, *rest) for id_, logit, *rest in rows)
         forbidden = None if allowed is None else mass_outside(logits, log_z, allowed)
-        return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps, forbidden)
+        return Choice(token, float(logits[token]) - log_z, entropy, candidates, steps, forbidden, chance)
 
     def trace(
         self, logits: Floats, *, size: int = HEAD, allowed: Mask | None = None
@@ -237,10 +240,9 @@ class Sampler:
                 scores = changed
         return scores
 
-    def _adapt(self, wheel: "Wheel", token: int) -> None:
+    def _adapt(self, logprob: float | None) -> None:
         """Move mirostat's limit by how surprising the token was."""
         if self._sampling.mirostat_tau:
-            (logprob,) = wheel.logprobs(np.array([token]))
             bits = -(logprob or 0.0) / math.log(2)
             self.surprise -= self._sampling.mirostat_eta * (bits - self._sampling.mirostat_tau)
 

@@ -23,7 +23,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Pooling, Prompt, RowEvent
 from llama_nb.engines.batch import MOST_ROWS, Batch, SideBySide, Waiting, batchable, bytes_per_token
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
-from llama_nb.engines.detokenize import TextStream
+from llama_nb.engines.detokenize import StopStrings, TextStream, begun_texts
 from llama_nb.engines.embedding import embed
 from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
@@ -154,6 +154,11 @@ class TransformersEngine:
         allowed = self._grammars.allowed(request.grammar, reply) if request.grammar is not None else None
         return NextToken(logits, prompt, reply, surprise if not after else None, allowed)
 
+    def begun_texts(self, request: Request) -> list[str]:
+        """Return what each token of `request.begun` adds to the reply's text; see Engine.begun_texts."""
+        self._check_begun(request)
+        return begun_texts(self._text_stream(), StopStrings(request.sampling.stop), request.begun)
+
     def check_grammar(self, grammar: Grammar) -> None:
         """Compile `grammar` for the vocabulary; see Engine.check_grammar."""
         self._grammars.check(grammar)
@@ -228,7 +233,7 @@ class TransformersEngine:
         alone: list[tuple[int, Request]] = []
         for row, request in enumerate(requests):
             # A seed promises the same reply whatever else runs; sums over a batch round otherwise.
-            if request.sampling.seed is not None or not batchable(self._module):
+            if request.sampling.seed is not None or request.begun or not batchable(self._module):
                 alone.append((row, request))
                 continue
             if stopped() is not None:
@@ -288,7 +293,8 @@ class TransformersEngine:
         started = time.perf_counter()
         prompt, before, before_text, surprise = self._input(request)
         ids = (*prompt, *before)
-        self._check_length(ids)
+        # A reply that begins with all that the context holds ends at once, as it would have.
+        self._check_length(prompt if request.begun else ids)
         sampling = request.sampling
         if sampling.seed is None and not sampling.greedy:
             sampling = sampling.replace(seed=secrets.randbits(32))
@@ -305,10 +311,11 @@ class TransformersEngine:
             surprise,
             self.context,
             self._ends,
-            TextStream(self._decode, self._backend.id_to_token, self._prompts.special),
+            self._text_stream(),
             self._texts.one,
             started,
             grammar,
+            bool(request.begun),
         )
 
     def _check_length(self, ids: Sequence[int]) -> None:
@@ -331,7 +338,11 @@ class TransformersEngine:
 
     def _input(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str, float | None]:
         """Return the prompt, and of the reply that it goes on with the tokens, the text and the surprise."""
+        if request.begun:
+            self._check_begun(request)
         full = self._prompts.build(request, spans=False).ids
+        if request.begun:
+            return full[: -len(request.begun)], request.begun, "", request.surprise
         if not request.continue_last or not isinstance(request.input[-1], Message):
             return full, (), "", None
         text = request.input[-1].content
@@ -342,6 +353,20 @@ class TransformersEngine:
             # The very tokens, which tokenising the text again might not give.
             return prompt, entry.reply, text, entry.surprise
         return prompt, full[len(prompt) :], text, None
+
+    def _check_begun(self, request: Request) -> None:
+        size = int(self._module.config.vocab_size)
+        for place, token in enumerate(request.begun):
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < size:
+                raise MessageError(
+                    f"Token {place} that the reply begins with is {token!r}; {self.name} has the tokens 0 to "
+                    f"{size - 1:,}."
+                )
+        if request.continue_last:
+            raise MessageError("A reply begins with tokens or goes on with the last message, not both.")
+
+    def _text_stream(self) -> TextStream:
+        return TextStream(self._decode, self._backend.id_to_token, self._prompts.special)
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._backend.decode(ids, skip_special_tokens=True)

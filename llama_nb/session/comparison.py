@@ -240,7 +240,6 @@ class Comparison:
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON values: what is shown and saved of it."""
-        measured = {cell.reference for cell in self.cells if cell.divergence is not None}
         return {
             "schema": SCHEMA,
             "message": self.message,
@@ -248,11 +247,16 @@ class Comparison:
             "models": list(self.models),
             "columns": list(self.columns),
             "rows": list(self.rows),
-            "cells": [cell_record(cell, pieces=cell in measured) for cell in self.cells],
+            "cells": [self.cell_record(cell) for cell in self.cells],
             "notes": list(self.notes),
             "done": self.done,
             "stopped": self.stopped,
         }
+
+    def cell_record(self, cell: Cell) -> dict[str, Any]:
+        """Return a cell as JSON values; with the tokens of its answer if a divergence goes along them."""
+        measured = any(other.reference is cell and other.divergence is not None for other in self.cells)
+        return _cell_record(cell, pieces=measured)
 
     def stop(self, reason: str = "stopped") -> None:
         """End it; what is there is kept. Harmless when it is done."""
@@ -313,8 +317,7 @@ class Relay(StopFlag):
             reply.stop(self.reason)
 
 
-def cell_record(cell: Cell, *, pieces: bool) -> dict[str, Any]:
-    """Return a cell as JSON values; with `pieces` the tokens that a divergence from it goes along."""
+def _cell_record(cell: Cell, *, pieces: bool) -> dict[str, Any]:
     parting, reply = cell.parting, cell.reply
     kl = cell.divergence
     usage = reply.usage if reply is not None else None

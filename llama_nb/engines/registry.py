@@ -6,7 +6,10 @@ from typing import Final
 from llama_nb.engines.base import Engine, LoadedModel
 
 # The kind of what was loaded, and the module that runs it; imported when the first model of the kind opens.
-_ENGINES: Final = {"transformers": "llama_nb.engines.transformers_engine"}
+_ENGINES: Final = {
+    "transformers": "llama_nb.engines.transformers_engine",
+    "replay": "llama_nb.engines.replay_engine",
+}
 
 
 def open_engine(loaded: LoadedModel) -> Engine:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_nb.core.errors import ModelBusy, ModelGone
 from llama_nb.core.sampling import Sampling
 from llama_nb.render.units import number
+from llama_nb.runtime.environment import detect
 from llama_nb.session.chat import Journal
 from llama_nb.session.chat_book import ChatBook
 from llama_nb.session.defaults import model_defaults, resolve
+from llama_nb.session.record import recorder, tap
 from llama_nb.session.reply import Reply
 
 if TYPE_CHECKING:
@@ -38,10 +40,12 @@ class Handle:
         self.name = name
         self.source = source or name
         self._engine: Engine | None = engine
+        self._tapped: Engine | None = None
         self._loaded: Loaded | None = loaded
         self._checked = loaded.checked
         self._facts = (loaded.dtype, loaded.device, loaded.bytes, engine.context)
         self._quantisation = (loaded.quant, loaded.quant_notes)
+        self._kind = getattr(loaded, "kind", "")
         self._generation_config: Mapping[str, Any] = dict(loaded.generation)
         self._on_unload = on_unload
         self.chats = ChatBook(journal, self._forget)
@@ -52,10 +56,14 @@ class Handle:
 
     @property
     def engine(self) -> "Engine":
-        """What generates; raises ModelGone after `unload`."""
+        """What generates; raises ModelGone after `unload`. While replies are recorded, it tells them."""
         if self._engine is None:
             raise self._gone()
-        return self._engine
+        if recorder() is None or self.replayed:
+            return self._engine
+        if self._tapped is None:
+            self._tapped = tap(self, self._engine)
+        return self._tapped
 
     @property
     def loaded(self) -> "Loaded":
@@ -68,6 +76,11 @@ class Handle:
     def checked(self) -> "Checked":
         """What was found in the model's folder."""
         return self._checked
+
+    @property
+    def replayed(self) -> str | None:
+        """The name of the recording that answers in the model's place; None for a model with weights."""
+        return self._checked.folder.name if self._kind == "replay" else None
 
     @property
     def alive(self) -> bool:
@@ -101,8 +114,13 @@ class Handle:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the weights in memory; 0 after `unload`."""
+        """Bytes of the weights in memory; 0 after `unload`. Of a model that is played back: as recorded."""
         return self._facts[2] if self.alive else 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that unloading gives back: none if the model is played back."""
+        return 0 if self.replayed else self.bytes
 
     @property
     def context(self) -> int:
@@ -157,9 +175,10 @@ class Handle:
 
         engine, loaded = self.engine, self.loaded
         self.check_idle(force)
-        self._engine = self._loaded = None
+        freed = self.bytes
+        self._engine = self._tapped = self._loaded = None
         self._on_unload(self)
-        return engine.close() + release(loaded)
+        return engine.close() + (freed if self.replayed else release(loaded))
 
     def check_idle(self, force: bool) -> None:
         """Raise ModelBusy if something uses the model; with `force`, stop it and wait for its end."""
@@ -189,10 +208,12 @@ class Handle:
         if not self.alive:
             return f"Model({self.name!r}, unloaded)"
         kind = self._checked.model_type.capitalize()
+        # Where outputs are compared, a model that is played back shows as the one that was recorded.
+        played = f", played back from {self.replayed}" if self.replayed and detect().watched else ""
         return (
             f"{self.name}: {kind} with {number(self.parameters)} parameters, "
             f"{self.quant or self.dtype} on {self.device}, {self.bytes / 1e6:,.1f} MB, "
-            f"context {self.context:,}, no adapters"
+            f"context {self.context:,}, no adapters{played}"
         )
 
     # --- told by generations ------------------------------------------------------------------------

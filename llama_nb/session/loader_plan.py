@@ -232,7 +232,7 @@ def _measures(shape: Shape, described: Described, device: str, spare: int) -> Re
 def _spare(name: str) -> int:
     """The bytes that loading under this name gives back first."""
     old = registry.loaded().get(name)
-    return old.bytes if old is not None else 0
+    return old.held if old is not None else 0
 
 
 def _stop(job: Job, target: Target) -> Record:

@@ -28,7 +28,7 @@ def memory_use(now: Usage | None = None, models: Mapping[str, Any] | None = None
     models = registry.loaded() if models is None else models
     looks = {name: _LOOKS[index % len(_LOOKS)] for index, name in enumerate(models)}
     on_gpu = {name: _gpu_number(model.device) for name, model in models.items()}
-    shares = {name: Share(name, model.bytes, looks[name]) for name, model in models.items()}
+    shares = {name: Share(name, model.held, looks[name]) for name, model in models.items()}
     uses = [_ram(now, [shares[name] for name, number in on_gpu.items() if number is None])]
     for index, gpu in enumerate(now.gpus):
         here = [shares[name] for name, number in on_gpu.items() if number == index]

@@ -10,7 +10,7 @@ import inspect
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Never
+from typing import Any, Final, Never
 
 from llama_nb.core.errors import LlamaError, LoadError, did_you_mean
 from llama_nb.core.events import ModelsChanged, Note, publish
@@ -18,6 +18,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.loading.turn import turn
 from llama_nb.runtime import process
 from llama_nb.session.model import Model
+from llama_nb.session.replay import find_replayed
 from llama_nb.session.store import ChatFiles
 
 _EXIT_WAIT_S: Final = 2.0  # the longest that the end of the interpreter waits for replies to stop
@@ -36,6 +37,7 @@ def load(
     context: int | None = None,
     name: str | None = None,
     force: bool = False,
+    replay: str | Path | bool | None = None,
     stop: StopFlag | None = None,
     **unknown: Never,
 ) -> Model:
@@ -61,6 +63,9 @@ def load(
         replaced: when the new one is there, or before its weights are read if memory is too short for both.
     force
         Stop what uses the model that is replaced.
+    replay
+        A file that `record` wrote (True: the notebook's own): its replies are played back, and the model is
+        not needed. None: the file that the variable LLAMA_NB_REPLAY names, for the models that it holds.
     stop
         Ends the loading from another thread.
 
@@ -69,6 +74,8 @@ def load(
     LoadError, FitError
         If it cannot be loaded, or an option is unknown; what was loaded before is as it was, unless a Note
         says that it had to go.
+    RecordingError
+        If what is to be played back is missing, or was recorded of a model that was loaded otherwise.
     LoadCancelled
         If `stop` was set.
     ModelBusy
@@ -82,7 +89,8 @@ def load(
     from llama_nb.loading.weights import release
 
     with turn(stop, str(source)):
-        called = name or resolve(source).name
+        played = find_replayed(source, replay, name=name, quant=quant, dtype=dtype, context=context)
+        called = name or (played.checked if played is not None else resolve(source)).name
         old = _models.get(called)
         if old is not None and not force:
             old.check_idle(force=False)
@@ -94,18 +102,20 @@ def load(
 
         with contextlib.ExitStack() as undo:
             undo.callback(_say_gone, old)
-            loaded = load_checked(
-                source,
-                dtype=dtype,
-                device=device,
-                quant=quant,
-                context=context,
-                name=called,
-                stop=stop,
-                spare=old.bytes if old is not None else 0,
-                make_way=give_back_old,
-            )
-            undo.callback(release, loaded)
+            loaded: Any = played
+            if loaded is None:
+                loaded = load_checked(
+                    source,
+                    dtype=dtype,
+                    device=device,
+                    quant=quant,
+                    context=context,
+                    name=called,
+                    stop=stop,
+                    spare=old.held if old is not None else 0,
+                    make_way=give_back_old,
+                )
+                undo.callback(release, loaded)
             engine = open_engine(loaded)
             undo.callback(engine.close)
             model = Model(called, engine, loaded, source=str(source), journal=ChatFiles(), on_unload=_forget)

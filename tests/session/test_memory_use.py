@@ -25,7 +25,7 @@ def reading(**changes) -> Usage:
 
 
 def model(gigabytes, device="cpu"):
-    return SimpleNamespace(bytes=int(gigabytes * GB), device=device)
+    return SimpleNamespace(held=int(gigabytes * GB), device=device)
 
 
 def amounts(use):

@@ -21,6 +21,7 @@ SHORT: Final = 80  # characters of a message in the tree
 MOST_ALTERNATIVES: Final = 10
 MOST_TOKENS: Final = 4_000  # of a reply in the token view: about 1.2 MB
 _MOST_NOTES: Final = 20
+_NOT_ALLOWED: Final = "did not allow it"  # in what a model is told of a call that somebody refused
 
 Notes = Mapping[str, Sequence[str]]
 
@@ -142,16 +143,26 @@ def _step(chat: Chat, node: Node, following: Sequence[Node], notes: Sequence[str
         "branchable": reply is not None and any(token.id is not None for token in reply.tokens),
     }
     if node.message.tool_calls:
-        answered = bool(following) and following[0].message.role == "tool"
+        state = _state(following)
         step["calls"] = [
             {
                 "name": clean_line(call.name),
                 "arguments": safe(json.dumps(dict(call.arguments), ensure_ascii=False, default=str)),
-                "state": "ran" if answered else "asked",
+                "state": state,
             }
             for call in node.message.tool_calls
         ]
     return step
+
+
+def _state(following: Sequence[Node]) -> str:
+    """Return what became of a call: its result stands in the message that follows."""
+    if not following or following[0].message.role != "tool":
+        return "asked"
+    told = following[0].message.content
+    if not told.startswith('{"error": '):
+        return "ran"
+    return "refused" if _NOT_ALLOWED in told else "failed"
 
 
 def _row(token: WhyToken) -> list[Any]:

@@ -108,7 +108,7 @@ function samplingPane(say: Say, insert: (text: string) => boolean, signal: Abort
     copyButton("Copy the command", () => line),
     cell,
   );
-  const note = element("p", "llama-nb-muted", "Holds from the next answer on, in this whole session.");
+  const note = element("p", "llama-nb-muted", "From the next answer on, in this session.");
   root.append(presets, set.root, note, row);
   const update = ({ controls = [], line: command = "", presets: names = [] }: SamplingState) => {
     const key = names.join("\n");

@@ -45,12 +45,14 @@ export function messageList(
   const asked = new Set<string>();
   const growth = growingStep();
   const pending = element("div", "llama-nb-pending");
+  pending.hidden = true;
   const latest = button("↓ Latest", "llama-nb-latest", () => toEnd(), signal);
   root.append(empty, growth.root, pending, latest);
   let lastBlocks: Tree[] = [];
   let steps: ChatStep[] = [];
   let running = false;
   let waits = "";
+  latest.hidden = true;
 
   let follows = true;
   const toEnd = () => {
@@ -69,6 +71,10 @@ export function messageList(
     },
     { signal },
   );
+
+  const resized = new ResizeObserver(stay);
+  resized.observe(root);
+  signal.addEventListener("abort", () => resized.disconnect());
 
   const host = {
     say,

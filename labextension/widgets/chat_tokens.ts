@@ -72,7 +72,7 @@ export function tokenView(
   name();
   const bar = element("div", "llama-nb-tokens-bar");
   bar.append(
-    element("span", "llama-nb-muted", "Pick a token to see what could have stood there, and go on from it."),
+    element("span", "llama-nb-muted", "Pick a token: what else could stand there?"),
     shading,
     button("Text", "", close, signal),
   );

@@ -271,7 +271,7 @@ class JobStream(Iterator[E]):
         """Stop the job if it is not over; safe at any time."""
         self._over = True
         release(self._job.note)
-        if not self._job.done and not self._job.stop.is_set() and self._submitted:
+        if not self._job.over and not self._job.stop.is_set() and self._submitted:
             self._job.stop.set("nobody reads the reply any more")
 
     def __del__(self, suppress: type[contextlib.suppress] = contextlib.suppress) -> None:

@@ -18,7 +18,7 @@ from llama_nb.magics.shown import Shown
 from llama_nb.magics.verbs import Call
 from llama_nb.runtime.environment import detect
 from llama_nb.runtime.process import prepare
-from llama_nb.widgets import live
+from llama_nb.widgets import live, live_compare
 
 
 @magics_class
@@ -39,9 +39,12 @@ class LlamaMagics(Magics):
         %llama chat "and in one word?"   the same on a line; r = %llama chat "..." keeps the Reply
         %llama chat                      the chat panel: talk, stop, edit, branch at any token
         %%llama json Recipe              the reply as an object: r.json is an instance of your pydantic model
+        %%llama tools weather clock      your functions: the model asks for calls, you say yes, it answers
         %%llama complete                 continue a text without a chat template
         %%llama why                      a message, and how sure the model was of each token of its reply
         %%llama batch data.csv --column q    answer every row of a table, many at once
+        %llama record                    keep every reply in a file; %llama load NAME --replay plays them back
+        %%llama compare cria ./other     several models, samplings and seeds side by side; where they part
         %llama set temperature 0.2       for the rest of the session
         %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees
@@ -101,6 +104,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         stack.callback(catalog_page.install(shell))
         stack.callback(live_values.install(shell))
         stack.callback(live.install(detect))
+        stack.callback(live_compare.install(detect))
         _installed[shell] = stack.pop_all()
 
 

@@ -1,6 +1,9 @@
 """The names that Tab offers and that verbs look things up by. Nothing here loads a model or imports torch."""
 
 import sys
+import types
+from collections.abc import Mapping
+from typing import Any
 
 from llama_nb.core.sampling import FIELDS
 from llama_nb.runtime import presets as stored
@@ -47,3 +50,17 @@ def settings() -> list[str]:
 def presets() -> list[str]:
     """Return the names of the sampling presets, the user's own ones last."""
     return stored.names()
+
+
+def functions(namespace: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the names of the functions that were written in this notebook (or stand in `namespace`)."""
+    if namespace is None:
+        main = sys.modules.get("__main__")
+        namespace = vars(main) if main is not None else {}
+    return [
+        name
+        for name, value in namespace.items()
+        if isinstance(value, types.FunctionType)
+        and value.__module__ == "__main__"
+        and not name.startswith("_")
+    ]

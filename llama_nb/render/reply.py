@@ -16,6 +16,7 @@ from llama_nb.render.clean import LIMIT, clean, clean_line, shorten
 from llama_nb.render.html import FIGURES, MUTED, SMALL, escape, styled, to_html, wall
 from llama_nb.render.markdown import plain, tree
 from llama_nb.render.nodes import Node
+from llama_nb.render.tools import MOST_CALLS, call_nodes, calls_text, saved_calls
 
 MIME: Final = "application/vnd.llama-nb.reply+json"
 # What a record keeps of a long reply; 20,000 tokens are about 0.6 MB.
@@ -89,7 +90,7 @@ def saved_record(record: Mapping[str, Any], *, watched: bool) -> dict[str, Any]:
         "usage": _usage(record, watched=watched),
         "detail": clean_line(_string(record.get("detail"))),
         "notes": [clean_line(_string(note)) for note in record.get("notes") or ()],
-        "nodes": answer_nodes(text, record.get("grammar")),
+        "nodes": answer_nodes(text, record.get("grammar"), record.get("calls")),
         "user_nodes": user_nodes(_string(user), str(record.get("kind"))),
         "status": status_line(record, watched=watched),
     }
@@ -97,17 +98,22 @@ def saved_record(record: Mapping[str, Any], *, watched: bool) -> dict[str, Any]:
     if isinstance(grammar, Mapping):
         names = {name: clean_line(_string(grammar.get(name)))[:_LONGEST_NAME] for name in ("kind", "name")}
         saved["grammar"] = {**names, "complete": grammar.get("complete") is True}
+    for name, saved_as in (("calls", saved_calls), ("results", _results)):
+        if record.get(name):
+            saved[name] = saved_as(record[name])
     cut = {"characters": len(text) - LIMIT, "tokens": len(record.get("tokens") or ()) - MOST_TOKENS}
     if any(more > 0 for more in cut.values()):
         saved["cut"] = {name: max(0, more) for name, more in cut.items()}
     return saved
 
 
-def answer_nodes(text: str, grammar: Any = None) -> list[Node]:
-    """Return what the model wrote: Markdown, or what a grammar asked for, which is none.
+def answer_nodes(text: str, grammar: Any = None, calls: Any = None) -> list[Node]:
+    """Return what the model wrote: Markdown, or what a grammar asked for, which is none, or calls.
 
     JSON is laid out over several lines once it is whole.
     """
+    if calls:
+        return call_nodes(calls)
     if not text or not isinstance(grammar, Mapping):
         return tree(text)
     if grammar.get("kind") != "json":
@@ -187,7 +193,8 @@ def _end(record: Mapping[str, Any]) -> str:
 
 
 def _text(saved: Mapping[str, Any], more: str, *, watched: bool) -> str:
-    lines = [clean(saved["text"]).rstrip("\n") or _EMPTY, *([more] if more else [])]
+    said = calls_text(saved["calls"]) if saved.get("calls") else clean(saved["text"]).rstrip("\n")
+    lines = [said or _EMPTY, *([more] if more else [])]
     if watched:
         lines += [f"[{note}]" for note in saved["notes"]]
         lines.append(f"[{saved['status']}]")
@@ -236,6 +243,14 @@ def _tokens(rows: Sequence[Any], *, watched: bool) -> list[list[Any]]:
         numbers = [_number(figure, 4) if watched else None for figure in figures]
         tokens.append([_value(token), _string(text), *numbers])
     return tokens
+
+
+def _results(results: Any) -> list[dict[str, str]]:
+    return [
+        {name: _string(result.get(name))[:LIMIT] for name in ("name", "text")}
+        for result in results[:MOST_CALLS]
+        if isinstance(result, Mapping)
+    ]
 
 
 def _asked_seed(record: Mapping[str, Any]) -> int | None:

@@ -26,6 +26,8 @@ class FunctionCall:
     ----------
     id
         Tells it from the other calls of the run: "1", "2".
+    round
+        Which of the run's replies asked for it: 0, 1, 2.
     name, arguments
         As the model wrote them, arguments as JSON values. `name` is empty for a call that cannot be read.
     state
@@ -40,6 +42,7 @@ class FunctionCall:
     """
 
     id: str
+    round: int
     name: str
     arguments: Mapping[str, Any]
     state: CallState = "waiting"
@@ -179,7 +182,7 @@ class ToolRun:
 
     def add_call(self, name: str, arguments: Mapping[str, Any]) -> FunctionCall:
         """Add a call that the model asked for."""
-        call = FunctionCall(str(next(self._numbers)), name, arguments)
+        call = FunctionCall(str(next(self._numbers)), len(self.replies) - 1, name, arguments)
         self.calls.append(call)
         return call
 
@@ -192,10 +195,15 @@ class ToolRun:
     # --- how it is shown --------------------------------------------------------------------------------
 
     def to_record(self) -> dict[str, Any]:
-        """Return the run as JSON values."""
+        """Return the run as JSON values: its rounds, each a reply and the calls that it asked for."""
         return {
-            "replies": [reply.to_record() for reply in self.replies],
-            "calls": [call.to_record() for call in self.calls],
+            "rounds": [
+                {
+                    "reply": reply.to_record(),
+                    "calls": [call.to_record() for call in self.calls if call.round == number],
+                }
+                for number, reply in enumerate(self.replies)
+            ]
         }
 
     @property

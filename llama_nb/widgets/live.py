@@ -10,11 +10,13 @@ import contextvars
 import importlib
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from llama_nb.core import events
 from llama_nb.runtime.environment import Environment
+from llama_nb.widgets.call_output import CallOutputs
 from llama_nb.widgets.output import Output
 from llama_nb.widgets.progress_line import ProgressLines
 
@@ -76,7 +78,9 @@ class LiveReplies:
         self._output = output or Output()
         self._shown: dict[int, ShownReply] = {}
         self._ended: list[ShownReply] = []
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         self._lines = ProgressLines(detect, self._output)
+        self._calls = CallOutputs(self._output)
 
     def __call__(self, event: events.Event) -> None:
         """Show one event."""
@@ -92,6 +96,8 @@ class LiveReplies:
                 if shown is not None:
                     shown.end()
                     self._ended.append(shown)
+            case events.CallChanged(reply, call) if reply in self._seen:
+                self._calls.advance(call, self._detect(), as_text=_text_only.get())
             case events.Note(text):
                 self._lines.line(text)
             case events.Progress():
@@ -114,6 +120,7 @@ class LiveReplies:
     def _start(self, reply: Any) -> None:
         self.close()
         self._shown[id(reply)] = self._view(reply, self._detect())
+        self._seen.add(reply)
         _current.set(id(reply))
         reply.displayed = True  # so that it is not shown again as the cell's value
 

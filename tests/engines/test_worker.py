@@ -50,6 +50,19 @@ def test_events_come_in_order_and_the_iterator_ends(worker):
     assert list(stream) == []
 
 
+def test_a_reply_that_is_read_to_its_end_was_not_stopped(worker):
+    tidy = threading.Event()
+
+    def work(_stopped):
+        yield TokenEvent("", finish=DONE)
+        tidy.wait(5)
+
+    stop = StopFlag()
+    assert len(list(worker.stream(work, "chat main", stop))) == 1
+    assert not stop.is_set()
+    tidy.set()
+
+
 def test_an_exception_in_the_worker_arrives_after_its_events(worker):
     def work(_stopped):
         yield TokenEvent("a", id=1)

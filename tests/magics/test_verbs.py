@@ -249,7 +249,7 @@ def test_every_example_runs(shell, model, tmp_path, monkeypatch):
     monkeypatch.setenv("LLAMA_NB_HOME", str(tmp_path))  # a developer's own presets stay
     fake.install("cria")
     for verb in verbs.names():
-        if verb in {"load", "unload", "doctor", "login", "logout", "quantize", "json", "batch"}:
+        if verb in {"load", "unload", "doctor", "login", "logout", "quantize", "json", "batch", "tools"}:
             continue  # they have tests of their own: on real weights, and so that a developer stays logged in
         for example in verbs.find(verb).EXAMPLES:
             cell = shell(example)

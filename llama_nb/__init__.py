@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from llama_nb.planner.cost import cost
     from llama_nb.planner.selection import select
     from llama_nb.session.chat import Chat
+    from llama_nb.session.compare import compare
     from llama_nb.session.doctor.examine import doctor
     from llama_nb.session.model import Model
     from llama_nb.session.planning import plan
     from llama_nb.session.quantisations import compare_quantisations
+    from llama_nb.session.record import record
     from llama_nb.session.registry import current, load, loaded, unload, use
     from llama_nb.session.reply import Reply
     from llama_nb.session.tool_function import tool
@@ -33,6 +35,7 @@ _HOMES: Final = {
     "Model": "llama_nb.session.model",
     "Reply": "llama_nb.session.reply",
     "Sampling": "llama_nb.core.sampling",
+    "compare": "llama_nb.session.compare",
     "cost": "llama_nb.planner.cost",
     "compare_quantisations": "llama_nb.session.quantisations",
     "current": "llama_nb.session.registry",
@@ -43,6 +46,7 @@ _HOMES: Final = {
     "models": "llama_nb.catalog.models",
     "plan": "llama_nb.session.planning",
     "providers": "llama_nb.catalog.providers",
+    "record": "llama_nb.session.record",
     "select": "llama_nb.planner.selection",
     "tool": "llama_nb.session.tool_function",
     "unload": "llama_nb.session.registry",
@@ -57,6 +61,7 @@ __all__ = [
     "Reply",
     "Sampling",
     "__version__",
+    "compare",
     "compare_quantisations",
     "cost",
     "current",
@@ -68,6 +73,7 @@ __all__ = [
     "models",
     "plan",
     "providers",
+    "record",
     "select",
     "tool",
     "unload",

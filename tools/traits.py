@@ -9,13 +9,23 @@ from typing import Any, Final
 from llama_nb.widgets import traits
 from llama_nb.widgets.base import Widget
 from llama_nb.widgets.chat_panel import ChatPanel
+from llama_nb.widgets.compare_view import CompareView
 from llama_nb.widgets.loader_panel import LoaderPanel
 from llama_nb.widgets.plan_view import PlanView
 from llama_nb.widgets.reply_view import ReplyView
+from llama_nb.widgets.sampling_lab import SamplingLab
 from llama_nb.widgets.status_bars import StatusBars
 
 TARGET: Final = Path(__file__).parents[1] / "labextension" / "widgets" / "traits.ts"
-WIDGETS: Final[tuple[type[Widget], ...]] = (ReplyView, LoaderPanel, PlanView, StatusBars, ChatPanel)
+WIDGETS: Final[tuple[type[Widget], ...]] = (
+    ReplyView,
+    LoaderPanel,
+    PlanView,
+    StatusBars,
+    ChatPanel,
+    SamplingLab,
+    CompareView,
+)
 
 LONGEST: Final = 110  # of a line, as in biome.json
 

@@ -2,7 +2,7 @@
 
 import { build } from "esbuild";
 
-const WIDGETS = ["reply", "loader", "plan", "status_bars", "chat"];
+const WIDGETS = ["reply", "loader", "plan", "status_bars", "chat", "sampling", "compare"];
 // Code that a widget asks the kernel for when it is needed; it has no stylesheet of its own.
 const PARTS = ["chat_side"];
 const LIMIT = 30_000; // bytes: the text sits in the state of every instance

@@ -205,3 +205,116 @@ export interface ChatLive {
   /** A call that waits for "allow" or "deny". */
   pending?: { call: string; name: string; arguments: string; sentence: string };
 }
+
+/** What the sampling laboratory walks through. Texts of tokens are untrusted. */
+export interface LabPlace {
+  kind?: "reply" | "text" | "chat";
+  title?: string;
+  model?: string;
+  alive?: boolean;
+  /** Whether the model has answered since. */
+  newer?: boolean;
+  /** The earliest position that can be looked at. */
+  first?: number;
+  /** Text, whether it is a control token, probability and entropy (nats), of each token. */
+  tokens?: [string, boolean, number | null, number | null][];
+}
+
+/** A stage of the chain: acting ("on", with what it did), set without effect ("idle"), or "off". */
+export interface LabStage {
+  name: string;
+  label: string;
+  value: string;
+  movable: boolean;
+  means: string;
+  state: "on" | "idle" | "off";
+  reason?: string;
+  /** Which of the rows' `steps` stands behind it. */
+  step?: number;
+  kept?: number;
+  removed?: number;
+  lost?: number;
+  mass?: number;
+  entropy?: number;
+}
+
+/** A token: its probability before the chain, behind each acting stage, and at the end; who ruled it out. */
+export interface LabRow {
+  id: number;
+  text: string;
+  special: boolean;
+  before: number;
+  after: number;
+  by: string;
+  steps: number[];
+}
+
+/** The distribution at the place, with the parameters as they stand. */
+export interface LabView {
+  place?: string;
+  position?: number;
+  context?: string;
+  vocabulary?: number;
+  chosen?: number | null;
+  stages?: LabStage[];
+  rows?: LabRow[];
+  rest?: { count: number; before: number; after: number; steps: number[] };
+  draws?: { n: number; counts: number[]; others: number; distinct: number } | null;
+  values?: Record<string, number | null>;
+  idle?: Record<string, string>;
+  line?: string;
+  /** Whether the session uses these parameters, and whether they differ from where the laboratory began. */
+  applied?: boolean;
+  changed?: boolean;
+  /** Whether XTC acts in some of the draws only, which `after` counts. */
+  mixed?: boolean;
+}
+
+/** The text that follows the place; empty when nobody asked for one. `first` is the token put there by hand. */
+export interface LabAhead {
+  state?: "waiting" | "running" | "done";
+  text?: string;
+  first?: string;
+  token?: number | null;
+  seed?: number;
+}
+
+/** What a comparison compares. Rows and columns are named by what differs; "" where nothing does. */
+export interface CompareGrid {
+  title?: string;
+  message?: string;
+  system?: string;
+  columns?: string[];
+  rows?: string[];
+}
+
+/** One answer. `common`, `mark` and `rest` are its text: as in the reference, the token that differs, what follows. */
+export interface CompareCell {
+  number: number;
+  label: string;
+  row: number;
+  column: number;
+  span: number;
+  state: "waiting" | "loading" | "writing" | "measuring" | "done" | "failed" | "skipped";
+  common: string;
+  mark: string;
+  rest: string;
+  /** The index of the first token that differs; null where none does. */
+  place: number | null;
+  /** The number of the cell that it is compared with; null for that one itself. */
+  reference: number | null;
+  status: string;
+  verdict: string;
+  error: string;
+  hint: string;
+  /** Divergence in nats for each token of the reference's answer; null in it is infinite. */
+  kl: (number | null)[] | null;
+  mean_kl: number | null;
+  /** The tokens of this answer, where a divergence goes along them: text, and whether it is a control token. */
+  pieces?: [string, boolean][];
+}
+
+/** All answers, in the order of their numbers. */
+export interface CompareCells {
+  cells?: CompareCell[];
+}

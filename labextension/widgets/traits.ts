@@ -6,7 +6,12 @@ import type {
   ChatHead,
   ChatLive,
   ChatPath,
+  CompareCells,
+  CompareGrid,
   Header,
+  LabAhead,
+  LabPlace,
+  LabView,
   LoaderCatalogue,
   LoaderChoice,
   LoaderJob,
@@ -60,5 +65,27 @@ export interface ChatPanelTraits {
   running: boolean;
   sampling: SamplingState;
   status: string;
+  twin: Bundle;
+}
+
+export interface SamplingLabTraits {
+  ahead: LabAhead;
+  error: string;
+  place: LabPlace;
+  sampling: SamplingState;
+  status: string;
+  twin: Bundle;
+  view: LabView;
+}
+
+export interface CompareViewTraits {
+  cells: CompareCells;
+  error: string;
+  grid: CompareGrid;
+  notes: string[];
+  revision: number;
+  running: boolean;
+  status: string;
+  stoppable: boolean;
   twin: Bundle;
 }

@@ -24,10 +24,17 @@ def _status(status: Any) -> Any:
     return StatusBars(status)
 
 
+def _comparison(comparison: Any) -> Any:
+    from llama_nb.widgets.compare_view import CompareView
+
+    return CompareView(comparison)
+
+
 # The type's full name, and what makes its widget: None where the value's own bundle is shown.
 _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.planner.plan.Plan": _plan,
     "llama_nb.magics.status_report.StatusReport": _status,
+    "llama_nb.session.comparison.Comparison": _comparison,
 }
 
 

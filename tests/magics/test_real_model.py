@@ -154,6 +154,7 @@ def test_every_example_runs_on_the_bundled_model(started, stories260k):
     (folder / "questions.csv").write_text("question\nWhat is rope?\n")
     started.ok(FOR_EXAMPLES)
     started.ok("%llama load cria")
+    started.ok("%llama record\n%llama chat --max-tokens 2 hi\n%llama record --stop")
     started.ok("%llama load cria --name second")
     for verb in sorted(set(verbs.names()) - {*ELSEWHERE}):
         for example in verbs.find(verb).EXAMPLES:

@@ -1,0 +1,58 @@
+"""Work of which only the newest matters: a place that is looked at, a text that goes on."""
+
+import contextvars
+import threading
+from collections.abc import Callable
+
+from llama_nb.core.stop import StopFlag
+
+Work = Callable[[StopFlag], None]
+
+
+class Latest:
+    """Runs the newest work that it was given, in a thread; the one before is stopped and waited for.
+
+    Work catches what it raises: nobody else does.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._flag = StopFlag()
+        self._thread: threading.Thread | None = None
+
+    def put(self, work: Work, delay_s: float = 0.0) -> None:
+        """Do `work` next, in place of whatever was to come; `delay_s` lets newer work overtake it."""
+        with self._lock:
+            before = self._thread
+            self._flag.set("something newer is asked for")
+            self._flag = StopFlag()
+            context = contextvars.copy_context()
+            self._thread = threading.Thread(
+                target=context.run,
+                args=(self._run, work, self._flag, before, delay_s),
+                name=f"llama-nb {self._name}",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop what runs and drop what waits."""
+        with self._lock:
+            self._flag.set("stopped")
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the newest work is done."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+
+    @staticmethod
+    def _run(work: Work, flag: StopFlag, before: threading.Thread | None, delay_s: float) -> None:
+        if delay_s:
+            flag.wait(delay_s)
+        if before is not None:
+            before.join()
+        if not flag.is_set():
+            work(flag)

@@ -1,5 +1,6 @@
 /**
- * Tokens in a row, each shaded by how likely it was (or by how unsure the model was there); one can be picked.
+ * Tokens in a row, each shaded by how likely it was, by how unsure the model was there, or by how far another model
+ * was from it; one can be picked.
  *
  * Knows nothing of chats and distributions: whoever shows a strip says what its tokens are and what a pick does.
  */
@@ -11,10 +12,12 @@ export interface StripToken {
   special: boolean;
   probability: number | null;
   entropy: number | null;
+  /** KL divergence in nats; infinite where the other model rules out what this one does not. */
+  divergence?: number | null;
   /** A word about this token that is said and shown at it, such as "chosen by you". */
   mark?: string;
 }
-export type Shading = "probability" | "entropy";
+export type Shading = "probability" | "entropy" | "divergence";
 
 export interface TokenStrip {
   root: HTMLElement;
@@ -24,9 +27,12 @@ export interface TokenStrip {
 /** The classes of render/why.py: class k holds what is at least PROBABILITIES[k], or below ENTROPIES[k] nats. */
 const PROBABILITIES = [0.9, 0.5, 0.2, 0.05];
 const ENTROPIES = [0.5, 1, 2, 3];
-const LEGENDS: Record<Shading, string[]> = {
+/** Those of render/compare.py, in nats. */
+const DIVERGENCES = [0.001, 0.01, 0.1, 1];
+export const LEGENDS: Record<Shading, string[]> = {
   probability: ["from 90 %", "50 %", "20 %", "5 %", "below"],
   entropy: ["below 0.5 nats", "from 0.5", "1", "2", "3"],
+  divergence: ["below 0.001 nats", "from 0.001", "0.01", "0.1", "1"],
 };
 const MARKS: Record<string, string> = { " ": "·", "\n": "⏎", "\t": "⇥" };
 
@@ -42,19 +48,25 @@ export function percent(probability: number): string {
   return `${Number((100 * probability).toPrecision(3))} %`;
 }
 
+/** A divergence in three significant digits. */
+export function nats(value: number): string {
+  if (!Number.isFinite(value)) return "∞";
+  return value > 0 && value < 1e-4 ? "< 0.0001" : String(Number(value.toPrecision(3)));
+}
+
 /** The class of a token, 0 (sure) to 4; empty where it has no figure. */
-function level({ probability, entropy }: StripToken, by: Shading): string {
-  const value = by === "entropy" ? entropy : probability;
+function level(token: StripToken, by: Shading): string {
+  const value = token[by] ?? null;
   if (value === null) return "";
-  const above =
-    by === "entropy" ? ENTROPIES.map((edge) => value >= edge) : PROBABILITIES.map((edge) => value < edge);
-  return String(above.filter(Boolean).length);
+  const edges = { probability: PROBABILITIES, entropy: ENTROPIES, divergence: DIVERGENCES }[by];
+  return String(edges.filter((edge) => (by === "probability" ? value < edge : value >= edge)).length);
 }
 
 function described(token: StripToken, index: number): string {
   const figures = [
     token.probability === null ? "" : `probability ${percent(token.probability)}`,
     token.entropy === null ? "" : `entropy ${token.entropy.toFixed(2)} nats`,
+    typeof token.divergence === "number" ? `KL ${nats(token.divergence)} nats` : "",
     token.mark ?? "",
   ];
   return [`token ${index}: ${visible(token.text)}`, ...figures.filter(Boolean)].join(", ");

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from llama_nb.core.errors import ChatStoreError, ModelBusy
+from llama_nb.core.events import ChatChanged, publish
 from llama_nb.session.chat import Chat, Journal, check_chat_name, unknown_chat
 
 MAIN = "main"
@@ -30,9 +31,12 @@ class ChatBook(Mapping[str, Chat]):
         """Return the chat called `name` (default: the current one), made when it is new."""
         name = self.current if name is None else check_chat_name(name)
         with self._lock:
-            if name not in self._chats:
-                self._chats[name] = Chat(name, self._journal)
-            return self._chats[name]
+            found = self._chats.get(name)
+            if found is not None:
+                return found
+            made = self._chats[name] = Chat(name, self._journal)
+        publish(ChatChanged(made))
+        return made
 
     def use(self, name: str) -> Chat:
         """Make `name`, which must exist, the current chat."""
@@ -60,6 +64,7 @@ class ChatBook(Mapping[str, Chat]):
         if self._journal is not None:
             self._journal.delete(found)
         self._forget(found.cache_key)
+        publish(ChatChanged(self._chats.get(name, found)))
 
     def restore(self, name: str | None = None, source: str | Path | None = None) -> Chat:
         """Read a stored chat back, in place of the one in memory.

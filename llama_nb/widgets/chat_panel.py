@@ -248,7 +248,7 @@ class ChatPanel(LiveWidget, Growing):
                 self.refresh()
             case events.ReplyEnded(reply) if reply.chat == self.panel.name:
                 self._end(reply)
-            case events.ChatChanged(chat) if chat is self.panel.chat:
+            case events.ChatChanged(chat) if chat is self.panel.chat or self._others_changed():
                 self.refresh()
             case events.ModelsChanged():
                 if self.panel.follow():
@@ -257,6 +257,10 @@ class ChatPanel(LiveWidget, Growing):
                 self.refresh()
             case events.SamplingChanged():
                 self._show_sampling()
+
+    def _others_changed(self) -> bool:
+        """Whether a chat was made or deleted."""
+        return list(self.panel.model.chats) != self.head.get("chats")
 
     def _end(self, reply: Reply) -> None:
         """Show that a reply is done, and what went wrong; give back a message that nothing came of."""

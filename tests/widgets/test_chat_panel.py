@@ -1,0 +1,571 @@
+"""The chat panel without a browser, over the bundled model: what it sends, and what it does with messages."""
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import llama_nb as llama
+from llama_nb.core.request import Request
+from llama_nb.engines.base import Prompt
+from llama_nb.runtime import settings
+from llama_nb.session.model import Model
+from llama_nb.session.panel import Panel
+from llama_nb.widgets import chat_panel, live_view
+from llama_nb.widgets.chat_panel import ChatPanel
+from llama_nb.widgets.live import LiveReplies
+from llama_nb.widgets.live_view import MIME
+from tests.session.fakes import FakeEngine, fake_model
+from tests.widgets.conftest import PAGE, Notebook, Wire
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+WAIT_S = 20
+
+
+def until(holds: Callable[[], Any], seconds: float = WAIT_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+class Page:
+    """A page that holds the conversation as the real one does."""
+
+    def __init__(self, panel: ChatPanel, wire: Wire) -> None:
+        self.panel, self.wire = panel, wire
+
+    def say(self, kind: str, **more: Any) -> None:
+        self.wire.send(self.panel.model_id, {"kind": kind, **more})
+
+    def got(self, kind: str) -> list[dict[str, Any]]:
+        contents = [
+            data["content"] for data in self.wire.of(self.panel.model_id) if data.get("method") == "custom"
+        ]
+        return [content for content in contents if content["kind"] == kind]
+
+    def idle(self) -> None:
+        until(lambda: not self.panel.running and not self.panel.panel.model.active)
+
+    def ask(self, text: str) -> None:
+        self.say("send", text=text)
+        self.idle()
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        return list(self.panel.path["steps"])
+
+    def texts(self) -> list[str]:
+        self.say("want", ids=[step["id"] for step in self.steps])
+        return [item["text"] for item in self.got("contents")[-1]["items"]]
+
+
+@pytest.fixture(scope="module")
+def cria() -> Iterator[Model]:
+    made = llama.load("cria", name="panel-cria")
+    yield made
+    made.unload(force=True)
+
+
+@pytest.fixture(autouse=True)
+def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(live_view, "TWIN_AFTER_S", 0.01)
+    yield
+    settings.clear_sampling()
+    for panel in chat_panel._panels:
+        panel.close()
+    chat_panel._panels.clear()
+
+
+@pytest.fixture
+def model(cria: Model) -> Iterator[Model]:
+    yield cria
+    cria.stop()
+    until(lambda: not cria.active)
+    for name in list(cria.chats):
+        cria.chats.delete(name)
+    cria.chats.current = "main"
+
+
+@pytest.fixture
+def open_panel(wire: Wire) -> Iterator[Callable[..., Page]]:
+    made: list[ChatPanel] = []
+
+    def open_one(model: Model, **options: Any) -> Page:
+        made.append(ChatPanel(Panel(model, **options)))
+        made[-1].fill()
+        return Page(made[-1], wire)
+
+    yield open_one
+    for panel in made:
+        panel.close()
+
+
+@pytest.fixture
+def page(model: Model, open_panel: Callable[..., Page]) -> Page:
+    return open_panel(model)
+
+
+# --- a conversation -------------------------------------------------------------------------------------
+
+
+def test_it_is_drawn_before_it_is_filled(model: Model, notebook: Notebook, wire: Wire) -> None:
+    panel = chat_panel.show(model, output=notebook)
+    assert {VIEW, "text/plain", "text/html"} <= set(notebook.shown[0])
+    assert wire.of(panel.model_id)[0]["state"]["head"] == {}
+    assert panel.head["model"] == "panel-cria"
+    assert panel.head["alive"] is True
+    assert panel.sampling["controls"][0]["name"] == "temperature"
+
+
+def test_a_message_is_answered_in_the_background(page: Page) -> None:
+    page.say("send", text="What is a token?", page="a")
+    assert page.got("accepted") == [{"kind": "accepted", "page": "a"}]
+    page.idle()
+    asked, answered = page.steps
+    assert (asked["role"], answered["role"], answered["finish"]) == ("user", "assistant", "end")
+    assert "token" in page.texts()[1]
+    assert page.panel.live == {}
+    assert page.panel.head["context"]["used"] > answered["tokens"]
+
+
+def test_while_it_grows_the_page_is_told_what_is_answered(page: Page) -> None:
+    settings.set_sampling("max_tokens", 300)
+    page.say("send", text="Tell me a long story about a dragon and a king.")
+    until(lambda: page.panel.blocks)
+    assert page.panel.running
+    assert page.panel.live["asked"] == page.steps[-1]["id"]
+    assert page.panel.live["kind"] == "chat"
+    page.idle()
+    assert page.panel.blocks == []
+    assert page.got("delta")
+
+
+def test_stop_keeps_what_is_there(page: Page, model: Model) -> None:
+    settings.set_sampling("seed", 1)
+    page.say("send", text="Tell me a long story about a dragon and a king.")
+    until(lambda: model.active and len(model.active[0].tokens) >= 2)
+    page.say("stop")
+    page.idle()
+    assert page.steps[-1]["finish"] == "stopped"
+    assert page.texts()[-1]
+
+
+def test_a_reply_of_a_panel_is_in_no_cell(page: Page, notebook: Notebook) -> None:
+    live = LiveReplies(lambda: PAGE, notebook)
+    from llama_nb.core import events
+
+    unsubscribe = events.subscribe(live)
+    page.ask("What is a token?")
+    assert notebook.log == []
+    page.panel.panel.model.chat("And this is from a cell?")
+    unsubscribe()
+    live.close()
+    assert notebook.log != []
+
+
+def test_a_cell_in_the_same_chat_appears(page: Page, model: Model) -> None:
+    model.chat("What is a token?")
+    assert [step["role"] for step in page.steps] == ["user", "assistant"]
+    model.chat("What is a token?", chat="other")
+    assert len(page.steps) == 2
+
+
+def test_two_panels_on_a_chat_agree(page: Page, model: Model, open_panel: Callable[..., Page]) -> None:
+    other = open_panel(model)
+    page.say("send", text="Tell me a story.")
+    until(lambda: other.panel.blocks)
+    assert other.panel.running
+    page.idle()
+    other.idle()
+    assert other.panel.path == page.panel.path
+    other.say("system", text="Be brief.")
+    assert page.panel.head["system"] == "Be brief."
+    page.say("set", name="temperature", value=0.25)
+    assert other.panel.sampling == page.panel.sampling
+
+
+def test_two_panels_that_send_at_the_same_time_do_not_wait_for_each_other(
+    page: Page, model: Model, open_panel: Callable[..., Page]
+) -> None:
+    settings.set_sampling("max_tokens", 5)
+    other = open_panel(model)
+    threads = [
+        threading.Thread(target=each.say, args=("send",), kwargs={"text": f"Question {number} of {count}?"})
+        for number, each in enumerate((page, other))
+        for count in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    page.idle()
+    other.idle()
+    assert len(page.steps) == 20
+    assert page.panel.path == other.panel.path
+
+
+def test_a_panel_that_is_opened_meanwhile_shows_the_whole_answer(
+    page: Page, model: Model, open_panel: Callable[..., Page]
+) -> None:
+    page.say("send", text="Tell me a long story about a dragon and a king.")
+    until(lambda: model.active and len(model.active[0].tokens) > 3)
+    late = open_panel(model)
+    begun = late.panel.panel.under_way()
+    until(lambda: late.panel.blocks or not begun)
+    assert not begun or begun[0].text[:5] in json.dumps(late.panel.blocks[0])
+    late.idle()
+    assert late.panel.path == page.panel.path
+
+
+# --- versions and branches ---------------------------------------------------------------------------------
+
+
+def test_another_version_and_the_arrows_between_them(page: Page) -> None:
+    page.ask("Write a sentence about the sea.")
+    first = page.steps[-1]["id"]
+    settings.set_sampling("temperature", 2.0)
+    page.say("retry", id=first)
+    page.idle()
+    second = page.steps[-1]
+    assert (second["version"], second["versions"]) == (2, 2)
+    assert second["siblings"] == [first, second["id"]]
+    page.say("goto", id=first, tip=True)
+    assert page.steps[-1]["id"] == first
+
+
+def test_a_message_in_another_wording_is_a_branch(page: Page) -> None:
+    page.ask("What is a token?")
+    before = page.steps[0]["id"]
+    page.say("edit", id=before, text="What is attention?")
+    page.idle()
+    assert page.got("accepted")[1:]
+    assert page.texts()[0] == "What is attention?"
+    assert page.steps[0]["versions"] == 2
+    page.say("goto", id=before, tip=True)
+    assert len(page.steps) == 2
+
+
+def test_a_click_on_an_alternative_goes_on_there(page: Page) -> None:
+    page.ask("What is a token?")
+    answer = page.steps[-1]
+    page.say("tokens", id=answer["id"])
+    (told,) = page.got("tokens")
+    assert len(told["tokens"]) == answer["tokens"]
+    position = 2
+    chosen = told["tokens"][position][6][1]
+    page.say("branch", id=answer["id"], position=position, token=chosen[0])
+    page.idle()
+    branch = page.steps[-1]
+    assert branch["versions"] == 2
+    page.say("tokens", id=branch["id"])
+    rows = page.got("tokens")[-1]["tokens"]
+    assert [row[0] for row in rows[:position]] == [row[0] for row in told["tokens"][:position]]
+    assert rows[position][0] == chosen[0]
+
+
+def test_an_answer_that_was_cut_goes_on(page: Page) -> None:
+    settings.set_sampling("max_tokens", 4)
+    page.ask("What is a token?")
+    short = page.steps[-1]
+    assert short["finish"] == "length"
+    before = page.texts()[-1]
+    settings.set_sampling("max_tokens", 40)
+    page.say("continue", id=short["id"])
+    page.idle()
+    assert page.texts()[-1].startswith(before)
+    assert page.steps[-1]["tokens"] > 4
+    assert page.steps[-1]["versions"] == 2
+
+
+def test_the_tree_has_all_branches(page: Page) -> None:
+    page.ask("What is a token?")
+    page.say("retry", id=page.steps[-1]["id"])
+    page.idle()
+    page.say("tree")
+    nodes = page.got("tree")[-1]["nodes"]
+    assert [node["on_path"] for node in nodes].count(True) == 2
+
+
+# --- chats, models, sampling, export ---------------------------------------------------------------------
+
+
+def test_chats_are_made_chosen_and_deleted(page: Page, model: Model) -> None:
+    page.ask("What is a token?")
+    page.say("new", name="ideas")
+    assert (page.panel.head["chat"], page.steps) == ("ideas", [])
+    assert model.chats.current == "ideas"
+    page.say("new", name="ideas")
+    assert "already" in page.panel.error
+    page.say("chat", name="main")
+    assert page.panel.error == ""
+    assert len(page.steps) == 2
+    page.say("delete", name="ideas")
+    assert page.panel.head["chats"] == ["main"]
+    page.say("chat", name="ideas")
+    assert "no chat 'ideas'" in page.panel.error
+
+
+def test_a_chat_that_is_deleted_elsewhere_gives_way_to_the_current_one(page: Page, model: Model) -> None:
+    page.say("new", name="ideas")
+    model.chats.delete("ideas")
+    assert page.panel.head["chat"] == "main"
+
+
+def test_another_model_takes_the_conversation_over(page: Page, model: Model) -> None:
+    page.ask("What is a token?")
+    other = llama.load("cria", name="second")
+    try:
+        assert [each["name"] for each in page.panel.head["models"]][-1] == "second"
+        page.say("model", name="second")
+        assert page.panel.head["model"] == "second"
+        assert llama.current() is other
+        assert len(other.chats["main"].path()) == 2
+        assert page.steps[-1]["notes"] == ["Carried over from panel-cria: second answers from here on."]
+        page.ask("And attention?")
+        assert len(page.steps) == 4
+        page.say("model", name="panel-cria")
+        assert len(page.steps) == 2
+    finally:
+        other.unload(force=True)
+
+
+def test_a_panel_of_an_unloaded_model_says_so_and_goes_on_when_it_is_back(
+    open_panel: Callable[..., Page],
+) -> None:
+    gone = llama.load("cria", name="short-lived")
+    page = open_panel(gone)
+    page.ask("What is a token?")
+    gone.unload()
+    assert page.panel.head["alive"] is False
+    assert "Load it again: %llama load cria" in page.panel.error
+    assert len(page.steps) == 2
+    page.say("send", text="Are you there?")
+    assert "was unloaded" in page.panel.error
+    assert len(page.got("accepted")) == 1
+    back = llama.load("cria", name="short-lived")
+    try:
+        assert page.panel.head["alive"] is True
+        assert page.panel.error == ""
+        assert "the model that was unloaded" in page.steps[-1]["notes"][0]
+        page.ask("And attention?")
+        assert len(back.chats["main"].path()) == 4
+    finally:
+        back.unload(force=True)
+
+
+def test_the_sampling_is_the_sessions(page: Page) -> None:
+    page.say("set", name="temperature", value=0.25)
+    assert settings.get_sampling_overrides() == {"temperature": 0.25}
+    assert page.panel.sampling["line"] == "%llama set --temperature 0.25"
+    page.say("set", name="temperature", value=None)
+    assert settings.get_sampling_overrides() == {}
+    page.say("preset", name="creative")
+    assert settings.get_sampling_overrides()["temperature"] > 0.6
+    page.say("set", name="temperature", value=-1)
+    assert "outside its range" in page.panel.error
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("markdown", ".md"), ("messages", ".json"), ("rows", ".jsonl")])
+def test_the_conversation_is_exported(page: Page, form: str, suffix: str) -> None:
+    page.ask("What is a token?")
+    page.say("export", format=form)
+    (told,) = page.got("exported")
+    assert told["name"] == f"main{suffix}"
+    assert "What is a token?" in told["text"]
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"kind": 3},
+        {"kind": "send"},
+        {"kind": "send", "text": "  "},
+        {"kind": "send", "text": ["a"]},
+        {"kind": "edit", "id": 3, "text": ""},
+        {"kind": "branch", "id": "x", "position": "1", "token": 2},
+        {"kind": "branch", "id": "x", "position": True, "token": 2},
+        {"kind": "branch", "id": "x", "position": -1, "token": 2},
+        {"kind": "want", "ids": "all"},
+        {"kind": "want", "ids": [1, {"a": 2}, "nope"]},
+        {"kind": "chat", "name": 4},
+        {"kind": "set", "name": "temperature", "value": "hot"},
+        {"kind": "set", "name": "temperature", "value": True},
+        {"kind": "allow", "call": "nope"},
+        {"kind": "stop"},
+        {"kind": "__class__"},
+    ],
+)
+def test_malformed_messages_do_no_harm(page: Page, model: Model, message: dict[str, Any]) -> None:
+    page.wire.send(page.panel.model_id, message)
+    assert page.panel.error == ""
+    assert page.steps == []
+    assert not model.active
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"kind": "goto", "id": "nope"},
+        {"kind": "retry", "id": ""},
+        {"kind": "tokens", "id": "nope"},
+        {"kind": "edit", "id": "nope", "text": "x"},
+        {"kind": "branch", "id": "nope", "position": 0, "token": 1},
+        {"kind": "model", "name": "panel-criaa"},
+        {"kind": "chat", "name": "../../etc"},
+        {"kind": "new", "name": "x" * 100},
+        {"kind": "set", "name": "temprature", "value": 1},
+        {"kind": "preset", "name": "nope"},
+        {"kind": "export", "format": "exe"},
+    ],
+)
+def test_what_cannot_be_done_is_said(page: Page, message: dict[str, Any]) -> None:
+    page.wire.send(page.panel.model_id, message)
+    assert page.panel.error != ""
+    assert "Error" not in page.panel.error.split("\n")[0]
+    page.say("goto", id="x")
+    page.say("set", name="temperature", value=0.5)
+    assert page.panel.error == ""
+
+
+def test_an_error_of_the_model_is_shown_and_the_message_comes_back(open_panel: Callable[..., Page]) -> None:
+    from llama_nb.core.errors import EngineError
+
+    broken = fake_model(FakeEngine(failure=EngineError("Logits are NaN, first in layer 3.")))
+    page = open_panel(broken)
+    page.ask("What is a token?")
+    until(lambda: page.panel.error)
+    assert "layer 3" in page.panel.error
+    assert page.steps == []
+    assert page.got("returned") == [{"kind": "returned", "text": "What is a token?"}]
+
+
+def test_a_reply_that_fails_on_its_way_is_kept_with_its_error(open_panel: Callable[..., Page]) -> None:
+    from llama_nb.core.errors import EngineError
+
+    page = open_panel(fake_model(FakeEngine(failure=EngineError("No memory."), fail_at=2)))
+    page.ask("What is a token?")
+    until(lambda: page.panel.error)
+    assert page.steps[-1]["error"] == "No memory."
+    assert page.got("returned") == []
+
+
+def test_a_base_model_says_what_it_can(open_panel: Callable[..., Page]) -> None:
+    page = open_panel(fake_model(FakeEngine(has_chat_template=False)))
+    page.say("send", text="hello")
+    assert "base model" in page.panel.error
+    assert page.got("accepted") == []
+
+
+def test_hostile_text_stays_text(page: Page) -> None:
+    settings.set_sampling("max_tokens", 3)
+    hostile = "<script>alert(1)</script> <img src=x onerror=alert(1)> \x1b[31m <|eot_id|>"
+    page.ask(hostile)
+    page.say("want", ids=[step["id"] for step in page.steps])
+    item = page.got("contents")[-1]["items"][0]
+    assert "<script>" in json.dumps(item["nodes"])
+    assert item["text"] == hostile
+    html = page.panel.html_twin()
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "\x1b" not in page.panel.text_twin()
+
+
+# --- tools ------------------------------------------------------------------------------------------------
+
+
+def weather(city: str) -> str:
+    """Return the weather of a city.
+
+    Parameters
+    ----------
+    city
+        Where.
+    """
+    return f"Rain in {city}"
+
+
+class ToolEngine(FakeEngine):
+    """Its template tells the model of the functions."""
+
+    def prompt(self, request: Request) -> Prompt:
+        made = super().prompt(request)
+        told = "".join(str(tool) for tool in request.tools)
+        return dataclasses.replace(made, text=made.text + told)
+
+
+def call_of(request: Any) -> list[str]:
+    """Ask for a call, then say what came of it."""
+    last = request.input[-1]
+    if last.role == "tool":
+        return ["It", f" says: {last.content}"]
+    return ['{"name": "weather", "parameters": {"city": "Oslo"}}']
+
+
+@pytest.mark.parametrize(("answer", "state"), [("allow", "ran"), ("deny", "refused")])
+def test_a_call_waits_for_the_pages_answer(open_panel: Callable[..., Page], answer: str, state: str) -> None:
+    page = open_panel(fake_model(ToolEngine(rule=call_of)), tools={"weather": weather})
+    assert page.panel.head["tools"] == ["weather"]
+    page.say("send", text="What is the weather in Oslo?")
+    until(lambda: "pending" in page.panel.live)
+    pending = page.panel.live["pending"]
+    assert (pending["name"], json.loads(pending["arguments"])) == ("weather", {"city": "Oslo"})
+    assert page.panel.running
+    page.say("allow", call="another")
+    assert "pending" in page.panel.live
+    page.say(answer, call=pending["call"])
+    until(lambda: not page.panel.running)
+    calls = [step["calls"] for step in page.steps if step.get("calls")]
+    assert calls[0][0]["state"] == state
+    assert ("Rain in Oslo" in page.texts()[-1]) == (state == "ran")
+
+
+def test_a_call_that_waits_can_be_stopped(open_panel: Callable[..., Page]) -> None:
+    page = open_panel(fake_model(ToolEngine(rule=call_of)), tools={"weather": weather})
+    page.say("send", text="What is the weather in Oslo?")
+    until(lambda: "pending" in page.panel.live)
+    page.say("stop")
+    until(lambda: not page.panel.running)
+    assert page.panel.live == {}
+
+
+# --- the saved output ---------------------------------------------------------------------------------------
+
+
+def test_the_twin_is_the_conversation(page: Page, model: Model) -> None:
+    model.chats["main"].system = "You are brief."
+    page.ask("What is a token?")
+    text = page.panel.text_twin()
+    assert "Chat main with panel-cria · 1 turn" in text
+    assert "System prompt: You are brief." in text
+    assert "You:\nWhat is a token?" in text
+    until(lambda: "panel-cria:" in page.panel.twin.get("text/plain", ""))
+    assert "<strong>token</strong>" in page.panel.twin["text/html"]
+
+
+def test_the_output_asks_for_the_plugin(model: Model, notebook: Notebook, monkeypatch: Any) -> None:
+    monkeypatch.setattr(live_view, "detect", lambda: PAGE)
+    panel = chat_panel.show(model, output=notebook)
+    assert notebook.shown[0][MIME]["model_id"] == panel.model_id
+
+
+def test_a_closed_panel_follows_nothing(page: Page, model: Model, wire: Wire) -> None:
+    page.panel.close()
+    wire.messages.clear()
+    model.chat("What is a token?", max_tokens=3)
+    assert wire.messages == []
+
+
+def test_the_oldest_of_many_panels_are_closed(model: Model, notebook: Notebook, wire: Wire) -> None:
+    panels = [chat_panel.show(model, output=notebook) for _ in range(chat_panel.MOST_PANELS + 1)]
+    assert panels[0].comm is None
+    assert panels[1].comm is not None

@@ -29,7 +29,7 @@ def mismatch(
 ) -> RecordingError:
     """Return the error for a request (with `sampling` None: a prompt) that `file` holds no answer to."""
     name, source = model.facts.name, model.facts.source
-    again = f"Ask as it was recorded, or record again with the model: %llama record {file}"
+    again = f"Ask as it was recorded, or run it anew: %llama record {file}, then %llama load {source}"
     questions = list(model.questions.values())[-_MOST_COMPARED:]
     if not questions:
         return RecordingError(f"{file} holds no replies of {name}.", again)
@@ -46,7 +46,7 @@ def mismatch(
     return RecordingError(
         f"This was not recorded with {name}. Of what was, the nearest differs: "
         f"{_difference(nearest.request, request)}.",
-        f"{again} (%llama load {source} without --replay)",
+        again,
     )
 
 

@@ -1,0 +1,98 @@
+"""A notebook that is recorded in one kernel and played back in another shows the same, without the model."""
+
+import json
+import shutil
+
+import pytest
+
+from llama_nb.session.replay import VARIABLE
+from tests.conftest import ROOT
+from tests.kernel import Kernel
+
+pytestmark = pytest.mark.kernel
+
+FILE = "lesson.replies.jsonl"
+# What a course's notebook may hold; each cell's outputs are compared to the letter.
+CELLS = (
+    "%load_ext llama_nb\nimport llama_nb as llama, sys",
+    f"%llama record {FILE}",
+    "%llama load cria",
+    "%%llama chat --max-tokens 40\nWhat is a token?",
+    "%%llama chat --max-tokens 40\nWhat is a token?",  # the same words at another place of the chat
+    "r = llama.current().chat([{'role': 'user', 'content': 'Tell me a story.'}], max_tokens=20)",
+    "s = llama.current().chat([{'role': 'user', 'content': 'Tell me a story.'}], max_tokens=20)",
+    "print(r.seed, s.seed, r.text, s.text, r.usage, s.finish)",
+    "r.rerun(temperature=1.3).text",
+    "%llama set temperature 1.1",
+    "%llama set max_tokens 24",
+    "%%llama chat --chat other --system 'Be brief.' --seed 3\nWhat is {{ 6 * 7 }}? <script>alert(1)</script>",
+    "%llama set --reset",
+    "%%llama why --max-tokens 12\nName a colour.",
+    "%llama why --by entropy",
+    "from pydantic import BaseModel\nclass Animal(BaseModel):\n    name: str\n    legs: int",
+    "%%llama json j << Animal --max-tokens 60\nDescribe a llama as JSON.",
+    "print(j.text, j.finish.complete, j.notes)",
+    '%%llama json --regex "[0-9]{1,3}"\nWhat is 20 + 22?',
+    'c = %llama json --choice yes,no,maybe "Is a llama an animal?"\nc.json',
+    '%llama json --regex "(" "broken"',
+    '%llama json --regex "(?=a)b" "broken otherwise"',
+    "b = llama.current().batch(['1 + 1?', '2 + 2?', '', 'no?'], max_tokens=6, temperature=0)\nb.to_frame()",
+    "with llama.current().stream('Count to ten.', chat='pulled') as tokens:\n"
+    "    print([t.text for t, _ in zip(tokens, range(5))])",
+    "%llama complete --max-tokens 5 --temperature 0 Once upon a time",
+    "%llama prompt",
+    "%llama prompt 'and then?'",
+    "%llama tokens <|eot_id|> is text",
+    "%llama load cria --name small --context 160",
+    *(
+        f"%llama chat --max-tokens 20 Tell me more of number {number}, and of its friends."
+        for number in range(5)
+    ),
+    "%llama chat --overflow error --max-tokens 20 Is that all that you know of them?",
+    "%llama chats",
+    "%llama status",
+    "%llama unload small",
+    "%llama record --stop",
+)
+PICTURE = {"execution_count", "display_id", "transient", "metadata"}
+
+
+def run(kernel):
+    """Run every cell as nbclient does, and return what each shows."""
+    shown = []
+    for cell in CELLS:
+        result = kernel.run(cell, allow_stdin=False)
+        outputs = [{key: value for key, value in out.items() if key not in PICTURE} for out in result.outputs]
+        for out in outputs:
+            if out["output_type"] == "error":
+                out.pop("traceback")
+        shown.append((cell, result.status, json.dumps(outputs, sort_keys=True)))
+    return shown
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The folder with the recording, and what the notebook showed."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with Kernel(environment={"PYTHONPATH": str(ROOT), "LLAMA_NB_CHATS": "off"}, cwd=folder) as kernel:
+        shown = run(kernel)
+    return folder, shown
+
+
+def test_the_very_same_cells_show_the_same_without_the_model(recorded, tmp_path):
+    folder, shown = recorded
+    shutil.copy(folder / FILE, tmp_path / FILE)
+    environment = {"PYTHONPATH": str(ROOT), "LLAMA_NB_CHATS": "off", VARIABLE: FILE}
+    with Kernel(environment=environment, cwd=tmp_path) as kernel:
+        for (cell, status, outputs), (_, now, played) in zip(shown, run(kernel), strict=True):
+            assert (now, played) == (status, outputs), cell
+        assert kernel.evaluate("'torch' in sys.modules or 'transformers' in sys.modules") is False
+    assert [cell for cell, status, _ in shown if status != "ok"] == [
+        '%llama json --regex "(" "broken"',
+        '%llama json --regex "(?=a)b" "broken otherwise"',
+        "%llama chat --overflow error --max-tokens 20 Is that all that you know of them?",
+    ]
+    assert (tmp_path / FILE).read_bytes() == (
+        folder / FILE
+    ).read_bytes()  # what is played back is not recorded
+    assert (folder / FILE).stat().st_mode & 0o777 == 0o600

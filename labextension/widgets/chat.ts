@@ -51,7 +51,6 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     window.clearTimeout(silence);
     silence = window.setTimeout(() => {
       hint.textContent = "The kernel has not answered yet: another cell may be running.";
-      typed.free();
     }, SILENT_AFTER_MS);
   };
   const insert = (text: string) =>
@@ -63,6 +62,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
       say({ kind: "send", text, page: pageName() });
     },
     () => say({ kind: "stop" }),
+    document.querySelectorAll(".llama-nb-chat").length,
     signal,
   );
   const code = sideCode(say);
@@ -120,7 +120,9 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
   const drawError = () => {
     const [message = "", ...rest] = model.get("error").split("\n");
     error.replaceChildren(...(message ? [failure(message, rest.join("\n"), dismiss, signal)] : []));
-    if (message) typed.free();
+    if (!message) return;
+    typed.free();
+    list.answered(false);
   };
   const dismiss = () => {
     error.replaceChildren();
@@ -139,7 +141,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     else if (message?.kind === "returned") typed.returned(message.text as string);
     else if (message?.kind === "accepted" && message.page === pageName()) {
       typed.accepted();
-      list.accepted();
+      list.answered(true);
     }
   };
   root.addEventListener(

@@ -13,7 +13,7 @@ export interface Composer {
   update(chat: string, able: boolean, running: boolean): void;
   /** The kernel took the text. */
   accepted(): void;
-  /** The kernel refused it, or said nothing: it may be sent again. */
+  /** The kernel refused it: it may be sent again. */
   free(): void;
   /** Nothing came of what was sent: here it is again, unless something else is typed. */
   returned(text: string): void;
@@ -23,7 +23,13 @@ export interface Composer {
 
 const TALLEST = 132; // pixels, six lines
 
-export function composer(send: (text: string) => void, stop: () => void, signal: AbortSignal): Composer {
+/** `place` is which of the page's panels this is: each has its own draft. */
+export function composer(
+  send: (text: string) => void,
+  stop: () => void,
+  place: number,
+  signal: AbortSignal,
+): Composer {
   const root = element("div", "llama-nb-composer");
   const field = document.createElement("textarea");
   field.rows = 1;
@@ -48,8 +54,8 @@ export function composer(send: (text: string) => void, stop: () => void, signal:
   };
   const keep = (text: string) => {
     try {
-      if (text) sessionStorage.setItem(draftOf(chat), text);
-      else sessionStorage.removeItem(draftOf(chat));
+      if (text) sessionStorage.setItem(draftOf(place, chat), text);
+      else sessionStorage.removeItem(draftOf(place, chat));
     } catch {
       // A page without storage keeps the text as long as it is open.
     }
@@ -90,7 +96,7 @@ export function composer(send: (text: string) => void, stop: () => void, signal:
       if (name !== chat) {
         keep(field.value);
         chat = name;
-        field.value = kept(chat);
+        field.value = kept(place, chat);
         sent = null;
         window.setTimeout(grow); // its height is known when it stands in the page
       }
@@ -123,13 +129,13 @@ export function composer(send: (text: string) => void, stop: () => void, signal:
   };
 }
 
-function draftOf(chat: string): string {
-  return `llama-nb-draft ${location.pathname} ${chat}`;
+function draftOf(place: number, chat: string): string {
+  return `llama-nb-draft ${location.pathname} ${place} ${chat}`;
 }
 
-function kept(chat: string): string {
+function kept(place: number, chat: string): string {
   try {
-    return sessionStorage.getItem(draftOf(chat)) ?? "";
+    return sessionStorage.getItem(draftOf(place, chat)) ?? "";
   } catch {
     return "";
   }

@@ -5,7 +5,7 @@ import type { Drawer } from "./chat_head";
 import type { Say } from "./chat_step";
 import { type TreePane, treePane } from "./chat_tree";
 import { copyButton } from "./copy";
-import { button, element } from "./element";
+import { button, element, option } from "./element";
 import type { SamplingState } from "./shapes";
 import { sliders } from "./sliders";
 
@@ -113,7 +113,7 @@ function samplingPane(say: Say, insert: (text: string) => boolean, signal: Abort
   const update = ({ controls = [], line: command = "", presets: names = [] }: SamplingState) => {
     const key = names.join("\n");
     if (presets.dataset.key !== key)
-      presets.replaceChildren(new Option("Preset …", ""), ...names.map((name) => new Option(name, name)));
+      presets.replaceChildren(option("Preset …", ""), ...names.map((name) => option(name, name)));
     presets.dataset.key = key;
     set.update(controls);
     line = command;

@@ -2,7 +2,7 @@
 
 import type { Say } from "./chat_step";
 import { copyButton } from "./copy";
-import { button, element } from "./element";
+import { button, element, option } from "./element";
 
 export interface ExportPane {
   root: HTMLElement;
@@ -24,7 +24,7 @@ export function exportPane(say: Say, insert: (text: string) => boolean, signal: 
   const root = element("div", "llama-nb-export");
   const formats = element("select", "") as HTMLSelectElement;
   formats.setAttribute("aria-label", "Format");
-  formats.append(...FORMATS.map(([format, label]) => new Option(label, format)));
+  formats.append(...FORMATS.map(([format, label]) => option(label, format)));
   let [text, name] = ["", ""];
   const preview = element("pre", "llama-nb-preview");
   preview.tabIndex = 0;

@@ -1,7 +1,7 @@
 /** The line above the conversation: which chat, which model, how full the context is, and what else can be opened. */
 
 import type { Say } from "./chat_step";
-import { button, element } from "./element";
+import { button, element, option } from "./element";
 import type { ChatHead } from "./shapes";
 
 export type Drawer = "sampling" | "system" | "tree" | "export";
@@ -111,9 +111,12 @@ export function headLine(say: Say, toggle: (drawer: Drawer) => void, signal: Abo
         rest,
       );
       chats.title = next.where ?? "";
-      const loaded = (next.models ?? []).map((model) => [model.name, model.name] as [string, string]);
-      const gone: [string, string][] = loaded.length ? [] : [["", "no model"]];
-      options(models, [...gone, ...loaded], next.model ?? "", []);
+      // A model that was loaded from a folder is shown by the folder's name.
+      const short = (name: string) => name.slice(name.lastIndexOf("/") + 1);
+      const loaded = (next.models ?? []).map(({ name }) => [name, short(name)] as [string, string]);
+      const mine = loaded.find((pair) => pair.includes(next.model ?? ""));
+      const gone: [string, string][] = mine ? [] : [["", next.model || "no model"]];
+      options(models, [...gone, ...loaded], mine?.[0] ?? "", []);
       models.disabled = loaded.length === 0;
       models.title = next.detail ?? "";
       gauge.update(next.context);
@@ -141,7 +144,7 @@ function options(
   const key = JSON.stringify([list, rest]);
   if (into.dataset.key !== key) {
     into.dataset.key = key;
-    const made = ([of, text]: [string, string]) => new Option(text, of);
+    const made = ([of, text]: [string, string]) => option(text, of);
     into.replaceChildren(...list.map(made));
     if (rest.length) into.append(document.createElement("hr"), ...rest.map(made));
   }

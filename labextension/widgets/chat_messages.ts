@@ -19,8 +19,8 @@ export interface Messages {
   grow(blocks: Tree[], running: boolean, status: string): void;
   contents(items: ({ id: string } & Contents)[]): void;
   tokens(id: string, rows: TokenRow[]): void;
-  /** The kernel took what was sent: an edit is done. */
-  accepted(): void;
+  /** The kernel took what was sent, or did not. */
+  answered(taken: boolean): void;
   /** Show the end from now on. */
   toEnd(): void;
 }
@@ -180,14 +180,14 @@ export function messageList(
         host.begun();
       };
       code.get().then(({ tokenView }) => {
-        tokenView(view.tokens, rows, branch, () => showText(view), signal);
+        view.tokens.replaceChildren(tokenView(rows, branch, () => showText(view), signal));
         view.tokens.hidden = false;
         view.answer.hidden = true;
         view.tokens.querySelector<HTMLElement>("[role=option][tabindex='0']")?.focus();
       });
     },
-    accepted() {
-      for (const view of views.values()) view.accepted();
+    answered(taken) {
+      for (const view of views.values()) view.answered(taken);
     },
   };
 }

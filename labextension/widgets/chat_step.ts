@@ -37,8 +37,8 @@ export interface StepView {
   tokens: HTMLElement;
   answer: HTMLElement;
   update(step: ChatStep, contents: Contents | undefined): void;
-  /** The kernel took the new wording. */
-  accepted(): void;
+  /** The kernel took the new wording, or did not. */
+  answered(taken: boolean): void;
 }
 
 const MARKS: Record<string, string> = {
@@ -93,7 +93,7 @@ export function stepView(id: string, role: ChatStep["role"], host: StepHost, sig
   const editor = mine ? editing(root, answer, foot, id, text, host, signal) : null;
   const copy = copyButton(mine ? "Copy your message" : "Copy the answer", text);
   const insert = does("Insert", "Insert as a %%llama cell", () => host.insert(asCell(text())), false);
-  const view: StepView = { id, root, tokens, answer, update, accepted: () => editor?.close(true) };
+  const view: StepView = { id, root, tokens, answer, update, answered: (taken) => editor?.answered(taken) };
   const look = does("Tokens", "Tokens and their alternatives", () => host.tokens(view), false);
 
   function update(step: ChatStep, contents: Contents | undefined): void {
@@ -198,8 +198,10 @@ function editing(
   const form = element("div", "llama-nb-edit");
   const field = document.createElement("textarea");
   field.setAttribute("aria-label", "Your message in another wording");
+  let sent = false;
   const send = () => {
-    if (!field.value.trim()) return;
+    if (!field.value.trim() || sent) return;
+    sent = true;
     host.drafts.set(id, field.value);
     host.say({ kind: "edit", id, text: field.value, page: pageName() });
   };
@@ -234,6 +236,10 @@ function editing(
     },
     { signal },
   );
+  const answered = (taken: boolean) => {
+    if (sent && taken) close(true);
+    sent = false;
+  };
   const open = (focus = true) => {
     field.value = host.drafts.get(id) ?? text();
     field.rows = Math.min(8, field.value.split("\n").length + 1);
@@ -242,5 +248,5 @@ function editing(
     if (focus) field.focus();
   };
   if (host.drafts.has(id)) open(false);
-  return { open, close };
+  return { open, answered };
 }

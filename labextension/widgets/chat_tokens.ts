@@ -12,16 +12,16 @@ export type Other = [number, string, (number | null)?, (number | null)?, number?
 /** id, text, log-probability, entropy in nats, special, share that the grammar forbade, alternatives. */
 export type TokenRow = [number | null, string, number | null, number | null, number, number | null, Other[]];
 
-const WIDTH = 300;
+const WIDTH = 320;
 
-/** Draw the tokens into `root`. `branch` gets a position and the id of the token that shall stand there. */
+/** Draw the tokens. `branch` gets a position and the id of the token that shall stand there. */
 export function tokenView(
-  root: HTMLElement,
   rows: TokenRow[],
   branch: (position: number, token: number) => void,
   close: () => void,
   signal: AbortSignal,
-): void {
+): HTMLElement {
+  const root = element("div", "llama-nb-token-view");
   let by: Shading = "probability";
   let picked: number | null = null;
   const tokens: StripToken[] = rows.map(([, text, logprob, entropy, special]) => ({
@@ -45,7 +45,11 @@ export function tokenView(
     if (picked === index) return shut(true);
     picked = index;
     draw();
-    fillPopover(popover, row, (token) => branch(index, token), signal);
+    const take = (token: number) => {
+      shut(false);
+      branch(index, token);
+    };
+    fillPopover(popover, row, take, signal);
     popover.hidden = false;
     const box = anchor.getBoundingClientRect();
     const frame = root.getBoundingClientRect();
@@ -76,20 +80,37 @@ export function tokenView(
     shading,
     button("Text", "", close, signal),
   );
-  root.replaceChildren(bar, strip.root, popover);
+  root.append(bar, strip.root, popover);
   draw();
-  root.onkeydown = (event) => {
-    if (event.key === "Escape") {
-      if (popover.hidden) close();
-      else shut(true);
-    } else if (popover.contains(document.activeElement) && /^Arrow(Up|Down)$/.test(event.key)) {
-      const all = [...popover.querySelectorAll<HTMLElement>("button:not(:disabled)")];
-      const at = all.indexOf(document.activeElement as HTMLElement);
-      all[(at + (event.key === "ArrowDown" ? 1 : -1) + all.length) % all.length]?.focus();
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
+  root.addEventListener(
+    "focusout",
+    ({ relatedTarget: to }) => {
+      if (to instanceof Node && !root.contains(to) && !popover.hidden) shut(false);
+    },
+    { signal },
+  );
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.key === "Escape" && popover.hidden) close();
+      else if (event.key === "Escape") shut(true);
+      else if (!popover.contains(document.activeElement) || !move(popover, event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    { signal },
+  );
+  return root;
+}
+
+/** Up and down among the alternatives; whether the key did that. */
+function move(popover: HTMLElement, key: string): boolean {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+  if (!step) return false;
+  const all = [...popover.querySelectorAll<HTMLElement>("button:not(:disabled)")];
+  const at = all.indexOf(document.activeElement as HTMLElement);
+  all[(at + step + all.length) % all.length]?.focus();
+  return true;
 }
 
 function fillPopover(

@@ -19,3 +19,10 @@ export function button(
   made.addEventListener("click", act, { signal });
   return made;
 }
+
+/** An option of a select. */
+export function option(text: string, value: string): HTMLOptionElement {
+  const made = element("option", "", text) as HTMLOptionElement;
+  made.value = value;
+  return made;
+}

@@ -2,7 +2,7 @@
 
 A file is only ever appended to, by any number of kernels; one that recorded from one start to one stop made
 a *take*. Of several takes the newest one that holds a question answers it. Lines that cannot be read are left
-out and counted. A reply is parsed again when it is asked for, so that a file takes its own size of memory.
+out and counted. The tokens of a reply are read when they are asked for: a file takes its own size of memory.
 """
 
 import json
@@ -45,7 +45,7 @@ class Question:
     lines: dict[str, list[bytes]] = field(default_factory=dict)
 
     def reply(self, number: int) -> RecordedReply:
-        """Return reply `number` of the newest take, the last one if there are fewer."""
+        """Return reply `number` of the newest take, or its last one; Damaged if that is none."""
         lines = self.lines[next(reversed(self.lines))]
         return read_reply(json.loads(lines[min(number, len(lines) - 1)]))
 
@@ -164,7 +164,7 @@ def _take(recording: Recording, record: Mapping[str, Any], line: bytes) -> None:
     if kind == "reply":
         request = mapping(record.get("request"), "request")
         sampling = mapping(record.get("sampling"), "sampling")
-        read_reply(record)
+        # Its tokens are checked when they are asked for: that takes three times as long as all the rest.
         question = model.questions.setdefault(digest([request, sampling]), Question(request, sampling))
         _newest(question.lines, take).append(line)
     elif kind == "answer":

@@ -98,7 +98,10 @@ class ReplayEngine:
         question = self._model.questions.get(key)
         if question is None:
             raise mismatch(asked, sampling, self._model, self._file)
-        reply = question.reply(self._next(key))
+        try:
+            reply = question.reply(self._next(key))
+        except Damaged as error:
+            raise self._damaged(error) from None
         self._special |= reply.special
         return reply
 
@@ -179,9 +182,12 @@ class ReplayEngine:
                 raise read_error(answer["error"])
             return read(answer.get("value"))
         except Damaged as error:
-            raise RecordingError(
-                f"{self._file} is damaged: {error}.", f"Record it again: %llama record {self._file}"
-            ) from None
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Damaged) -> RecordingError:
+        return RecordingError(
+            f"{self._file} is damaged: {error}.", f"Record it again: %llama record {self._file}"
+        )
 
     # --- what needs weights -------------------------------------------------------------------------
 

@@ -92,12 +92,10 @@ class ReplyRecorder:
         """Append a reply; one without a token that no error ended is none."""
         if not reply.tokens and reply.error is None:
             return
-        line = {
-            "request": request_record(request),
-            "sampling": sampling_record(request.sampling),
-            **reply.to_record(),
-        }
-        if self._write(facts, "reply", line, "".join(token.text for token in reply.tokens)):
+        asked = {"request": request_record(request), "sampling": sampling_record(request.sampling)}
+        # A token alone is no key; what they spell together may be.
+        spoken = _json(asked) + "".join(token.text for token in reply.tokens)
+        if self._write(facts, "reply", {**asked, **reply.to_record()}, spoken):
             self.replies += 1
         else:
             self.left_out += 1
@@ -109,13 +107,14 @@ class ReplyRecorder:
         if not once or self._is_new(f"{facts.id} {call} {digest(asked)}"):
             refused = None if error is None else error_record(error)
             line = {"call": call, "asked": asked, "value": value, "error": refused}
-            self._write(facts, "answer", line)
+            self._write(facts, "answer", line, _json(line))
 
     def names(self, facts: ModelFacts, names: Sequence[tuple[int, str, bool]]) -> None:
         """Append what tokens show as, those that are new."""
-        new = [list(row) for row in names if self._is_new(f"{facts.id} name {row[0]}")]
+        model = facts.id
+        new = [list(row) for row in names if self._is_new(f"{model} name {row[0]}")]
         if new:
-            self._write(facts, "names", {"names": new})
+            self._write(facts, "names", {"names": new}, "")
 
     def _is_new(self, key: str) -> bool:
         with self._lock:
@@ -123,13 +122,13 @@ class ReplyRecorder:
             self._told.add(key)
         return not known
 
-    def _write(self, facts: ModelFacts, kind: str, content: Mapping[str, Any], spoken: str = "") -> bool:
-        """Append a line, the model's before its first; return whether that was done."""
-        line = self._line(facts, kind, content)
-        if any(redact(part) != part for part in (line, spoken)):
+    def _write(self, facts: ModelFacts, kind: str, content: Mapping[str, Any], spoken: str) -> bool:
+        """Append a line, unless a key stands in `spoken`, and the model's before its first; say whether."""
+        if redact(spoken) != spoken:
             if kind == "reply":
                 publish(Note("Not recorded: what looks like a key stands in the message or in the reply."))
             return False
+        line = self._line(facts, kind, content)
         with self._lock:
             first = facts.id not in self._told
             lines = [self._line(facts, "model", {"facts": facts.to_record()}), line] if first else [line]
@@ -145,8 +144,8 @@ class ReplyRecorder:
         return True
 
     def _line(self, facts: ModelFacts, kind: str, content: Mapping[str, Any]) -> str:
-        record = {"recording": SCHEMA, "take": self._take, "type": kind, "model": facts.id, **content}
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str) + "\n"
+        head = {"recording": SCHEMA, "take": self._take, "type": kind, "model": facts.id}
+        return _json({**head, **content}) + "\n"
 
 
 def record(path: str | Path | None = None) -> ReplyRecorder:
@@ -197,6 +196,10 @@ def default_file() -> Path:
     """Return where a recording goes when no file is named."""
     notebook = notebook_path()
     return notebook.with_suffix(SUFFIX) if notebook is not None else Path.cwd() / f"session{SUFFIX}"
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def tap(handle: "Handle", engine: "Engine") -> "Engine":

@@ -205,7 +205,6 @@ LINES = [
     (json.dumps({**REPLY, "type": "poem"}).encode(), "not known"),
     (json.dumps({**REPLY, "request": []}).encode(), "request"),
     (json.dumps({**REPLY, "sampling": None}).encode(), "sampling"),
-    (json.dumps({**REPLY, "tokens": [1]}).encode(), "a token"),
     (json.dumps({**MODEL, "facts": {**FACTS.to_record(), "context": -5}}).encode(), "context"),
     (json.dumps({**MODEL, "model": "n", "facts": {"name": "x"}}).encode(), "source"),
     (json.dumps({**MODEL, "type": "names", "names": [[1, 2]]}).encode(), "names"),
@@ -242,12 +241,13 @@ def test_a_later_format_a_huge_file_and_no_file_are_refused(tmp_path, monkeypatc
         read_recording(path)
 
 
-def test_answers_that_are_damaged_are_refused_when_they_are_asked_for(tmp_path):
+def test_what_is_damaged_inside_is_refused_when_it_is_asked_for(tmp_path):
     path = tmp_path / "a.jsonl"
     answer = {**MODEL, "type": "answer", "call": "prompt", "asked": {"text": "hi"}, "value": {"ids": ["x"]}}
-    path.write_text(f"{json.dumps(MODEL)}\n{json.dumps(answer)}\n")
+    broken = {**REPLY, "request": {"text": "broken"}, "tokens": [1]}
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in (MODEL, answer, broken)))
     engine = ReplayEngine(read_recording(path).models["m"], "fake", "a.jsonl")
     with pytest.raises(errors.RecordingError, match=r"a\.jsonl is damaged"):
         engine.prompt(Request("hi"))
-    with pytest.raises(errors.RecordingError, match="holds no replies of fake"):
-        next(engine.stream(Request("hi"), StopFlag()))
+    with pytest.raises(errors.RecordingError, match=r"a\.jsonl is damaged: a token"):
+        next(engine.stream(Request("broken"), StopFlag()))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llama_nb.render.clean import clean, clean_line
 from llama_nb.render.highlight import highlight
-from llama_nb.render.html import MONO, MUTED, SMALL, escape, styled, to_html, wall
+from llama_nb.render.html import MONO, MUTED, SMALL, escape, styled, to_html, wall, without_math
 from llama_nb.render.nodes import Node, element
 from llama_nb.render.text import to_text
 
@@ -74,7 +74,7 @@ def call_bundle(record: Mapping[str, Any]) -> dict[str, str]:
     if body:
         html += styled("pre", _CODE, to_html(highlight(body, "json")))
     text = f"{heading}\n{body}" if "\n" in body else f"{heading} {body}".rstrip()
-    return {"text/plain": text, "text/html": wall(styled("div", _BOX, html, role="note"))}
+    return {"text/plain": text, "text/html": without_math(wall(styled("div", _BOX, html, role="note")))}
 
 
 def run_bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
@@ -89,13 +89,9 @@ def run_bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
 
 def _heading(record: Mapping[str, Any]) -> str:
     state = str(record.get("state"))
-    name = clean_line(str(record.get("name") or ""))
-    said = _STATES.get(state, state)
-    if state in ("ran", "running"):  # the call itself stands above
-        return f"{name} {said}"
-    if state in ("waiting", "asking") or not name:
-        return f"{name or 'A call that cannot be read'} {said}"
-    return f"{name} {said}:"
+    name = clean_line(str(record.get("name") or "")) or "A call that cannot be read"
+    end = ":" if record.get("error") else ""
+    return f"{name} {_STATES.get(state, state)}{end}"
 
 
 def _body(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ else; what cannot be understood is left out and counted, and no tool in it is ev
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from llama_nb.core.messages import Message
 from llama_nb.session.chat import Chat, Node
 from llama_nb.session.reply import MIME, content_id
 from llama_nb.session.store import SCHEMA
+from llama_nb.session.tool_calls import stored_calls
 
 LARGEST_FILE: Final = 256 * 2**20
 LONGEST_LINE: Final = 8 * 2**20
@@ -57,7 +58,7 @@ def _without_unanswered(chat: Chat) -> str:
     nodes = chat.path()
     if not nodes or nodes[-1].message.role != "user":
         return ""
-    chat.withdraw(nodes[-1])
+    chat.withdraw(nodes[-1].id, nodes[-1].parent)
     line = " ".join(nodes[-1].message.content.split())
     return (
         f" Its last message got no answer and is left out: {line if len(line) <= 80 else f'{line[:79]}…'!r}"
@@ -106,9 +107,16 @@ def from_notebook(path: Path, chat: str | None = None) -> StoredChat:
         # Where the output of the turn before was deleted, the reply before in the notebook takes its place.
         parent = record["parent"] if record["parent"] is None or record["parent"] in known else stored.head
         asked, system = record["user"], record["system"]
-        user = content_id(parent, "user", asked, system)
-        stored.nodes.append(Node(user, parent, Message("user", asked), system))
-        stored.nodes.append(Node(record["id"], user, Message("assistant", record["text"]), None, record))
+        if asked is None and stored.head is None:
+            continue  # results of a call whose own output was deleted
+        if asked is None:
+            user = _add_results(stored, record["results"])
+        else:
+            user = content_id(parent, "user", asked, system)
+            stored.nodes.append(Node(user, parent, Message("user", asked), system))
+        calls = stored_calls(record["calls"]) or () if record.get("calls") else ()
+        message = Message("assistant", "" if calls else record["text"], calls[:1])
+        stored.nodes.append(Node(record["id"], user, message, None, record))
         stored.head = record["id"]
         known.add(record["id"])
     if not stored.nodes:
@@ -116,6 +124,26 @@ def from_notebook(path: Path, chat: str | None = None) -> StoredChat:
             f"{path.name} holds no replies of a chat.", "Save the notebook first, then restore."
         )
     return stored
+
+
+def _add_results(stored: StoredChat, results: Sequence[Any]) -> str | None:
+    """Put the results of calls under the reply that asked for them; return the last one's id.
+
+    Several calls of one reply are several messages (see `ToolTurn.keep_results`).
+    """
+    at = stored.head
+    before = stored.nodes[-1].reply if stored.nodes else None
+    calls = stored_calls(before["calls"]) or () if before and before.get("calls") else ()
+    for number, result in enumerate(results):
+        text = result.get("text") if isinstance(result, dict) else None
+        if 0 < number < len(calls):
+            asks = Message("assistant", "", calls[number : number + 1])
+            stored.nodes.append(Node(content_id(at, "assistant", "", None), at, asks))
+            at = stored.nodes[-1].id
+        if isinstance(text, str):
+            stored.nodes.append(Node(content_id(at, "tool", text, None), at, Message("tool", text)))
+            at = stored.nodes[-1].id
+    return at
 
 
 def _take(chat: StoredChat, record: Mapping[str, Any]) -> bool:
@@ -131,8 +159,11 @@ def _take(chat: StoredChat, record: Mapping[str, Any]) -> bool:
         if role not in _ROLES:
             return False
         system = system if isinstance(system, str) else None
+        calls = stored_calls(record.get("tool_calls", []))
+        if calls is None or (calls and role != "assistant"):
+            return False
         chat.nodes.append(
-            Node(key, parent, Message(role, text), system, reply if isinstance(reply, dict) else None)
+            Node(key, parent, Message(role, text, calls), system, reply if isinstance(reply, dict) else None)
         )
     chat.head = head
     return True
@@ -160,7 +191,10 @@ def _reply_record(value: Any) -> dict[str, Any] | None:
     record = _parse_line(value) if isinstance(value, str) else value
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         return None
-    if not all(isinstance(record.get(key), str) for key in ("id", "kind", "user", "text")):
+    # What answers the results of calls has no message of a user.
+    answers_results = record.get("user") is None and isinstance(record.get("results"), list)
+    needed = ("id", "kind", "text") if answers_results else ("id", "kind", "user", "text")
+    if not all(isinstance(record.get(key), str) for key in needed):
         return None
     for key in ("parent", "system", "chat"):
         if not isinstance(record.get(key), str):

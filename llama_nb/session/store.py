@@ -38,6 +38,7 @@ class ChatFiles:
 
     def message(self, chat: Chat, node: Node) -> None:
         """Append a message."""
+        asked = [{"name": call.name, "arguments": dict(call.arguments)} for call in node.message.tool_calls]
         self._append(
             chat,
             {
@@ -49,6 +50,7 @@ class ChatFiles:
                 "system": node.system,
                 "reply": node.reply,
                 "head": chat.head,
+                **({"tool_calls": asked} if asked else {}),
             },
         )
 

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from llama_nb.core.messages import ToolCall
+
 # Control tokens behind which a reply is a call, not text: of Llama 3.1 and cria, and of Llama 4.
 CALL_TAGS: Final = ("<|python_tag|>", "<|python_start|>")
 LONGEST_CALL: Final = 20_000  # characters of a reply that is read as calls
@@ -77,6 +79,27 @@ def read_calls(text: str, tag_at: int | None = None) -> Said:
             return Said(text)
         calls = (WrittenCall("", {}, f"This is no call that can be read: {error}."),)
     return Said(before.strip(), calls)
+
+
+def stored_calls(value: Any) -> tuple[ToolCall, ...] | None:
+    """Return calls that were stored, checked like those that a model writes; None if they are damaged.
+
+    They are data of a conversation that is over: nobody runs them again.
+    """
+    if not isinstance(value, list) or len(value) > MOST_CALLS:
+        return None
+    calls = []
+    for item in value:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            return None
+        try:
+            call = _checked(item["name"], item.get("arguments"))
+        except _NoCallError:
+            return None
+        if call.problem:
+            return None
+        calls.append(ToolCall(call.name, call.arguments))
+    return tuple(calls)
 
 
 def _begins_like_calls(body: str) -> bool:
@@ -214,6 +237,8 @@ def _from_python(node: ast.Call) -> WrittenCall:
         raise _NoCallError("only a function's own name is called")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         return WrittenCall(function.id, {}, "Write every argument with its name: f(name=value).")
+    if len({keyword.arg for keyword in node.keywords}) != len(node.keywords):
+        return WrittenCall(function.id, {}, "An argument comes twice.")
     try:
         return _checked(function.id, {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords})
     except (ValueError, TypeError, RecursionError, MemoryError) as error:

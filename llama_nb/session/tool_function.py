@@ -75,7 +75,7 @@ def tool(function: F | None = None, *, safe: bool = False) -> F | Callable[[F], 
         If the function cannot be described to a model; it says which parameter lacks what.
     """
     if function is None:
-        return functools.partial(tool, safe=safe)  # type: ignore[return-value]
+        return functools.partial(tool, safe=safe)
     read_tool(function)
     if safe:
         setattr(function, _SAFE, True)

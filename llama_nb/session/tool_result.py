@@ -46,8 +46,9 @@ def _as_json(value: Any) -> str:
 
     try:
         text = pydantic_core.to_json(value, fallback=_plain, inf_nan_mode="constants").decode()
+        plain = json.loads(text)
         # Spaces behind the signs, as models were trained on and as json.dumps writes.
-        return json.dumps(json.loads(text), ensure_ascii=False)
+        return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
     except Exception:  # noqa: BLE001 - a value may raise whatever it likes when it is looked at
         return _text(value)
 

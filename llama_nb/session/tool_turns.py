@@ -84,6 +84,7 @@ class ToolTurn:
         for message in new:
             self.asked = chat.add(message, parent=chat.head).id
             self._first = self._first or self.asked
+        reply.asked, reply.reader = self.asked, self._read
         return request
 
     def settle(self) -> None:
@@ -95,8 +96,7 @@ class ToolTurn:
             return
         if reply.text or reason in _ANSWERED:
             self.answer = chat.answer(reply, parent=self.asked, move=chat.head == self.asked).id
-        elif self._first is not None and chat.head == self.asked:
-            chat.withdraw(chat.nodes[self._first])
+        elif self._first is not None and chat.withdraw(self.asked, chat.nodes[self._first].parent):
             reply.notes.append("Nothing was answered, so the message is not part of the chat.")
 
     @property
@@ -118,12 +118,6 @@ class ToolTurn:
                 at = self.chat.add(asks, parent=at, move=self.chat.head == at).id
             at = self.chat.add(Message("tool", text), parent=at, move=self.chat.head == at).id
         return at
-
-    def add_version(self, reply: Reply) -> None:
-        """Put another answer beside the one of this round, without moving the conversation."""
-        self._read(reply)
-        if self.asked is not None and self.current:
-            self.chat.answer(reply, parent=self.asked, move=False)
 
     def _read(self, reply: Reply) -> Said:
         """Take a reply apart; of one that did not come to its end nothing is a call."""

@@ -123,5 +123,5 @@ class ToolUser(Sender):
         )
         reply.stop_flag = run.stop_flag
         turn = ToolTurn(talk, reply, tools, question, overflow, at, before.session if before else "")
-        reply.rerunner = functools.partial(self._rerun, turn)  # type: ignore[arg-type]
+        reply.rerunner = functools.partial(self._rerun, turn.chat)
         return self._generation(reply, turn, talk), turn

@@ -138,7 +138,8 @@ def _text(record: Mapping[str, Any], watched: bool) -> str:
     parts = [title(record), to_text([table_node(headings, rows)])]
     if not record["done"] or record["stopped"]:
         parts.insert(1, progress(record))
-    parts += [_answer_text(cell) for cell in record["cells"]]
+    begun = [cell for cell in record["cells"] if cell["tokens"] or cell["error"]]
+    parts += [_answer_text(cell) for cell in begun]
     parts += [_strip_text(cell, record, watched) for cell in _measured(record)]
     return "\n\n".join([*parts, *notes(record)])
 
@@ -146,7 +147,7 @@ def _text(record: Mapping[str, Any], watched: bool) -> str:
 def _end(cell: Mapping[str, Any]) -> str:
     if cell["state"] == "done":
         return _ENDS.get(cell["finish"], "end")
-    return _STATES.get(cell["state"], cell["state"])
+    return _STATES.get(cell["state"], "is written")
 
 
 def _difference(cell: Mapping[str, Any]) -> str:
@@ -232,12 +233,13 @@ def _as_above(cell: Mapping[str, Any]) -> str:
 def _cell(cell: Mapping[str, Any], watched: bool) -> str:
     number = styled("span", f"{SMALL};{MUTED};margin-right:6px", escape(str(cell["number"])))
     compared = cell["reference"] is not None
-    common = escape(clean(_short(cell["common"])))
+    space, word = _spaced(clean(cell["mark"]))
+    common = escape(clean(_short(cell["common"])) + space)
     answer = styled("span", MUTED, common) if compared and cell["tokens"] else common
     if cell["place"] is not None:
         answer += (
-            styled("span", _DIFFERS, escape(clean(cell["mark"])), title=f"token {cell['place']}")
-            if cell["mark"]
+            styled("span", _DIFFERS, escape(word), title=f"token {cell['place']}")
+            if word
             else styled("span", PILL, escape(ENDS))
         )
         answer += escape(clean(_short(cell["rest"])))
@@ -248,6 +250,14 @@ def _cell(cell: Mapping[str, Any], watched: bool) -> str:
     lines = [status(cell, watched=watched), verdict(cell, watched=watched)]
     pieces += [styled("div", f"{SMALL};{MUTED}", escape(line)) for line in lines if line]
     return "".join(pieces)
+
+
+def _spaced(token: str) -> tuple[str, str]:
+    """Return a token's leading space, which is not marked, and a word; white space alone is made visible."""
+    word = token.lstrip()
+    if not word:
+        return "", token and visible_text(token)
+    return token[: len(token) - len(word)], word
 
 
 def _measured(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -76,6 +76,9 @@ _WORDS: Final[Mapping[str, Mapping[float | None, str]]] = {
     "penalty_window": {0: "all"},
 }
 _LABELS: Final[Mapping[str, str]] = {
+    "repetition_penalty": "repetition",
+    "presence_penalty": "presence",
+    "frequency_penalty": "frequency",
     "top_k": "top-k",
     "top_p": "top-p",
     "min_p": "min-p",
@@ -87,7 +90,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "dry_allowed_length": "DRY allowed length",
     "xtc_probability": "XTC probability",
     "xtc_threshold": "XTC threshold",
-    "dynatemp_range": "dynamic temperature",
+    "dynatemp_range": "dynamic range",
     "dynatemp_exponent": "dynamic exponent",
 }
 

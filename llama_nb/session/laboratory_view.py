@@ -29,7 +29,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "grammar": "what the asked form allows",
     "greedy": "the likeliest token, always",
 }
-_NO_DISTRIBUTION: Final = "it ends a reply; it shapes no distribution"
+_NO_DISTRIBUTION: Final = "it only ends a reply"
 
 
 def place_record(laboratory: Laboratory, *, newer: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llama_nb.magics.units import number, size
+from llama_nb.runtime.environment import detect
 
 _CARD: Final = (
     "display:inline-block;border:1px solid #8886;border-left:4px solid #c65d2e;border-radius:4px;"
@@ -35,6 +36,9 @@ def card(model: Any) -> str | None:
     shown = "".join(f'<span style="{_FACT}">{html.escape(fact)}</span>' for fact in facts)
     kind = html.escape(str(model.checked.model_type).capitalize())
     name = html.escape(model.name)
-    notes = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in model.quant_notes)
+    said = [*model.quant_notes]
+    if model.replayed and detect().watched:
+        said.append(f"Played back from {model.replayed}: the model itself is not loaded.")
+    notes = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in said)
     heading = f'<b>{name}</b> <span style="opacity:.7">{kind}</span>'
     return f'<div style="{_CARD}"><div>{heading}</div><div>{shown}</div>{notes}</div>'

@@ -124,13 +124,19 @@ class VerbParser(argparse.ArgumentParser):
             elif equals:
                 arguments.append(f"{name}={_AS_VALUE}{_unquoted(value)}")
             else:
-                needed = _values_needed(known[name])
+                needed = self._values_needed(known[name], words[position:])
                 values = words[position : position + needed]
                 if len(values) < needed or any(not value.quoted and value.text in known for value in values):
                     self._value_missing(known[name])
                 position += needed
                 arguments += [name, *(_AS_VALUE + value.text for value in values)]
         return arguments, plain
+
+    def _values_needed(self, action: argparse.Action, words: list[Word]) -> int:
+        """Return how many of the next words are an option's values; an optional value is the next word."""
+        if action.nargs != "?":
+            return 1 if action.nargs is None else int(action.nargs)
+        return int(bool(words) and (words[0].quoted or not self._looks_like_option(words[0].text, False)))
 
     def _looks_like_option(self, name: str, text_begun: bool) -> bool:
         if name == "--":
@@ -269,10 +275,6 @@ def _as_text(words: list[Word], rest: str) -> str:
         else:
             runs.append((word.start, word.end))
     return " ".join(rest[start:end] for start, end in runs)
-
-
-def _values_needed(action: argparse.Action) -> int:
-    return 1 if action.nargs is None else int(action.nargs)
 
 
 def _take_keep(rest: str) -> tuple[str | None, str]:

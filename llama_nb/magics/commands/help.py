@@ -85,6 +85,8 @@ def _usage(action: argparse.Action) -> str:
     if action.nargs == 0:
         return name
     metavar = action.metavar or action.dest.upper()
+    if action.nargs == "?":
+        return f"{name} [{metavar}]"
     return f"{name} {' '.join(metavar) if isinstance(metavar, tuple) else metavar}"
 
 

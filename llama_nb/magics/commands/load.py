@@ -2,7 +2,8 @@
 
 Without a source: in a page a panel to search, choose and load with, elsewhere what can be loaded here without
 a network. Everything is checked before weights are read, and a model that does not fit into the memory is
-refused. Loading under a name that exists replaces it.
+refused. Loading under a name that exists replaces it. With --replay the model is not needed: recorded replies
+are played back (see %llama help record), of what was asked exactly as it is asked now.
 """
 
 from argparse import Namespace
@@ -11,6 +12,7 @@ from typing import Any
 
 from llama_nb.core.events import Note, publish
 from llama_nb.magics import names
+from llama_nb.magics.boundary import CommandError
 from llama_nb.magics.loadable import overview
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown
@@ -22,6 +24,7 @@ EXAMPLES = (
     "%llama load cria --name second --dtype float32",
     "%llama load cria --quant nf4",
     "%llama load ./model.gguf",
+    "%llama load cria --replay",
     "%llama load",
 )
 
@@ -45,6 +48,13 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_named("--quant", names.quantisations, "int8, nf4 ... or auto: quantise what does not fit")
     parser.add_argument("--context", type=int, metavar="N", help="tokens of context, to save memory")
     parser.add_argument("--force", action="store_true", help="stop what uses the model that is replaced")
+    parser.add_argument(
+        "--replay",
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        help="play back what was recorded; without FILE the notebook's own recording",
+    )
 
 
 def complete(words: Sequence[str]) -> Iterable[str]:
@@ -55,6 +65,8 @@ def complete(words: Sequence[str]) -> Iterable[str]:
 def run(args: Namespace, call: Call) -> Any:
     """Load and return the Model."""
     del call
+    if args.source is None and args.replay is not None:
+        raise CommandError("Which model is to be played back?", "%llama load cria --replay")
     if args.source is None and args.name is None:
         return _without_source()
     from llama_nb.session import registry
@@ -67,6 +79,7 @@ def run(args: Namespace, call: Call) -> Any:
         context=args.context,
         name=args.name,
         force=args.force,
+        replay=args.replay,
     )
     verb = "%%llama" if model.engine.has_chat_template else "%%llama complete"
     publish(Note(f"To talk to it: {verb} on the first line of a cell, the text below."))

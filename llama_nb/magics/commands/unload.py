@@ -11,6 +11,7 @@ from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown
 from llama_nb.magics.units import size
 from llama_nb.magics.verbs import Call
+from llama_nb.runtime.environment import detect
 
 EXAMPLES = ("%llama unload", "%llama unload cria --force")
 
@@ -31,7 +32,9 @@ def run(args: Namespace, call: Call) -> Shown:
     del call
     from llama_nb.session import registry
 
-    name = args.name or registry.current().name
-    freed = registry.unload(name, force=args.force)
+    model = registry.current() if args.name is None else registry.find(args.name)
+    played = f"; it was played back from {model.replayed}" if model.replayed and detect().watched else ""
+    freed = model.unload(force=args.force)
     left = ", ".join(registry.loaded()) or "none"
-    return Shown(f"Unloaded {name}: {size(freed)} given back. Loaded now: {left}.")
+    given = played or f": {size(freed)} given back"
+    return Shown(f"Unloaded {model.name}{given}. Loaded now: {left}.")

@@ -245,7 +245,8 @@ class Chat:
     def answer(self, reply: Reply, *, parent: str, move: bool = True) -> Node:
         """Put a reply under the message that it answers, and hold its tokens (see `reply`)."""
         with self._changing():
-            node = self.add(reply.message, parent=parent, node_id=reply.id, reply=reply.to_record(), move=move)
+            record = reply.to_record()
+            node = self.add(reply.message, parent=parent, node_id=reply.id, reply=record, move=move)
             self._replies.pop(node.id, None)
             self._replies[node.id] = reply
             held = sum(len(reply.tokens) for reply in self._replies.values())
@@ -253,13 +254,20 @@ class Chat:
                 held -= len(self._replies.pop(next(iter(self._replies))).tokens)
             return node
 
-    def withdraw(self, node: Node) -> None:
-        """Let the conversation end before `node`, if it ends there now: nothing came of it."""
+    def turn_to(self, node_id: str) -> None:
+        """Let the conversation end at a message while it is answered; the answer is what is stored."""
         with self._changing():
-            if self.head == node.id:
-                self._move(node.parent)
-                if self.journal:
-                    self.journal.head(self)
+            self._move(node_id)
+
+    def withdraw(self, node_id: str, to: str | None) -> bool:
+        """Let the conversation end at `to` if it ends at a message of which nothing came; return whether."""
+        if self.head != node_id:
+            return False
+        with self._changing():
+            self._move(to)
+            if self.journal:
+                self.journal.head(self)
+        return True
 
     def _put(self, node: Node) -> None:
         self._nodes[node.id] = node

@@ -7,6 +7,7 @@ ends it (the model, a stop, an interrupt at any instant, an error, a closed stre
 import asyncio
 import contextlib
 import contextvars
+import dataclasses
 import signal
 import threading
 import time
@@ -26,6 +27,7 @@ from llama_nb.core.events import (
     Waiting,
     publish,
 )
+from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import cell
 from llama_nb.runtime.secrets import redact
@@ -76,6 +78,7 @@ class Generation:
         self._on_begin, self._on_end = on_begin, on_end
         self._lock = lock
         self._waits_for = waits_for
+        self._request: Request | None = None
         self._has_turn = False
         self._announced = False
         self._settled = False
@@ -159,7 +162,7 @@ class Generation:
             return
         self._has_turn = self._lock is None or self._lock.enter(self.reply)
         if self._has_turn:
-            self.reply.request = self._steps.prepare(self._engine)
+            self._prepare()
         self._announced = True
         self._on_begin(self.reply)
         publish(ReplyStarted(self.reply))
@@ -172,16 +175,24 @@ class Generation:
                 if self.reply.stop_flag.is_set():
                     return False
             self._has_turn = True
-            self.reply.request = self._steps.prepare(self._engine)
+            self._prepare()
         return True
 
+    def _prepare(self) -> None:
+        self._request = self._steps.prepare(self._engine)
+        # What it begins with is among the reply's own tokens.
+        self.reply.request = dataclasses.replace(self._request, begun=(), surprise=None)
+
     def _pull(self) -> Iterator[TokenEvent]:
-        if self.reply.request is None:
+        if self._request is None:
             return
+        for event in self.reply.begun:
+            self.reply.append(event)
+            publish(ReplyAdvanced(self.reply, event))
         running = self._engine.busy()
         if running is not None:
             publish(Waiting(self.reply, f"{running} on {self._engine.name}"))
-        for event in self._engine.stream(self.reply.request, self.reply.stop_flag):
+        for event in self._engine.stream(self._request, self.reply.stop_flag):
             self.reply.append(event)
             publish(ReplyAdvanced(self.reply, event))
             if event.finish is not None:

@@ -11,6 +11,7 @@ from llama_nb.runtime import presets
 from llama_nb.session.asking import Asked
 from llama_nb.session.batch import check_size, read_prompts, run_batch
 from llama_nb.session.batch_result import BatchResult
+from llama_nb.session.branching import Brancher
 from llama_nb.session.chat import Chat
 from llama_nb.session.defaults import check_options, resolve
 from llama_nb.session.distribution import HEAD, Distribution
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Model(ToolUser):
+class Model(ToolUser, Brancher):
     """A loaded model.
 
     Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes

@@ -1,10 +1,12 @@
 """What `Model.distribution` looks at: after a text, after a chat, or where a token of a reply was chosen."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from llama_nb.core.errors import MessageError, Stopped, UnsupportedError
+from llama_nb.core.events import TokenEvent
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
@@ -99,7 +101,8 @@ def examine(
     if found is None:
         raise Stopped("The look at the next token was stopped.")
     if place.reply is not None and sampling.mirostat_tau == place.reply.sampling.mirostat_tau:
-        found = replace(found, surprise=_surprise(place.reply, len(place.after)))
+        tokens = [token for token in place.reply.tokens if token.id is not None]
+        found = replace(found, surprise=surprise(place.reply.sampling, tokens[: len(place.after)]))
     return Distribution(found, sampling, TokenNames(engine), place=place.name, chosen=place.chosen, head=head)
 
 
@@ -113,7 +116,7 @@ def _in_reply(reply: Reply | None, position: int | None) -> Place:
         raise MessageError("This reply has no tokens with ids.", "Another engine or another reply has.")
     if position is None:
         return Place(reply.request, tuple(tokens), "the token after the reply", None, reply)
-    index = _index(position, len(tokens), "The reply")
+    index = find_index(position, len(tokens), "The reply")
     return Place(reply.request, tuple(tokens[:index]), f"token {index} of the reply", tokens[index], reply)
 
 
@@ -125,27 +128,29 @@ def _in_text(engine: "Engine", text: str, position: int | None) -> Place:
         shown = text if len(text) <= _SHOWN else "\u2026" + text[-_SHOWN + 1 :]
         return Place(Request(text), (), f"the next token after {shown!r}")
     ids = engine.prompt(Request(text)).ids
-    index = _index(position, len(ids), "The text")
+    index = find_index(position, len(ids), "The text")
     if index == 0:
         raise MessageError("Before token 0 of the text there is nothing to choose it from.")
     return Place(Request(ids[:index]), (), f"token {index} of the text", ids[index])
 
 
-def _surprise(reply: Reply, index: int) -> float | None:
-    """Where mirostat stood before token `index`; None where that was not recorded."""
-    sampling = reply.sampling
-    if not sampling.mirostat_tau or reply.request is None or reply.request.continue_last:
+def surprise(sampling: Sampling, tokens: Sequence[TokenEvent]) -> float | None:
+    """Return where mirostat stands behind a reply's first tokens, in bits; None where it is off.
+
+    A token of which it is not known how likely it was after the sampler changes nothing.
+    """
+    if not sampling.mirostat_tau:
         return None
-    surprise = 2 * sampling.mirostat_tau
-    for event in [event for event in reply.tokens if event.id is not None][:index]:
-        sampled = [other.sampled for other in event.alternatives if other.id == event.id]
-        if not sampled or sampled[0] is None:
-            return None
-        surprise -= sampling.mirostat_eta * (-sampled[0] / math.log(2) - sampling.mirostat_tau)
-    return surprise
+    stands = 2 * sampling.mirostat_tau
+    for token in tokens:
+        if token.sampled is not None:
+            bits = -token.sampled / math.log(2)
+            stands -= sampling.mirostat_eta * (bits - sampling.mirostat_tau)
+    return stands
 
 
-def _index(position: int, count: int, what: str) -> int:
+def find_index(position: int, count: int, what: str) -> int:
+    """Return which of `count` tokens `position` names; raise MessageError if none."""
     if isinstance(position, bool) or not isinstance(position, int):
         raise MessageError(f"position is {position!r}; it must be a whole number.")
     if not -count <= position < count:

@@ -62,6 +62,12 @@ class Reply:
         The functions that it asks to have called, where tools were offered (`Model.tools`).
     results
         What calls gave that this reply answers: names of functions, and the texts that the model was told.
+    asked
+        Id of the chat's message that it answers; None before it is sent, and outside of a chat.
+    begun
+        The tokens that it began with, taken from another version of it; `tokens` has them, too.
+    reader
+        Takes apart what it says when it is done, where that is more than text; versions of it share this.
     special
         Which of its tokens and of their alternatives are control tokens; known when it is done.
     """
@@ -95,6 +101,9 @@ class Reply:
         self._read: Any = None
         self.calls: tuple[ToolCall, ...] = ()
         self.results: tuple[tuple[str, str], ...] = ()
+        self.asked: str | None = None
+        self.begun: tuple[TokenEvent, ...] = ()
+        self.reader: Callable[[Reply], object] | None = None
         self.special: frozenset[int] = frozenset()
         self.stop_flag = StopFlag()
         self.rerunner: Callable[[Reply, Sampling, bool], Reply] | None = None

@@ -4,9 +4,9 @@ Everything is checked before anything is sent. Running it is generation's busine
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import MessageError, UnsupportedError
 from llama_nb.core.messages import Message
@@ -19,7 +19,11 @@ from llama_nb.session.generation import Generation
 from llama_nb.session.handle import Handle
 from llama_nb.session.overflow import check_overflow
 from llama_nb.session.reply import Reply
-from llama_nb.session.turns import ChatTurn, Completion, OneOff, Rerun, Turn
+from llama_nb.session.turns import ChatTurn, Completion, OneOff, Turn
+from llama_nb.session.version import Start, Version
+
+if TYPE_CHECKING:
+    from llama_nb.engines.base import Engine
 
 _CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "schema", "background")
 
@@ -53,7 +57,7 @@ class Sender(Handle):
         reply = self._reply("chat", sampling, question.text, question.system, talk.name, options)
         reply.form = form
         turn = ChatTurn(talk, question, reply, overflow)
-        reply.rerunner = functools.partial(self._rerun, turn)
+        reply.rerunner = functools.partial(self._rerun, talk)
         return self._generation(reply, turn, talk)
 
     def _continue(self, text: str, schema: object, options: Mapping[str, Any]) -> Generation:
@@ -102,14 +106,34 @@ class Sender(Handle):
         self.engine.check_grammar(form.grammar)
         return form
 
-    def _rerun(self, turn: ChatTurn | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
+    def _rerun(self, talk: Chat | None, old: Reply, sampling: Sampling, background: bool) -> Reply:
         if old.request is None:
             raise MessageError("This reply was never sent, so it cannot be run again.")
-        reply = self._reply(old.kind, sampling, old.user, old.system, old.chat)
-        reply.parent, reply.prompt_tokens, reply.form = old.parent, old.prompt_tokens, old.form
-        reply.rerunner = functools.partial(self._rerun, turn)
-        steps = Rerun(old.request, reply, turn.add_version if turn else lambda _: None)
-        generation = self._generation(reply, steps, turn.chat if turn else None)
+        start = Start(
+            old.asked,
+            old.request,
+            sampling,
+            user=old.user,
+            system=old.system,
+            parent=old.parent,
+            form=old.form,
+            reader=old.reader,
+        )
+        return self._version(talk, lambda _: start, background, kind=old.kind, move=False)
+
+    def _version(
+        self,
+        talk: Chat | None,
+        start: "Callable[[Engine], Start]",
+        background: bool,
+        *,
+        kind: Any = "chat",
+        move: bool = True,
+    ) -> Reply:
+        """Answer a message again, as `start` says when the chat's turn has come."""
+        reply = self._reply(kind, self.sampling, None, chat=talk.name if talk else None)
+        reply.rerunner = functools.partial(self._rerun, talk)
+        generation = self._generation(reply, Version(talk, reply, start, move=move), talk)
         return generation.start() if background else generation.run()
 
     def _reply(

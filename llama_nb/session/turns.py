@@ -5,7 +5,6 @@ came of it. A turn that brought nothing leaves the conversation as it was. The e
 kept: a Reply that can be run again must not hold the tokenizer of an unloaded model.
 """
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -14,7 +13,7 @@ from llama_nb.core.errors import ContextOverflow
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.session.asking import Question
-from llama_nb.session.chat import Chat, Node
+from llama_nb.session.chat import Chat
 from llama_nb.session.overflow import fit
 from llama_nb.session.reply import Reply
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from llama_nb.engines.base import Engine, Prompt
 
 # How a generation may end without a word and still be the model's answer.
-_ANSWERED: Final = ("end", "stop_string", "length", "context")
+ANSWERED: Final = ("end", "stop_string", "length", "context")
 
 
 class Turn(Protocol):
@@ -37,22 +36,23 @@ class Turn(Protocol):
 
 @dataclass
 class ChatTurn:
-    """One turn of a chat: the question goes under the chat's head, the reply under the question."""
+    """One turn of a chat: the question goes behind a message, by default the last one, the reply under it."""
 
     chat: Chat
     question: Question
     reply: Reply
     overflow: str
-    asked: Node | None = None
-    first: Node | None = None
-    session: str = ""
+    follows: Callable[[Chat], str | None] = lambda chat: chat.head
+    _session: str = ""
+    _came_from: str | None = None
 
     def prepare(self, engine: "Engine") -> Request:
         """Fit the conversation with the question into the context, then put the question into the chat."""
         chat, question = self.chat, self.question
         system = chat.system if question.system is None else question.system or None
         head = (Message("system", system),) if system else ()
-        path = tuple(node.message for node in chat.path())
+        before = self.follows(chat)
+        path = tuple(node.message for node in chat.path(before)) if before else ()
         request = Request(
             (*head, *path, *question.messages),
             self.reply.sampling,
@@ -63,29 +63,21 @@ class ChatTurn:
         request, prompt, left_out = fit(engine, request, self.overflow)
         note_prompt(self.reply, prompt, question, left_out)
         chat.system = system
-        self.reply.system, self.reply.parent = system, chat.head
-        self.session = chat.session
+        self.reply.system, self.reply.parent = system, before
+        self._session, self._came_from = chat.session, chat.head
         for message in question.messages:
-            self.asked = chat.add(message, parent=chat.head)
-            self.first = self.first or self.asked
+            before = self.reply.asked = chat.add(message, parent=before).id
         return request
 
     def settle(self) -> None:
         """Put the reply under the question, or take the question back if there is none."""
         chat, reply = self.chat, self.reply
-        if self.asked is None or self.first is None or chat.session != self.session:
+        if reply.asked is None or chat.session != self._session:
             return  # not sent, or the chat was cleared meanwhile
-        if reply.text or (reply.finish and reply.finish.reason in _ANSWERED):
-            chat.answer(reply, parent=self.asked.id, move=chat.head == self.asked.id)
-            return
-        if chat.head == self.asked.id:
-            chat.withdraw(self.first)
+        if reply.text or (reply.finish and reply.finish.reason in ANSWERED):
+            chat.answer(reply, parent=reply.asked, move=chat.head == reply.asked)
+        elif chat.withdraw(reply.asked, self._came_from):
             reply.notes.append("Nothing was answered, so the message is not part of the chat.")
-
-    def add_version(self, reply: Reply) -> None:
-        """Put another answer beside the one of this turn, without moving the conversation."""
-        if self.asked is not None and self.chat.session == self.session:
-            self.chat.answer(reply, parent=self.asked.id, move=False)
 
 
 @dataclass
@@ -135,25 +127,6 @@ class Completion:
 
     def settle(self) -> None:
         """Keep nothing."""
-
-
-@dataclass
-class Rerun:
-    """An earlier request with other sampling; in a chat the answer becomes another version."""
-
-    request: Request
-    reply: Reply
-    add_version: Callable[[Reply], None]
-
-    def prepare(self, engine: "Engine") -> Request:
-        """Send what was sent before."""
-        del engine
-        return dataclasses.replace(self.request, sampling=self.reply.sampling)
-
-    def settle(self) -> None:
-        """Put the version into the tree; the conversation stays where it is."""
-        if self.reply.text:
-            self.add_version(self.reply)
 
 
 def note_prompt(reply: Reply, prompt: "Prompt", question: Question, left_out: str) -> None:

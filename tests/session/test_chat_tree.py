@@ -58,7 +58,8 @@ def test_a_question_without_an_answer_is_a_version_only_while_the_conversation_e
     say(chat, "one", asked)
     lonely = say(chat, "is anybody there?", None)
     assert chat.versions(asked.id) == (asked, lonely)
-    chat.withdraw(lonely)
+    assert chat.withdraw(lonely.id, asked.id)
+    assert not chat.withdraw(lonely.id, asked.id)
     assert chat.versions(asked.id) == (asked,)
     assert chat.versions(lonely.id) == (asked, lonely)  # who holds it still sees where it stands
     assert chat.tip(lonely.id) == lonely.id
@@ -87,7 +88,7 @@ def test_the_tip_is_no_question_that_nobody_answered() -> None:
     reply = say(chat, "one", say(chat, "hello", None))
     question = say(chat, "and?", reply)
     assert chat.tip(reply.id) == question.id  # the conversation ends there
-    chat.withdraw(question)
+    chat.withdraw(question.id, reply.id)
     assert chat.tip(reply.id) == reply.id
 
 
@@ -155,7 +156,7 @@ def test_each_change_is_told_once_when_nothing_is_locked(told: list[object]) -> 
     node = chat.answer(answer("hi"), parent=asked.id)
     chat.goto(asked.id)
     chat.add(Message("assistant", " hi"), parent=asked.id, node_id=node.id)  # there already: it is gone to
-    chat.withdraw(node)
+    chat.withdraw(node.id, asked.id)
     chat.system = "Be brief."
     chat.system = "Be brief."
     chat.fill(list(chat.nodes.values()), head=node.id)

@@ -286,7 +286,7 @@ class ChatPanel(LiveWidget, Growing):
             }
         if id(growing) not in self._asked and (asked := self.panel.asked(growing)):
             self._asked[id(growing)] = asked
-        begun = growing.request.begun if growing.request is not None else ()
+        begun = growing.begun
         return {
             "asked": self._asked.get(id(growing), ""),
             "kept": len(begun),

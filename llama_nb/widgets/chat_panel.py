@@ -276,14 +276,10 @@ class ChatPanel(LiveWidget, Growing):
     def _live(self, growing: Reply | None) -> dict[str, Any]:
         """Return what is being written, or which call waits or runs."""
         if growing is None:
-            if self._run is None or self._run.done:
+            pending = self._approvals.pending()
+            if not pending and (self._run is None or self._run.done):
                 return {}
-            return {
-                "asked": self.panel.chat.head or "",
-                "kept": 0,
-                "kind": "tools",
-                **self._approvals.pending(),
-            }
+            return {"asked": self.panel.chat.head or "", "kept": 0, "kind": "tools", **pending}
         if id(growing) not in self._asked and (asked := self.panel.asked(growing)):
             self._asked[id(growing)] = asked
         begun = growing.begun

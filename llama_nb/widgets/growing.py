@@ -94,9 +94,9 @@ class Writing:
         blocks = self._stream.feed(rendered.JSON_FENCE)[1] if held else []
         self._pulse = Pulse(name_of(reply))
         view.push(0, blocks, self._pulse.line())
-        self._batcher: Batcher[Event | None] = Batcher(self._send, failed=view.fail)
+        self._batcher: Batcher[Event | str] = Batcher(self._send, failed=view.fail)
         if reply.text:
-            self._batcher.put(None)
+            self._batcher.put("begun")  # no event tells of what is there already
 
     def advance(self, event: Event) -> None:
         """Put a token, or what the reply waits for, into the next batch."""
@@ -106,9 +106,9 @@ class Writing:
         """Send the rest."""
         self._batcher.close(END_TIMEOUT_S)
 
-    def _send(self, batch: list[Event | None]) -> None:
+    def _send(self, batch: list[Event | str]) -> None:
         for event in batch:
-            if event is not None:
+            if not isinstance(event, str):
                 self._pulse.take(event)
         self._also()
         text = self.reply.text[self._read :]

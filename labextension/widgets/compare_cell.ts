@@ -27,11 +27,9 @@ export function cellPane(first: CompareCell, signal: AbortSignal): CellPane {
   root.rowSpan = first.span;
   let shown = first;
 
-  const head = element("div", "llama-nb-compare-head");
   const number = element("span", "llama-nb-compare-number", String(first.number));
   number.title = first.label;
   const copy = copyButton(`Copy answer ${first.number}`, () => answerOf(shown));
-  head.append(number, copy);
 
   const answer = element("div", "llama-nb-compare-answer");
   const [common, mark, rest] = ["common", "mark", "rest"].map((part) =>
@@ -50,11 +48,13 @@ export function cellPane(first: CompareCell, signal: AbortSignal): CellPane {
     signal,
   );
   const error = element("div", "llama-nb-compare-error");
-  const status = element("div", "llama-nb-compare-status");
+  const status = element("span", "llama-nb-compare-status");
+  const foot = element("div", "llama-nb-compare-under");
+  foot.append(status, copy);
   const verdict = element("div", "llama-nb-compare-verdict");
   // What spans several rows stays in sight while they are scrolled.
   const inside = element("div", "llama-nb-compare-inside");
-  inside.append(head, answer, strip.root, readout, error, status, verdict);
+  inside.append(number, answer, strip.root, readout, error, foot, verdict);
   root.append(inside);
 
   function pick(index: number): void {

@@ -3,6 +3,7 @@
 Knows the chat's tree. Whether a call is run, and how, is the loop's business (`session/tool_loop.py`).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from llama_nb.session.tool_function import Tool
 from llama_nb.session.turns import note_prompt
 
 if TYPE_CHECKING:
-    from llama_nb.engines.base import Engine
+    from llama_nb.engines.base import Engine, Prompt
 
 # How a generation may end without a word and still be the model's answer.
 _ANSWERED: Final = ("end", "stop_string", "length", "context")
@@ -69,13 +70,8 @@ class ToolTurn:
             purpose=f"chat {chat.name}",
         )
         request, prompt, left_out = fit(engine, request, self.overflow)
-        unseen = [tool.name for tool in self.tools if tool.name not in prompt.text]
-        if unseen:
-            raise UnsupportedError(
-                f"The chat template of {engine.name} has no place for tools: {', '.join(unseen)} "
-                "would never reach the model.",
-                "Take a model that was trained with tools: Llama 3.1 and later, or `%llama load cria`.",
-            )
+        if not self.session:
+            _check_seen(engine, request, prompt)
         note_prompt(reply, prompt, question, left_out)
         self._tags = _call_tags(engine)
         chat.system = system
@@ -134,6 +130,15 @@ class ToolTurn:
         if tag_at is not None:
             reply.notes.append("The call was cut off before its end, so it was not run.")
         return Said(reply.text)
+
+
+def _check_seen(engine: "Engine", request: Request, prompt: "Prompt") -> None:
+    """Raise UnsupportedError if the model's template leaves the tools out."""
+    if engine.prompt(dataclasses.replace(request, tools=())).text == prompt.text:
+        raise UnsupportedError(
+            f"The chat template of {engine.name} has no place for tools: the model would not know of them.",
+            "Take a model that was trained with tools: Llama 3.1 and later, or `%llama load cria`.",
+        )
 
 
 def _call_tags(engine: "Engine") -> frozenset[int]:

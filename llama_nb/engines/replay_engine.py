@@ -172,6 +172,13 @@ class ReplayEngine:
         """Raise the recorded SchemaError, if there was one."""
         self._answer("check_grammar", [grammar.kind, grammar.text], lambda value: value)
 
+    def recall(self, call: str, asked: Any) -> Any:
+        """Return what was measured on the model when that was recorded; see RecordingEngine.tell."""
+        found = self._answer(call, asked, lambda value: [value])
+        if found is None:
+            raise self._refused(f"the {call}")
+        return found[0]
+
     def _answer(self, call: str, asked: Any, read: Callable[[Any], T]) -> T | None:
         """Return what was answered, or raise the error that was; None if it was not recorded."""
         answer = self._model.answer(call, asked, self._next(f"{call} {digest(asked)}"))

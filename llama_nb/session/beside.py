@@ -5,10 +5,14 @@ It has no name that a user could call, is never the current model, and replaces 
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from llama_nb.core.events import quiet
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import process
+from llama_nb.session import registry
+from llama_nb.session.replay import find_replayed
 
 if TYPE_CHECKING:
     from llama_nb.engines.base import Engine
@@ -40,8 +44,13 @@ def open_beside(
     from llama_nb.loading.weights import release
 
     with contextlib.ExitStack() as undo, turn(stop, source):
-        loaded = load_checked(source, device=device, dtype=dtype, quant=quant, name=name, stop=stop)
-        undo.callback(release, loaded)
+        # What stands beside a model that is played back comes from the same recording, if it is there.
+        with quiet():
+            played = find_replayed(source, None, name=name, quant=quant, dtype=dtype, also=_recordings())
+        loaded: Any = played
+        if loaded is None:
+            loaded = load_checked(source, device=device, dtype=dtype, quant=quant, name=name, stop=stop)
+            undo.callback(release, loaded)
         engine = open_engine(loaded)
         undo.pop_all()
     return engine, loaded
@@ -54,6 +63,12 @@ def given_back(pair: "tuple[Engine, Loaded]") -> "Iterator[tuple[Engine, Loaded]
 
     engine, loaded = pair
     with contextlib.ExitStack() as stack:
-        stack.callback(release, loaded)
+        if getattr(loaded, "kind", "") != "replay":  # else there is nothing to give back
+            stack.callback(release, loaded)
         stack.callback(engine.close)
         yield engine, loaded
+
+
+def _recordings() -> list[Path]:
+    """Return the recordings that loaded models are played back from."""
+    return [model.checked.folder for model in registry.loaded().values() if model.replayed]

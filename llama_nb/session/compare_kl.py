@@ -4,17 +4,20 @@ What the reference's model predicts along its own answers is kept until the othe
 The divergence itself is interpret's, and what is written into the cells `comparison` explains.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from llama_nb.core.errors import LlamaError, Stopped
+from llama_nb.core.errors import LlamaError, Stopped, UnsupportedError
 from llama_nb.core.stop import StopFlag
+from llama_nb.engines.recording import digest
 from llama_nb.session.comparison import Cell
 from llama_nb.session.measuring import measured
 from llama_nb.session.model import Model
+from llama_nb.session.record import remembered
 
 # What is kept of all references together. At V = 128,256 a token takes 0.5 MB: 1,000 tokens of one reference.
 KEPT_BYTES: Final = 512_000_000
@@ -27,7 +30,7 @@ class _Kept:
 
     ids: tuple[int, ...]
     first: int
-    logprobs: Any  # a tensor, shape (len(ids) - first, V)
+    logprobs: Any  # a tensor, shape (len(ids) - first, V); None of a model that is played back
 
 
 class Divergences:
@@ -50,7 +53,11 @@ class Divergences:
     def know(self, label: str, model: Model) -> None:
         """Remember the vocabulary of a model, and which of its cells can be compared token by token."""
         if self._several:
-            self._vocabularies[label] = _vocabulary(model)
+            # Of a model that is played back it is known if it was compared when it was recorded.
+            with contextlib.suppress(UnsupportedError):
+                self._vocabularies[label] = remembered(
+                    model.engine, "vocabulary", None, lambda: _vocabulary(model)
+                )
         for cell in self._cells:
             if cell.model == label and cell.reference is not None:
                 cell.same_tokens = self._same(cell, cell.reference)
@@ -65,7 +72,7 @@ class Divergences:
         waiting: dict[int, list[Cell]] = {}
         for cell in own:
             if cell.reference is not None and cell.reference.model != label:
-                cell.divergence_note = self._obstacle(cell, cell.reference, model)
+                cell.divergence_note = self._unrecorded(cell) or self._obstacle(cell, cell.reference, model)
                 if not cell.divergence_note:
                     waiting.setdefault(cell.reference.number, []).append(cell)
         for number, cells in waiting.items():
@@ -84,9 +91,9 @@ class Divergences:
         needed = {
             cell.reference.number: cell.reference
             for cell in self._cells
-            if cell.reference in own and cell.model != cell.reference.model
+            if cell.reference is not None and cell.reference in own and cell.model != cell.reference.model
         }
-        if not needed or not model.engine.capabilities.introspect:
+        if not needed or not (model.engine.capabilities.introspect or model.replayed):
             return
         for number, cell in needed.items():
             if self._flag.is_set():
@@ -94,6 +101,10 @@ class Divergences:
             if cell.reply is None or cell.reply.request is None or not cell.reply.tokens:
                 continue
             prompt = model.engine.prompt(cell.reply.request).ids
+            if model.replayed:
+                reply = [token.id for token in cell.reply.tokens if token.id is not None]
+                self._kept[number] = _Kept((*prompt, *reply), len(prompt), None)
+                continue
             most = max(1, KEPT_BYTES // (4 * model.loaded.module.config.vocab_size * len(needed)))
             reply = [token.id for token in cell.reply.tokens if token.id is not None][:most]
             ids = (*prompt, *reply)
@@ -109,13 +120,22 @@ class Divergences:
 
             return divergences(kept.logprobs, module, kept.ids, kept.first, stopped)
 
-        return measured(model.engine, self._flag, work, _PURPOSE)
+        asked = digest([kept.ids, kept.first])
+        found: tuple[float, ...] = remembered(
+            model.engine, "divergence", asked, lambda: measured(model.engine, self._flag, work, _PURPOSE)
+        )
+        return tuple(found)
 
     def _same(self, cell: Cell, other: Cell) -> bool:
         if cell.model == other.model:
             return True
         vocabularies = [self._vocabularies.get(one.model) for one in (cell, other)]
         return vocabularies[0] is not None and vocabularies[0] == vocabularies[1]
+
+    def _unrecorded(self, cell: Cell) -> str:
+        if cell.model in self._vocabularies:
+            return ""
+        return f"{cell.model} is played back, and its predictions were not recorded"
 
     def _obstacle(self, cell: Cell, other: Cell, model: Model) -> str:
         """Say why there can be no divergence; "" where there can."""
@@ -128,7 +148,7 @@ class Divergences:
             return "it was stopped before"
         if other.number not in self._kept:
             return f"cell {other.number} has no tokens to read, or its engine shows no predictions"
-        if not model.engine.capabilities.introspect:
+        if not (model.engine.capabilities.introspect or model.replayed):
             return f"{cell.model} runs elsewhere: its predictions cannot be read"
         tokens = len(self._kept[other.number].ids)
         if tokens > model.context:

@@ -8,7 +8,7 @@ looks like a key, is left out, and a note says so.
 import json
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,6 +26,7 @@ from llama_nb.engines.recording import (
     sampling_record,
 )
 from llama_nb.engines.recording_engine import RecordingEngine
+from llama_nb.engines.replay_engine import ReplayEngine
 from llama_nb.runtime.environment import notebook_path
 from llama_nb.runtime.secrets import redact
 from llama_nb.session.store import append_line
@@ -200,6 +201,22 @@ def default_file() -> Path:
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def remembered(engine: "Engine", call: str, asked: Any, work: Callable[[], Any]) -> Any:
+    """Return what `work` measures on a model, as JSON values; where that is played back, what was recorded.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model is played back, and this was not recorded.
+    """
+    if isinstance(engine, ReplayEngine):
+        return engine.recall(call, asked)
+    value = work()
+    if isinstance(engine, RecordingEngine):
+        engine.tell(call, asked, value)
+    return value
 
 
 def tap(handle: "Handle", engine: "Engine") -> "Engine":

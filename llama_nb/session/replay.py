@@ -4,7 +4,7 @@ Playing the replies back is `engines/replay_engine.py`'s business.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Never
@@ -79,6 +79,7 @@ def find_replayed(
     quant: str | None = None,
     dtype: str = "auto",
     context: int | None = None,
+    also: Iterable[Path] = (),
 ) -> Replayed | None:
     """Return the recorded model that stands for `source`; None when it is to be loaded itself.
 
@@ -89,6 +90,8 @@ def find_replayed(
         the source. False: none, whatever LLAMA_NB_REPLAY says.
     name, quant, dtype, context
         As of `load`; a model that was recorded otherwise is refused.
+    also
+        Recordings that are looked into as into that of LLAMA_NB_REPLAY, before it.
 
     Raises
     ------
@@ -100,18 +103,23 @@ def find_replayed(
     if replay is False:
         return None
     variable = os.environ.get(VARIABLE, "").strip()
-    if replay is None and not variable:
-        return None
-    file = _chosen(replay, variable)
-    recording = read_recording(file)
-    found = [model for model in recording.models.values() if _is(model, str(source))]
-    if not found:
-        if replay is None:
-            return None
-        raise _not_there(str(source), recording)
-    names = [name] if name is not None else [str(source), Path(source).name]
-    model = _loaded_alike(found, names, quant, dtype, context, file.name)
-    _tell(recording, model)
+    files = [*also] if replay is None else []
+    if replay is not None or variable:
+        files.append(_chosen(replay, variable))
+    for file in dict.fromkeys(files):
+        recording = read_recording(file)
+        found = [model for model in recording.models.values() if _is(model, str(source))]
+        if found:
+            names = [name] if name is not None else [str(source), Path(source).name]
+            model = _loaded_alike(found, names, quant, dtype, context, file.name)
+            _tell(recording, model)
+            return _replayed(model, file, name)
+        if replay is not None:
+            raise _not_there(str(source), recording)
+    return None
+
+
+def _replayed(model: RecordedModel, file: Path, name: str | None) -> Replayed:
     facts = model.facts
     files = RecordedFiles(
         file,
@@ -216,7 +224,7 @@ def _loaded_alike(
 def _tell(recording: Recording, model: RecordedModel) -> None:
     """Say what is played back, and what of the file could not be read."""
     count = sum(len(lines) for question in model.questions.values() for lines in question.lines.values())
-    replies = f"{count:,} recorded {'reply' if count == 1 else 'replies'}"
+    replies = f"{count:,} recorded {'reply' if count == 1 else 'replies'} of {recording.path.name}"
     skipped = ""
     if recording.skipped:
         number, why = recording.skipped[0]
@@ -224,7 +232,7 @@ def _tell(recording: Recording, model: RecordedModel) -> None:
         skipped = f" {lines} of the file could not be read and are left out (line {number}: {why})."
     publish(
         Note(
-            f"{model.facts.name} itself is not loaded: {replies} of {recording.path.name} are played back."
+            f"{model.facts.name} itself is not loaded: {replies} {'is' if count == 1 else 'are'} played back."
             f"{skipped}"
         )
     )

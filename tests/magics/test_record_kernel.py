@@ -43,6 +43,12 @@ CELLS = (
     "%llama prompt",
     "%llama prompt 'and then?'",
     "%llama tokens <|eot_id|> is text",
+    "%%llama compare --temperature 0,1 --seeds 2 --max-tokens 12\nWhat is a token?",
+    "%%llama compare c << cria cria:bfloat16 --temperature 0 --max-tokens 12\nWhat is a token?",
+    "c.kl(2), c.to_frame()",
+    "def weather(city: str) -> dict:\n    'Get the weather in a city.'\n    return {'sky': 'sunny'}",
+    "t = llama.current().tools('What is the weather in Oslo?', [weather], approve=lambda call: True)",
+    "t.text, t.calls",
     "%llama load cria --name small --context 160",
     *(
         f"%llama chat --max-tokens 20 Tell me more of number {number}, and of its friends."
@@ -70,6 +76,12 @@ def run(kernel):
     return shown
 
 
+def difference(recorded, played):
+    """The place where two outputs part, short enough to be read."""
+    place = next((n for n, pair in enumerate(zip(recorded, played, strict=False)) if len({*pair}) > 1), 0)
+    return f"recorded: {recorded[max(0, place - 150) : place + 250]}\nplayed: {played[max(0, place - 150) : place + 250]}"
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """The folder with the recording, and what the notebook showed."""
@@ -85,7 +97,7 @@ def test_the_very_same_cells_show_the_same_without_the_model(recorded, tmp_path)
     environment = {"PYTHONPATH": str(ROOT), "LLAMA_NB_CHATS": "off", VARIABLE: FILE}
     with Kernel(environment=environment, cwd=tmp_path) as kernel:
         for (cell, status, outputs), (_, now, played) in zip(shown, run(kernel), strict=True):
-            assert (now, played) == (status, outputs), cell
+            assert (now, played) == (status, outputs), f"{cell}\n{difference(outputs, played)}"
         assert kernel.evaluate("'torch' in sys.modules or 'transformers' in sys.modules") is False
     assert [cell for cell, status, _ in shown if status != "ok"] == [
         '%llama json --regex "(" "broken"',

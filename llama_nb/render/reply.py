@@ -169,8 +169,9 @@ def short_status(record: Mapping[str, Any]) -> str:
 
 
 def token_count(record: Mapping[str, Any]) -> int:
-    """Return how many tokens a reply has."""
-    return int(_usage(record, watched=True)["completion"])
+    """Return how many tokens a reply has, those among them that it took over from another."""
+    tokens = record.get("tokens")
+    return len(tokens) if isinstance(tokens, list) else int(_usage(record, watched=True)["completion"])
 
 
 def digits(value: float) -> str:

@@ -16,7 +16,7 @@ from llama_nb.render.reply import model_name
 from llama_nb.session import conversation, registry
 from llama_nb.session.chat import Chat
 from llama_nb.session.chat_book import MAIN
-from llama_nb.session.controls import apply, sampling_state
+from llama_nb.session.controls import CORE, apply, sampling_state
 from llama_nb.session.model import Model
 from llama_nb.session.reply import Reply
 from llama_nb.session.store import FOLDER, keeps_chats
@@ -183,20 +183,19 @@ class Panel:
 
     def retry(self, node_id: str) -> Reply:
         """Ask for another version of an answer."""
-        return self.model.retry(chat=self.name, at=self.chat.find(node_id).id, background=True)
+        return self.model.retry(**self._at(node_id))
 
     def edit(self, node_id: str, text: str) -> Reply:
         """Send a user's message in another wording, as a branch."""
-        return self.model.edit(text, chat=self.name, at=self.chat.find(node_id).id, background=True)
+        return self.model.edit(text, **self._at(node_id))
 
     def branch(self, node_id: str, position: int, token: int) -> Reply:
         """Go on from `token` in the place of an answer's token number `position`."""
-        at = self.chat.find(node_id).id
-        return self.model.branch(position, token, chat=self.name, at=at, background=True)
+        return self.model.branch(position, token, **self._at(node_id))
 
     def go_on(self, node_id: str) -> Reply:
         """Go on with an answer that was cut short."""
-        return self.model.go_on(chat=self.name, at=self.chat.find(node_id).id, background=True)
+        return self.model.go_on(**self._at(node_id))
 
     def send_with_tools(self, text: str, approve: Approve) -> ToolRun:
         """Send a message; the model may ask for calls of the panel's functions, each allowed by `approve`."""
@@ -263,8 +262,21 @@ class Panel:
             raise LlamaError(f"There is no format {form!r}.", f"There are: {', '.join(FORMATS)}.")
         chat = self.chat
         name = "".join(sign if sign.isalnum() or sign in "-_ " else "_" for sign in chat.name)
-        text = conversation.safe(chat.export(form))  # type: ignore[arg-type]
+        text = conversation.safe(chat.export(form))
         return {"format": form, "name": f"{name}{FORMATS[form]}", "text": text}
+
+    def _at(self, node_id: str) -> dict[str, Any]:
+        """Return the options of a new version: its place, and which sliders were moved since."""
+        node = self.chat.find(node_id)
+        record = node.reply if isinstance(node.reply, Mapping) else {}
+        before = record.get("sampling")
+        now = self.model.sampling
+        moved = {
+            name: getattr(now, name)
+            for name in CORE
+            if isinstance(before, Mapping) and before.get(name) != getattr(now, name)
+        }
+        return {"chat": self.name, "at": node.id, "background": True, **moved}
 
     def _move_to(self, model: Model) -> None:
         """Show the chat of the same name of another model; an empty one gets this conversation."""

@@ -227,13 +227,16 @@ def test_a_panel_that_is_opened_meanwhile_shows_the_whole_answer(open_panel: Cal
 # --- versions and branches ---------------------------------------------------------------------------------
 
 
-def test_another_version_and_the_arrows_between_them(page: Page) -> None:
+def test_another_version_and_the_arrows_between_them(page: Page, model: Model) -> None:
     page.ask("Write a sentence about the sea.")
     first = page.steps[-1]["id"]
     settings.set_sampling("temperature", 2.0)
     page.say("retry", id=first)
     page.idle()
     second = page.steps[-1]
+    record = model.chats["main"].path()[-1].reply
+    assert record is not None
+    assert record["sampling"]["temperature"] == 2.0
     assert (second["version"], second["versions"]) == (2, 2)
     assert second["siblings"] == [first, second["id"]]
     page.say("goto", id=first, tip=True)

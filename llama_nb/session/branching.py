@@ -240,9 +240,10 @@ class Brancher(Sender):
 
     def _own(self, old: Answer, options: Mapping[str, Any], begun: int) -> Sampling:
         """Return an answer's parameters with those of a call; its `max_tokens` counts behind what it has."""
-        limit = options.get("max_tokens")
-        whole = {} if limit is None else {"max_tokens": Sampling(max_tokens=limit).max_tokens + begun}
-        return old.sampling(self.sampling).replace(**{**options, **whole})
+        changed = old.sampling(self.sampling).replace(**options)
+        if "max_tokens" in options and changed.max_tokens is not None:
+            return changed.replace(max_tokens=changed.max_tokens + begun)
+        return changed
 
     def _rounding(self) -> tuple[str, ...]:
         """Say that a version which begins with tokens may be another than it would have been."""
@@ -282,12 +283,8 @@ def _chosen(
     engine: "Engine", there: TokenEvent, token: int | str | None, rank: int | None, index: int
 ) -> TokenEvent:
     """Return the token that takes the place of `there`, as if it had been chosen from what was there."""
-    if rank is not None:
-        other = _ranked(there, rank, index)
-        found = other.id
-    else:
-        found = _named(engine, there, token)
-        other = next((other for other in there.alternatives if other.id == found), None)
+    found = _named(engine, there, token) if rank is None else _ranked(there, rank, index).id
+    other = next((other for other in there.alternatives if other.id == found), None)
     if found == there.id:
         return there
     return dataclasses.replace(

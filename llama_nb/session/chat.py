@@ -11,12 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from llama_nb.core.errors import LlamaError, MessageError, did_you_mean
 from llama_nb.core.events import ChatChanged, publish
 from llama_nb.core.messages import Message
 from llama_nb.session.reply import Reply, content_id
+from llama_nb.session.turn_lock import TurnLock
+
+if TYPE_CHECKING:
+    from llama_nb.session.export import Branches, Format
 
 LONGEST_NAME = 64
 # Tokens of the newest replies that stay in memory with their alternatives: some 2 kB each.
@@ -184,6 +188,67 @@ class Chat:
             if self.journal:
                 self.journal.head(self)
 
+    # --- as a document ------------------------------------------------------------------------------
+
+    def export(
+        self,
+        format: "Format" = "markdown",  # noqa: A002 - what users call it
+        branches: "Branches" = "path",
+    ) -> str:
+        """Return the chat as a text.
+
+        Parameters
+        ----------
+        format
+            "markdown" to read: what stands in the messages stays as it is, HTML too. "json": the messages
+            with the records of the replies. "messages": a list as OpenAI's interface takes it. "notebook":
+            cells with the answers as outputs, nothing of which has run. "rows": see `to_rows`, as JSON lines.
+        branches
+            "path" for the conversation as it stands, "all" for every branch.
+
+        Raises
+        ------
+        MessageError
+            If there is no such format.
+        """
+        from llama_nb.session.export import export
+
+        return export(self, format, branches)
+
+    def save(
+        self,
+        path: str | Path,
+        format: "Format | None" = None,  # noqa: A002
+        branches: "Branches" = "path",
+        *,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write what `export` returns into a file, as a whole, and return its path.
+
+        Without a format the end of the name says it: .md, .json, .ipynb, or .jsonl (rows).
+
+        Raises
+        ------
+        ChatStoreError
+            If the file is there already and `overwrite` is not given, or cannot be written.
+        MessageError
+            If there is no such format.
+        """
+        from llama_nb.session.export import save
+
+        return save(self, path, format, branches, overwrite=overwrite)
+
+    def to_rows(self, branches: "Branches" = "path") -> list[dict[str, Any]]:
+        """Return conversations to train an adapter on: `{"messages": [...]}`, as OpenAI's interface has it.
+
+        A conversation ends before its first answer that was cut off: stopped, at max_tokens, by an error.
+        """
+        from llama_nb.session.export import to_rows
+
+        return to_rows(self, branches)
+
+    # --- how it changes -----------------------------------------------------------------------------
+
     def clear(self) -> None:
         """Begin anew: no messages, no system prompt. What was stored stays stored."""
         with self._changing():
@@ -321,34 +386,3 @@ def unknown_chat(name: str, known: Mapping[str, Chat]) -> LlamaError:
     """Return the error for a chat that does not exist."""
     there = f"The chats are: {', '.join(known)}." if known else "There are no chats yet."
     return LlamaError(f"There is no chat {name!r}.", did_you_mean(name, known) or there)
-
-
-class TurnLock:
-    """Lets one reply at a time grow in a chat; a second one waits for its turn.
-
-    A thread would wait for ever for a stream that it has left open itself: that is closed instead.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reply: Reply | None = None
-
-    def enter(self, reply: Reply, *, wait_s: float = 0.0) -> bool:
-        """Take the turn for `reply`, waiting at most `wait_s` seconds; return whether it was taken."""
-        growing = self._reply
-        if growing is not None:
-            growing.close_own_stream()
-        taken = self._lock.acquire(timeout=wait_s) if wait_s else self._lock.acquire(blocking=False)
-        if taken:
-            self._reply = reply
-        return taken
-
-    @property
-    def held(self) -> bool:
-        """Whether a reply is growing."""
-        return self._lock.locked()
-
-    def leave(self) -> None:
-        """Give the turn back; any thread may do it."""
-        self._reply = None
-        self._lock.release()

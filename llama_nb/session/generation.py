@@ -31,8 +31,8 @@ from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import cell
 from llama_nb.runtime.secrets import redact
-from llama_nb.session.chat import TurnLock
 from llama_nb.session.reply import Reply
+from llama_nb.session.turn_lock import TurnLock
 from llama_nb.session.turns import Turn
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from llama_nb.core.events import Usage
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.reply import Reply
 from llama_nb.session.why import WhyView
@@ -156,6 +157,20 @@ class ToolRun:
     def tokens(self) -> tuple[Any, ...]:
         """The tokens of all replies."""
         return tuple(token for reply in self.replies for token in reply.tokens)
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens and seconds of all replies together; None while the first one grows."""
+        each = [reply.usage for reply in self.replies if reply.usage is not None]
+        if not each:
+            return None
+        return Usage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in each),
+            cached_tokens=sum(usage.cached_tokens for usage in each),
+            completion_tokens=sum(usage.completion_tokens for usage in each),
+            first_token_s=each[0].first_token_s,
+            total_s=sum(usage.total_s for usage in each),
+        )
 
     def wait(self, timeout: float | None = None) -> "ToolRun":
         """Wait until the run is done, at most `timeout` seconds, and return it.

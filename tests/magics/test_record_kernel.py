@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from llama_nb.session.replay import VARIABLE
 from tests.conftest import ROOT
-from tests.kernel import Kernel
+from tests.kernel import Kernel, strip_ansi
 
 pytestmark = pytest.mark.kernel
 
@@ -79,7 +83,8 @@ def run(kernel):
 def difference(recorded, played):
     """The place where two outputs part, short enough to be read."""
     place = next((n for n, pair in enumerate(zip(recorded, played, strict=False)) if len({*pair}) > 1), 0)
-    return f"recorded: {recorded[max(0, place - 150) : place + 250]}\nplayed: {played[max(0, place - 150) : place + 250]}"
+    here = slice(max(0, place - 150), place + 250)
+    return f"recorded: {recorded[here]}\nplayed: {played[here]}"
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +113,60 @@ def test_the_very_same_cells_show_the_same_without_the_model(recorded, tmp_path)
         folder / FILE
     ).read_bytes()  # what is played back is not recorded
     assert (folder / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_somebody_who_watches_is_told_that_it_is_played_back(recorded, tmp_path):
+    folder, _ = recorded
+    shutil.copy(folder / FILE, tmp_path / FILE)
+    with Kernel(environment={"PYTHONPATH": str(ROOT), "LLAMA_NB_CHATS": "off"}, cwd=tmp_path) as kernel:
+        kernel.ok("%load_ext llama_nb\nimport sys")
+        loaded = kernel.ok(f"m = %llama load cria --replay {FILE}")
+        assert "cria itself is not loaded" in loaded.text
+        assert f"of {FILE} are played back" in loaded.text
+        assert repr(kernel.evaluate("repr(m)")).endswith(f"played back from {FILE}'")
+        assert f"Played back from {FILE}" in kernel.ok("m").value["text/html"]
+        assert "A **token** is" in kernel.ok("%%llama chat --max-tokens 40\nWhat is a token?").text
+        refused = kernel.run("%%llama chat --max-tokens 41\nWhat is a token?")
+        assert "RecordingError" in refused.error_text
+        refused = kernel.run("%%llama chat --chat new --max-tokens 41\nWhat is a token?")
+        assert "max_tokens was 40, and is 41 now" in refused.error_text
+        assert f"%llama record {FILE}" in refused.error_text
+        assert "are not in this kernel" in kernel.run("m.distribution('x')").error_text
+        assert "its weights are not here" in kernel.run("m.loaded.module").error_text
+        assert "needs the" in kernel.run('%llama sampling "What is a token?"').error_text
+        assert "played back" in kernel.ok("%llama unload").text
+        assert kernel.evaluate("'torch' in sys.modules") is False
+
+
+def test_a_recorded_notebook_passes_nbval_without_the_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("LLAMA_NB_CHATS", "off")
+    cells = [*CELLS[:5], "%%llama json j << --choice yes,no\nIs a llama an animal?", "j.json"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbformat.write(book, tmp_path / "lesson.ipynb")
+    monkeypatch.setenv(VARIABLE, FILE)
+    assert f"{len(cells)} passed" in nbval(tmp_path)
+    book.cells[3].source += " And a llama?"
+    nbformat.write(book, tmp_path / "lesson.ipynb")
+    said = strip_ansi(nbval(tmp_path))
+    assert "RecordingError: This was not recorded with cria" in said
+    assert "a token? And a llama?' now" in said
+
+
+def nbval(folder):
+    """Run the folder's notebook under strict nbval, and return what pytest says."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval",
+        "--nbval-cell-timeout=60",
+    ]
+    run = subprocess.run(
+        [*command, "lesson.ipynb"], capture_output=True, text=True, cwd=folder, timeout=120, check=False
+    )
+    return run.stdout

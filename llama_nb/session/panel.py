@@ -262,7 +262,7 @@ class Panel:
             raise LlamaError(f"There is no format {form!r}.", f"There are: {', '.join(FORMATS)}.")
         chat = self.chat
         name = "".join(sign if sign.isalnum() or sign in "-_ " else "_" for sign in chat.name)
-        text = conversation.safe(chat.export(form))
+        text = conversation.safe(chat.export(form))  # type: ignore[arg-type]
         return {"format": form, "name": f"{name}{FORMATS[form]}", "text": text}
 
     def _at(self, node_id: str) -> dict[str, Any]:

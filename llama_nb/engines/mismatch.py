@@ -53,8 +53,13 @@ def mismatch(
 def _fields(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return a part of a sentence for each sampling parameter that differs."""
     rest = Sampling().to_dict()
-    values = [(name, recorded.get(name, rest.get(name)), asked.get(name, rest.get(name))) for name in FIELDS]
-    return [f"{name} was {_plain(old)}, and is {_plain(new)} now" for name, old, new in values if old != new]
+    names = dict.fromkeys([*FIELDS, *recorded])
+    values = [(name, recorded.get(name, rest.get(name)), asked.get(name, rest.get(name))) for name in names]
+    return [
+        f"{name[:_SHOWN]} was {_plain(old)}, and is {_plain(new)} now"
+        for name, old, new in values
+        if old != new
+    ]
 
 
 def _plain(value: Any) -> str:

@@ -306,7 +306,10 @@ def read_facts(record: Any) -> ModelFacts:
     record = mapping(record, "facts")
 
     def word(name: str) -> str:
-        return text(record.get(name), name, _LONGEST_NAME)
+        found = text(record.get(name), name, _LONGEST_NAME)
+        if not found.isprintable():
+            raise Damaged(f"{name} cannot be shown")
+        return found
 
     def word_or_none(name: str) -> str | None:
         return None if record.get(name) is None else word(name)

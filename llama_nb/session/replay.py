@@ -170,11 +170,11 @@ def _chosen(replay: str | Path | Literal[True] | None, variable: str) -> Path:
 
 
 def _is(model: RecordedModel, source: str) -> bool:
-    """Whether a recorded model was loaded from `source`; a path may be written otherwise elsewhere."""
-    facts = model.facts
-    return source in (facts.source, facts.name) or (
-        os.sep in facts.source and Path(facts.source).name == Path(source).name and bool(Path(source).name)
-    )
+    """Whether a recorded model was loaded from `source`; of a folder or file the last name is enough."""
+    recorded = model.facts.source
+    if recorded.startswith(("/", ".", "~")):
+        return Path(recorded).name == Path(source).name
+    return recorded == source
 
 
 def _not_there(source: str, recording: Recording) -> LoadError:

@@ -207,6 +207,7 @@ LINES = [
     (json.dumps({**REPLY, "sampling": None}).encode(), "sampling"),
     (json.dumps({**MODEL, "facts": {**FACTS.to_record(), "context": -5}}).encode(), "context"),
     (json.dumps({**MODEL, "model": "n", "facts": {"name": "x"}}).encode(), "source"),
+    (json.dumps({**MODEL, "facts": {**FACTS.to_record(), "name": "\x1b[31m"}}).encode(), "cannot be shown"),
     (json.dumps({**MODEL, "type": "names", "names": [[1, 2]]}).encode(), "names"),
     (json.dumps({**MODEL, "type": "names", "names": [[1, 2, True]]}).encode(), "a token"),
     (json.dumps({**MODEL, "type": "answer", "call": 7}).encode(), "call"),
@@ -251,3 +252,11 @@ def test_what_is_damaged_inside_is_refused_when_it_is_asked_for(tmp_path):
         engine.prompt(Request("hi"))
     with pytest.raises(errors.RecordingError, match=r"a\.jsonl is damaged: a token"):
         next(engine.stream(Request("broken"), StopFlag()))
+
+
+def test_parameters_of_another_version_are_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in (MODEL, {**REPLY, "sampling": {"luck": 3}})))
+    engine = ReplayEngine(read_recording(path).models["m"], "fake", "a.jsonl")
+    with pytest.raises(errors.RecordingError, match="luck was 3, and is not set now"):
+        next(engine.stream(Request("hi"), StopFlag()))

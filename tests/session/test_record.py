@@ -348,6 +348,11 @@ def test_a_folder_is_known_by_its_last_name():
         model.chat("hello")
     assert play(source="./talker").chat("hello").text
     assert play(source="talker").name == "talker"
+    model.name = "cria"  # what it was called says nothing
+    with llama.record("b.jsonl"):
+        model.chat("hello")
+    with pytest.raises(LoadError, match="none of 'cria'"):
+        play("b.jsonl", source="cria")
 
 
 def test_the_variable_plays_back_what_is_in_its_file_and_nothing_else(monkeypatch):

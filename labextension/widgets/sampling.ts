@@ -67,9 +67,7 @@ function render({ model, el }: { model: LabModel; el: HTMLElement }): () => void
   let position = -1;
   const drawStrip = () => {
     strip.update(tokens, "probability", position < 0 ? null : position);
-    const chosen = strip.root.querySelector<HTMLElement>("[aria-selected=true]");
-    const box = chosen?.parentElement?.parentElement;
-    if (chosen && box) box.scrollTop = chosen.offsetTop - box.offsetTop - box.clientHeight / 2 + 10;
+    showChosen(strip.root);
   };
   const drawPlace = () => {
     const place = model.get("place");
@@ -127,6 +125,17 @@ function render({ model, el }: { model: LabModel; el: HTMLElement }): () => void
     for (const [event, draw] of follow) model.off(event, draw);
     root.remove();
   };
+}
+
+/** Scroll the strip so that the chosen token's line is its second one. */
+function showChosen(strip: HTMLElement): void {
+  const chosen = strip.querySelector<HTMLElement>("[aria-selected=true]");
+  const list = chosen?.parentElement;
+  if (!chosen || !list) return;
+  let above: Element | null = chosen;
+  while (above instanceof HTMLElement && above.offsetTop > chosen.offsetTop - 4)
+    above = above.previousElementSibling;
+  strip.scrollTop = (above instanceof HTMLElement ? above.offsetTop : chosen.offsetTop) - list.offsetTop - 2;
 }
 
 /** The tokens, and behind the last one the place where the next would stand. */

@@ -127,7 +127,7 @@ function labelOf(name: string, view: LabView): string {
 function headings(end: number, stage: LabStage | null, drawn: boolean): HTMLElement {
   const row = element("tr", "");
   const bars = element("th", "llama-nb-lab-axis");
-  bars.append(...["0", "probability", percent(end)].map((text) => element("span", "", text)));
+  bars.append(...["0", drawn ? "p" : "probability", percent(end)].map((text) => element("span", "", text)));
   const before = element("th", "llama-nb-number llama-nb-lab-before", "before");
   before.title = "What the model itself gives";
   const after = element("th", "llama-nb-number llama-nb-lab-after", stage ? stage.label : "after");
@@ -177,7 +177,7 @@ function line(
   );
   if (drawn === null) return row;
   const dot = element("span", "llama-nb-lab-dot");
-  dot.style.left = width(drawn / n / end);
+  dot.style.left = `min(${width(drawn / n / end)}, 100% - 4px)`;
   if (drawn) bars.append(dot);
   const cell = element("td", "llama-nb-number", count(drawn));
   cell.title = `${count(drawn)} drawn, ${Number((final * n).toPrecision(3))} expected`;

@@ -94,6 +94,7 @@ export function stageRow(
     },
     { signal },
   );
+  root.addEventListener("focusin", (event) => reach(nameOf(event.target) || reached, false), { signal });
   dragging(
     root,
     cards,
@@ -165,6 +166,10 @@ function described(stage: LabStage): string {
   return `${stage.label} ${stage.value}: ${gone}${left}, entropy ${(stage.entropy ?? 0).toFixed(2)} nats`;
 }
 
+function nameOf(target: EventTarget | null): string {
+  return target instanceof Element ? (target.closest<HTMLElement>("[data-stage]")?.dataset.stage ?? "") : "";
+}
+
 /** Moves cards with the pointer; a press that moves nothing is a click. */
 function dragging(
   root: HTMLElement,
@@ -174,8 +179,6 @@ function dragging(
   signal: AbortSignal,
 ): void {
   let held: { name: string; x: number; moved: boolean } | null = null;
-  const nameAt = (target: EventTarget | null) =>
-    target instanceof Element ? (target.closest<HTMLElement>("[data-stage]")?.dataset.stage ?? "") : "";
   /** The movable card before which the pointer is; null behind the last one. */
   const target = (x: number): string | null => {
     for (const card of root.children) {
@@ -198,7 +201,7 @@ function dragging(
   root.addEventListener(
     "pointerdown",
     (event) => {
-      const name = nameAt(event.target);
+      const name = nameOf(event.target);
       if (event.button === 0 && name) held = { name, x: event.clientX, moved: false };
     },
     listen,

@@ -52,10 +52,10 @@ export function stopAt(stops: Value[], value: Value, scale: Control["scale"]): n
   return best;
 }
 
-/** What a value is called: its word, "off", or its digits. */
+/** What a value is called: a word of its own, "off", or its digits. */
 export function said(control: Control, value: Value): string {
   const word = control.words?.find(([of]) => of === value)?.[1];
-  if (word) return value === null ? word : `${digits(value)} ${word}`;
+  if (word) return word;
   if (control.can_be_off && value === control.off) return "off";
   return value === null ? "" : digits(value);
 }

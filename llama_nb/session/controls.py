@@ -68,10 +68,10 @@ _OFF: Final[Mapping[str, float | None]] = {
     "mirostat_tau": 0.0,
 }
 _OFF_IS_LOW: Final = ("epsilon_cutoff", "eta_cutoff")
-# What special values are called where "off" would not say it.
+# What some values are called where neither a number nor "off" would say it.
 _WORDS: Final[Mapping[str, Mapping[float | None, str]]] = {
-    "temperature": {0.0: "greedy", 1.0: "as the model"},
-    "max_tokens": {None: "to the context's end"},
+    "temperature": {0.0: "greedy", 1.0: "1"},
+    "max_tokens": {None: "no limit"},
     "seed": {None: "drawn"},
     "penalty_window": {0: "all"},
 }
@@ -84,14 +84,14 @@ _LABELS: Final[Mapping[str, str]] = {
     "min_p": "min-p",
     "typical_p": "typical-p",
     "top_n_sigma": "top-n-sigma",
-    "no_repeat_ngram": "no-repeat n-gram",
+    "no_repeat_ngram": "no-repeat",
     "dry_multiplier": "DRY multiplier",
     "dry_base": "DRY base",
-    "dry_allowed_length": "DRY allowed length",
+    "dry_allowed_length": "DRY length",
     "xtc_probability": "XTC probability",
     "xtc_threshold": "XTC threshold",
     "dynatemp_range": "dynamic range",
-    "dynatemp_exponent": "dynamic exponent",
+    "dynatemp_exponent": "dyn. exponent",
 }
 
 

@@ -108,9 +108,10 @@ def stage_cards(found: Distribution, sampling: Sampling) -> list[dict[str, Any]]
     idle = no_effect(sampling)
     first = [name for name in ("logits", "grammar") if name in acting]
     last = [name for name in ("greedy",) if name in acting]
-    shown = [
-        name for name in sampling.stages() if name in acting or name in _ALWAYS or _is_set(name, sampling)
-    ]
+    known = {*acting, *_ALWAYS, *(name for name in STAGES if _is_set(name, sampling))}
+    if sampling.greedy:
+        known.discard("temperature")  # its card is that of the choice
+    shown = [name for name in sampling.stages() if name in known]
     return [_card(name, acting.get(name), sampling, idle) for name in (*first, *shown, *last)]
 
 
@@ -184,7 +185,7 @@ _OFF: Final = Sampling(temperature=1, top_p=1)
 
 def _value(parameter: str, sampling: Sampling) -> str:
     value = getattr(sampling, parameter, None)
-    return controls.as_typed(value) if isinstance(value, int | float) else ""
+    return controls.as_typed(value) if parameter in controls.NUMERIC else ""
 
 
 def _round(value: float | None) -> float | None:

@@ -53,6 +53,15 @@ CELLS = (
     "def weather(city: str) -> dict:\n    'Get the weather in a city.'\n    return {'sky': 'sunny'}",
     "t = llama.current().tools('What is the weather in Oslo?', [weather], approve=lambda call: True)",
     "t.text, t.calls",
+    "%%llama chat --chat tree --max-tokens 12\nTell me of the sea.",
+    "%llama retry --chat tree --temperature 1.2",
+    "%llama branch --chat tree 3 --rank 2",
+    "%llama continue --chat tree",
+    "%llama edit --chat tree 'Tell me of a tree.'",
+    "%llama chats --tree",
+    "print(llama.current().chats['tree'].export('rows'))",
+    "%llama goto --chat tree 1",
+    "m = llama.current()\nm.branch(1, ' was', chat='tree', background=True).wait().text",
     "%llama load cria --name small --context 160",
     *(
         f"%llama chat --max-tokens 20 Tell me more of number {number}, and of its friends."

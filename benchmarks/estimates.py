@@ -60,7 +60,7 @@ def left_out(plan: Plan, total: float) -> dict[str, float]:
         "weights": max(0, plan.weights_bytes - total),
         "KV cache": plan.kv_cache_bytes,
         "working memory": plan.activation_bytes,
-        "CUDA": plan.overhead_bytes,
+        "driver": plan.overhead_bytes,
     }
 
 

@@ -116,7 +116,7 @@ def _batch(loaded: Any, case: Mapping[str, Any]) -> None:
     from llama_nb.runtime import devices
 
     torch.set_num_threads(devices.thread_count(loaded.checked.parameters))
-    entry = CacheEntry(loaded.module.config, 0)
+    entry = CacheEntry(loaded.module.config, 0, loaded.checked.context)
     batch, context, chunk = case["batch"], case["context"], case["chunk"]
     ids = torch.tensor(_ids(loaded, batch * context)).view(batch, context)
     starts = [*range(0, context - NEW_TOKENS, chunk)]

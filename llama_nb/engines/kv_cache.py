@@ -19,11 +19,13 @@ _MARGIN = 128  # tokens that a layer's buffer grows by at least
 class GrowingLayer(DynamicLayer):
     """A layer's keys and values in buffers with room to grow, shape (1, heads, room, head size).
 
-    transformers' own layer copies the whole cache at every token.
+    transformers' own layer copies the whole cache at every token. `most` is how many tokens there can ever
+    be: a quarter more than an 8B at 131,072 tokens needs would be 4 GB for nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         super().__init__()
+        self._most = most
         self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
         self._length = 0
 
@@ -54,7 +56,7 @@ class GrowingLayer(DynamicLayer):
 
     def borrow(self, count: int) -> "GrowingLayer":
         """Return a layer of the first `count` tokens, whose own tokens go into buffers of its own."""
-        other = GrowingLayer()
+        other = GrowingLayer(self._most)
         if self._buffers is not None:
             keys, values = (buffer[..., :count, :] for buffer in self._buffers)
             other.lazy_initialization(keys, values)
@@ -64,6 +66,8 @@ class GrowingLayer(DynamicLayer):
 
     def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor, needed: int) -> None:
         room = needed + max(_MARGIN, needed // 4)
+        if self._most is not None:
+            room = max(needed, min(room, self._most))
         grown = []
         for old, new in ((self.keys, key_states), (self.values, value_states)):
             buffer = new.new_empty((*new.shape[:-2], room, new.shape[-1]))
@@ -78,11 +82,11 @@ class GrowingLayer(DynamicLayer):
 
 
 class CacheEntry:
-    """A cache, the token ids whose keys and values it holds, and the model state that they came from."""
+    """A cache of `most` tokens, the ids whose keys and values it holds, and the state that they came from."""
 
-    def __init__(self, config: Any, state: int) -> None:
-        self._config = config
-        self.cache = _new_cache(config)
+    def __init__(self, config: Any, state: int, most: int | None = None) -> None:
+        self._config, self._most = config, most
+        self.cache = _new_cache(config, most)
         self.ids: list[int] = []
         self.state = state
         # What the last generation answered, and with which tokens: it can be continued exactly.
@@ -106,7 +110,7 @@ class CacheEntry:
 
         Its first token copies the keys and values that it borrowed: for that long they take memory twice.
         """
-        entry = CacheEntry(self._config, self.state)
+        entry = CacheEntry(self._config, self.state, self._most)
         layers = self.cache.layers
         if layers and all(isinstance(layer, GrowingLayer) for layer in layers):
             count = min(self.shared(ids), *(int(layer.get_seq_length()) for layer in layers))
@@ -123,7 +127,7 @@ class CacheEntry:
                 if count < length:
                     layer.crop(count - length)
         except RuntimeError:  # a sliding-window layer that has forgotten what it would need
-            self.cache = _new_cache(self._config)
+            self.cache = _new_cache(self._config, self._most)
             count = 0
         del self.ids[count:]
         return count
@@ -139,10 +143,10 @@ class CacheEntry:
         return total
 
 
-def _new_cache(config: Any) -> DynamicCache:
+def _new_cache(config: Any, most: int | None) -> DynamicCache:
     cache = DynamicCache(config=config)
     if cache.layers and all(type(layer) is DynamicLayer for layer in cache.layers):
-        cache.layers = [GrowingLayer() for _ in cache.layers]
+        cache.layers = [GrowingLayer(most) for _ in cache.layers]
     return cache
 
 
@@ -158,10 +162,13 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 class CacheStore:
-    """The caches by key, the least recently used dropped when they hold more than `limit` bytes."""
+    """The caches by key, the least recently used dropped when they hold more than `limit` bytes.
 
-    def __init__(self, config: Any, limit: int = DEFAULT_LIMIT) -> None:
-        self._config = config
+    None of them grows beyond `context` tokens.
+    """
+
+    def __init__(self, config: Any, limit: int = DEFAULT_LIMIT, context: int | None = None) -> None:
+        self._config, self._context = config, context
         self._limit = limit
         self._state = 0
         self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
@@ -178,7 +185,7 @@ class CacheStore:
         with self._lock:
             entry = self._entries.get(key) if key is not None else None
             if entry is None or entry.state != self._state:
-                entry = CacheEntry(self._config, self._state)
+                entry = self._new()
             if key is not None:
                 self._entries[key] = entry
                 self._entries.move_to_end(key)
@@ -193,7 +200,10 @@ class CacheStore:
 
     def borrow(self, key: str | None, ids: Sequence[int]) -> CacheEntry:
         """Return a cache apart that begins with what the cache of `key` shares with `ids`."""
-        return (self.peek(key) or CacheEntry(self._config, self._state)).borrow(ids)
+        return (self.peek(key) or self._new()).borrow(ids)
+
+    def _new(self) -> CacheEntry:
+        return CacheEntry(self._config, self._state, self._context)
 
     def shrink(self) -> None:
         """Drop the least recently used caches beyond the limit; the newest one stays."""

@@ -29,6 +29,9 @@ from llama_nb.engines.head import (
 from llama_nb.engines.penalties import Edit, Past
 from llama_nb.engines.token_words import NO_WORDS, TokenWords
 
+# The head where none is shown; a batch of 32 rows spends a fifth of their sampling on finding one.
+_NOBODY: Final = Head(np.empty(0, np.int64), np.empty(0, np.float32), None)
+
 
 class NonFiniteLogitsError(ArithmeticError):
     """The logits hold NaN or infinity, or nothing but minus infinity."""
@@ -163,7 +166,7 @@ class Sampler:
         log_z, entropy = log_z_and_entropy(logits)
         scores = self._edited(logits if allowed is None else keep_only(logits, allowed))
         apart = scores is not logits or self._sampling.greedy
-        shown = find_head(logits, max(1, alternatives)) if apart else None
+        shown = (find_head(logits, alternatives) if alternatives else _NOBODY) if apart else None
         steps: tuple[tuple[str, Head], ...] = ()
         chance: float | None = 0.0
         sampled: list[float | None]
@@ -206,7 +209,7 @@ class Sampler:
                 try:
                     return self._pass(find_head(logits, size), (*held, *self._edits, *self._stages))
                 except HeadTooSmall:
-                    size *= 8
+                    size = len(logits)  # whoever asks for a trace waits for flat distributions, too
         finally:
             self._excludes = excludes
 

@@ -70,7 +70,7 @@ class TransformersEngine:
         size = int(self._module.config.vocab_size)
         self._grammars = Grammars(self._backend, size, self._ends, self.name)
         self._forward = Forward(self._module, loaded.checked.parameters)
-        self._caches = CacheStore(self._module.config, cache_limit)
+        self._caches = CacheStore(self._module.config, cache_limit, self.context)
         self._worker = Worker(self.name)
 
     @property

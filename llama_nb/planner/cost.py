@@ -212,18 +212,23 @@ def cost(
         If the model does not fit into the number of GPUs that was asked for.
     """
     card = models.find(model)
+    several = None if batch is None else int(parse_number("batch", batch, 1, 4096, whole=True))
+    measured = None if tokens_per_s is None else parse_number("tokens_per_s", tokens_per_s, 0.001, 10_000_000)
     assumed = Assumptions(
         tokens_per_month=parse_tokens(tokens_per_month),
         input_share=parse_share("input_share", input_share),
         utilisation=parse_share("utilisation", utilisation, above_zero=True),
         hours=parse_number("hours", hours, 1, _MOST_HOURS),
-        batch=None if batch is None else int(parse_number("batch", batch, 1, 4096, whole=True)),
+        batch=several,
         context=int(parse_number("context", context, 1, 10_485_760, whole=True)),
         quant=quant,
-        tokens_per_s=None
-        if tokens_per_s is None
-        else parse_number("tokens_per_s", tokens_per_s, 0.001, 10_000_000),
+        tokens_per_s=measured,
     )
+    return _compare(card, gpu, assumed)
+
+
+def _compare(card: ModelCard, gpu: str | None, assumed: Assumptions) -> Cost:
+    """Return what the providers and the servers take under the assumptions, from cheap to dear."""
     known = prices()
     apis = [
         Api(_name(price.provider), price, assumed.input_share)

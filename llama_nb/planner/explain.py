@@ -92,7 +92,8 @@ def _activations(job: Job, target: Target) -> str:
 
 def _overhead(job: Job, target: Target) -> str:
     if target.kind == "gpu":
-        return "CUDA's context and kernels" + (f" on each of {target.count}" if target.count > 1 else "")
+        each = f" on each of {target.count}" if target.count > 1 else ""
+        return f"the driver's context and kernels{each}"
     library = f", {job.format.library}" if job.format.kind in ("bitsandbytes", "quanto") else ""
     peft = ", peft" if job.train in ("lora", "qlora") else ""
     tokenizer = size(working.tokenizer_bytes(job.shape, target))

@@ -13,16 +13,6 @@ from llama_nb.planner.shape import Shape, TensorGroup
 BYTES: Final[Mapping[str, int]] = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def parameters(config: Mapping[str, Any]) -> int:
-    """Return the number of distinct parameters of the model that a config.json describes."""
-    return Shape.from_config(config).parameters
-
-
-def head_dim(config: Mapping[str, Any]) -> int:
-    """Return the width of one attention head."""
-    return Shape.from_config(config).head_dim
-
-
 def weights_bytes(count: int, dtype: str) -> int:
     """Return the bytes that `count` parameters take in `dtype` ("float32", "bfloat16", "float16")."""
     return count * dtype_bytes(dtype)

@@ -23,6 +23,11 @@ _FITTING: Final = ("fits", "tight")
 
 def options(plan: "plans.Plan") -> tuple[Option, ...]:
     """Return what fits instead of `plan`, cheapest first."""
+    known = plan.job.shape.context
+    if known is not None and plan.job.context > known:  # what it does not know is not offered
+        plan = plan.at(context=known)
+        if plan.verdict in _FITTING:
+            return (_option(plan, f"{known:,} tokens of context, all that it knows"),)
     found = [*_formats(plan), *_less(plan), *_contexts(plan), *_smaller(plan), *_more_gpus(plan)]
     return tuple(found[:_MOST])
 
@@ -37,16 +42,17 @@ def on_each_gpu(plan: "plans.Plan") -> Iterator["plans.Plan"]:
 def command(plan: "plans.Plan") -> str:
     """Return the line that loads a plan's model so, or that plans it where that is all that can be done."""
     job, target = plan.job, plan.target
+    context = min(job.context, job.shape.context or job.context)
     words = [f"--quant {job.quant}"] if job.quant != "none" else []
     words += [f"--dtype {job.dtype}"] if job.chosen_dtype else []
     loads = not job.train and job.batch == 1 and target.kind == "cpu" and job.shape.kind == "llama"
     if loads and plans.loadable(job.quant):
-        return " ".join(["%llama load", quoted(plan.spec), *words, f"--context {job.context}"])
+        return " ".join(["%llama load", quoted(plan.spec), *words, f"--context {context}"])
     if job.train:
         words = [f"--train {job.train}", f"--rank {job.rank}", *words]
         words += [f"--target-modules {','.join(job.targets)}"] if job.targets != TARGETS else []
         words += ["--checkpointing"] if job.checkpointing else []
-    words.append(f"--context {job.context}")
+    words.append(f"--context {context}")
     words += [f"--batch {job.batch}"] if job.batch > 1 else []
     words += [f'--gpus "{target.name}"'] if target.kind == "gpu" and target.memory else []
     return " ".join(["%llama plan", quoted(plan.spec), *words])

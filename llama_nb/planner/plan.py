@@ -60,7 +60,7 @@ class Plan:
         What it shall do, and where.
     parts
         The memory on all devices together. "overhead" is the process beside the model: torch and transformers
-        imported (or CUDA's context on each GPU) and the tokenizer; everything else is the model's.
+        imported (or the driver's context on each GPU) and the tokenizer; everything else is the model's.
     notes
         What else must be known: where the shape came from, what the method cannot take.
     options
@@ -355,7 +355,7 @@ def sentence(total: int, target: Target) -> str:
 
 def contexts(job: Job) -> list[int]:
     """Return the contexts that a slider stops at: powers of two up to the model's, and the job's own."""
-    longest = max(job.shape.context or job.context, job.context)
+    longest = job.shape.context or job.context
     stops = {longest, job.context}
     stop = _FIRST_STOP
     while stop < longest:

@@ -183,7 +183,7 @@ def _memory_reasons(chosen: Candidate, asked: Wishes, context: int) -> list[str]
     if chosen.weights is None or chosen.kv_cache is None or chosen.working is None:
         return ["How much memory it takes is not known: the catalogue has no sourced shape of it."]
     limit = f" of {fit.gigabytes(asked.budget)}" if asked.budget is not None else ""
-    beside = " beside the process" if asked.aim == "on_device" else " with CUDA's context"
+    beside = " beside the process" if asked.aim == "on_device" else " with the GPU's own context"
     reasons = [
         f"Takes {fit.gigabytes(chosen.total or 0)}{limit}: weights in {label(chosen.quant)} "
         f"{fit.gigabytes(chosen.weights)}, KV cache for {context:,} tokens {fit.gigabytes(chosen.kv_cache)}, "

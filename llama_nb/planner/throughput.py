@@ -48,8 +48,8 @@ def gpus_needed(job: Job, gpus: GpuSet) -> int:
     raise FitError(
         f"This does not fit into {most}x {one}: weights {gigabytes(parts['weights'])}, "
         f"{job.batch} caches of {job.context:,} tokens {gigabytes(parts['kv_cache'])}, "
-        f"working memory {gigabytes(parts['activations'])}, CUDA {gigabytes(parts['overhead'])}; "
-        f"{gigabytes(most * gpus.memory)} are there.",
+        f"working memory {gigabytes(parts['activations'])}, "
+        f"the driver's context {gigabytes(parts['overhead'])}; {gigabytes(most * gpus.memory)} are there.",
         f"{more} smaller `quant`, `batch` or `context` needs less.",
     )
 

@@ -43,13 +43,13 @@ _SHORTEST_CHUNK: Final = 8
 _LONGEST_CHUNK: Final = 4096
 # Where a CPU's speed is not known; four cores reached 2e10 (bfloat16 without AVX512-BF16) to 6e10 (float32).
 _CPU_FLOPS: Final = 1e11
-# engines/kv_cache.py: buffers grow by a quarter. Beside the two terms of one layer, 0.18 to 0.29 of the cache
-# was measured at contexts of 2,048 and 8,000 tokens.
+# engines/kv_cache.py: buffers grow by a quarter, but not beyond the model's context. Beside the two terms of
+# one layer, 0.18 to 0.29 of the cache was measured at contexts of 2,048 and 8,000 tokens.
 _GROWTH: Final = 0.25
 
 
 def process_bytes(job: Job, target: Target) -> int:
-    """Return what is taken before the model comes: imports, or CUDA's context on each GPU."""
+    """Return what is taken before the model comes: imports, or the driver's context on each GPU."""
     if target.kind == "gpu":
         return CUDA_CONTEXT * target.count
     library = _LIBRARIES.get(job.format.kind, 0)
@@ -125,7 +125,9 @@ def _feed_forward(shape: Shape, tokens: int, width: int) -> float:
 def _growth(job: Job) -> float:
     shape, dtype = job.shape, job.cache_dtype or job.dtype
     one_layer = 2 * job.batch * job.context * shape.kv_heads * shape.head_dim * dtype_bytes(dtype)
-    return one_layer + _GROWTH * kv_cache_bytes(shape, job.context, dtype, job.batch)
+    beyond = max(0, shape.context - job.context) if shape.context else job.context
+    share = min(_GROWTH, beyond / job.context)
+    return one_layer + share * kv_cache_bytes(shape, job.context, dtype, job.batch)
 
 
 def _kernels(job: Job, target: Target) -> int:

@@ -39,6 +39,23 @@ def test_a_growing_layer_holds_what_transformers_layer_holds():
     assert held(entry) == [9]
 
 
+def test_no_buffer_is_longer_than_the_context():
+    store = CacheStore(CONFIG, context=300)
+    entry = store.take("main", list(range(301)))
+    for start in range(0, 300, 30):
+        fill(entry, list(range(start, start + 30)))
+    assert entry.nbytes() == 3 * 2 * 300 * 4 * 4  # layers, keys and values, tokens, head size, bytes
+    borrowed = store.borrow("main", list(range(299)))
+    fill(borrowed, [7] * 2)
+    assert borrowed.nbytes() == entry.nbytes()
+    assert held(borrowed) == [*range(298), 7, 7]
+    free = CacheEntry(CONFIG, 0)
+    fill(free, [1] * 300)
+    assert free.nbytes() > entry.nbytes()
+    fill(entry, [1])  # whoever asks for more than that gets it
+    assert entry.cache.get_seq_length() == 301
+
+
 def test_a_torn_cache_is_trimmed_to_its_shortest_layer():
     entry = CacheEntry(CONFIG, 0)
     fill(entry, [1, 2, 3, 4])

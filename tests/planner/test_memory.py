@@ -1,10 +1,14 @@
 """Parameter counts and bytes against the published figures (from model cards, computed by transformers)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from llama_nb.catalog import catalog
 from llama_nb.core.errors import LoadError
-from llama_nb.planner.memory import head_dim, kv_bytes_per_token, parameters, weights_bytes
+from llama_nb.planner.memory import kv_bytes_per_token, weights_bytes
+from llama_nb.planner.shape import Shape
 
 # layers, hidden, heads, kv heads, head dim, FFN, vocabulary, tied, parameters
 SHAPES = {
@@ -21,6 +25,10 @@ SHAPES = {
     "Llama 3.2 1B": (16, 2048, 32, 8, 64, 8192, 128_256, True, 1_235_814_400),
     "Llama 3.2 3B": (28, 3072, 24, 8, 128, 8192, 128_256, True, 3_212_749_824),
 }
+
+
+def parameters(config: Mapping[str, Any]) -> int:
+    return Shape.from_config(config).parameters
 
 
 def config(name: str) -> dict[str, int | bool]:
@@ -82,7 +90,7 @@ def test_kv_cache_of_grouped_query_attention() -> None:
 def test_left_out_keys_have_their_usual_meaning() -> None:
     shape = config("LLaMA 7B, Llama 2 7B")
     bare = {key: value for key, value in shape.items() if key not in ("head_dim", "num_key_value_heads")}
-    assert head_dim(bare) == 128
+    assert Shape.from_config(bare).head_dim == 128
     assert parameters(bare) == parameters(shape)
     assert kv_bytes_per_token(bare, "float16") == kv_bytes_per_token(shape, "float16")
 

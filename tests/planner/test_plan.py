@@ -167,6 +167,23 @@ def test_a_longer_context_than_the_model_knows_is_planned_and_said():
     assert found.kv_cache_bytes == 200_000 * 131_072
 
 
+def test_no_context_beyond_the_models_own_is_offered():
+    for found in (
+        plan(device=gpus(1), context=600_000),
+        plan(device=Target("this machine", 24 * GB, kind="cpu"), context=300_000),
+        plan(device=gpus(1, 60 * GB), context=200_000, train="lora"),
+    ):
+        assert found.options
+        commands = [option.command for option in found.options]
+        commands += [quant["command"] for quant in found.to_record()["quants"] if quant["command"]]
+        for command in commands:
+            assert int(command.split("--context ")[1].split()[0]) <= 131_072, command
+        assert [stop for stop in contexts(found.job) if stop > 131_072] == [found.job.context]
+    roomy = plan(device=gpus(1, 50 * GB), context=600_000)
+    assert roomy.verdict == "does not fit"
+    assert [option.what for option in roomy.options] == ["131,072 tokens of context, all that it knows"]
+
+
 def test_what_is_converted_while_it_loads():
     found = plan(converted_from=5 * GB)
     assert found.load_peak_bytes >= found.weights_bytes + 5 * GB

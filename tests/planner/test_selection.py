@@ -32,7 +32,7 @@ def test_the_ranking_contradicts_no_model_card() -> None:
     [
         ({}, "llama-3.1-8b-instruct", "none"),
         ({"balanced": True}, "llama-3.1-8b-instruct", "none"),
-        ({"balanced": True, "vram_gb": 12}, "llama-3.2-3b-instruct", "none"),
+        ({"balanced": True, "vram_gb": 12}, "llama-3-8b-instruct", "int8"),
         ({"balanced": True, "vram_gb": 16}, "llama-3.1-8b-instruct", "int8"),
         ({"max_quality": True}, "llama-4-maverick-instruct", "none"),
         ({"on_device": True}, "llama-3.2-3b-instruct", "nf4"),

@@ -1,5 +1,7 @@
 """What is taken beside weights and cache: what batches change, and figures that were measured."""
 
+import dataclasses
+
 import pytest
 
 from llama_nb.planner import working
@@ -23,6 +25,15 @@ def test_keys_and_values_are_repeated_for_every_sequence_of_a_batch():
     repeated = layer * EIGHT_B.heads * EIGHT_B.head_dim
     growing = layer * EIGHT_B.kv_heads * EIGHT_B.head_dim + one.kv_cache_bytes // 4
     assert four.activation_bytes - one.activation_bytes == pytest.approx(3 * (repeated + growing), rel=1e-6)
+
+
+def test_a_cache_keeps_no_room_beyond_the_models_context():
+    layer = 2 * EIGHT_B.kv_heads * EIGHT_B.head_dim * 2  # bytes of a token in one layer
+    other = dataclasses.replace(EIGHT_B, context=None)
+    for context, beyond in ((131_072, 0), (120_000, 11_072), (8192, 8192 // 4)):
+        job, endless = plan(context=context).job, plan(other, context=context).job
+        assert working._growth(job) == pytest.approx(layer * (context + beyond * 32))
+        assert working._growth(endless) == layer * (context + context / 4 * 32)
 
 
 def test_a_prompt_that_is_computed_at_once_needs_no_mask():

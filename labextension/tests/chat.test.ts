@@ -155,7 +155,7 @@ describe("the conversation", () => {
     expect(model.said("goto")).toEqual([]);
     does("Next version").focus();
     does("Next version").click();
-    expect(model.said("goto")).toEqual([{ kind: "goto", id: "b" }]);
+    expect(model.said("goto")).toEqual([{ kind: "goto", id: "b", tip: true }]);
     model.set("path", { steps: [step("q", "user"), { ...first, id: "b", version: 2 }] });
     expect(document.activeElement).toBe(does("Next version"));
   });
@@ -178,9 +178,11 @@ describe("the conversation", () => {
     model.accept();
     expect(editor().value).toBe("why?");
     press("Enter", editor());
+    model.set("path", { steps: [step("r", "user", { version: 2, versions: 2, siblings: ["q", "r"] })] });
     model.accept();
-    expect(all(".llama-nb-edit")).toEqual([]);
     expect(document.activeElement).toBe(field);
+    model.set("path", { steps: STEPS });
+    expect(all(".llama-nb-edit")).toEqual([]);
   });
 
   it("offers to continue what was cut short, and to answer again", () => {

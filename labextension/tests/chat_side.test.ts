@@ -144,9 +144,11 @@ describe("the drawers", () => {
     press("ArrowUp", rows()[2]);
     expect(document.activeElement).toBe(rows()[1]);
     press("Enter", rows()[1]);
-    expect(model.said("goto")).toEqual([{ kind: "goto", id: "a" }]);
+    expect(model.said("goto")).toEqual([{ kind: "goto", id: "a", tip: true }]);
     model.tell("tree", { nodes: NODES });
     expect(document.activeElement?.textContent).toBe("that");
+    rows()[3]?.click(); // is on the path
+    expect(model.said("goto").length).toBe(1);
   });
 
   it("export: what the kernel wrote, as text, and a notebook's code as cells", async () => {

@@ -73,7 +73,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     const { drawers } = await code.get();
     if (signal.aborted) return;
     if (!side) {
-      side = drawers(say, insert, opened, signal);
+      side = drawers(say, insert, opened, list.reveal, signal);
       columns.append(side.root);
       drawSide();
     }

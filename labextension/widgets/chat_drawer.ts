@@ -30,6 +30,7 @@ export function drawers(
   say: Say,
   insert: (text: string) => boolean,
   opened: (drawer: Drawer | "") => void,
+  reveal: (id: string) => void,
   signal: AbortSignal,
 ): Drawers {
   const root = element("div", "llama-nb-drawer");
@@ -40,7 +41,8 @@ export function drawers(
   close.setAttribute("aria-label", "Close");
   const head = element("div", "llama-nb-drawer-head");
   head.append(title, close);
-  const tree = treePane(say, signal);
+  const go = (id: string, shown: boolean) => (shown ? reveal(id) : say({ kind: "goto", id, tip: true }));
+  const tree = treePane(go, signal);
   const exported = exportPane(say, insert, signal);
   const sampling = samplingPane(say, insert, signal);
   const system = systemPane(say, signal);

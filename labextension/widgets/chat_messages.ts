@@ -21,6 +21,8 @@ export interface Messages {
   tokens(id: string, rows: TokenRow[]): void;
   /** The kernel took what was sent, or did not. */
   answered(taken: boolean): void;
+  /** Scroll to a message. */
+  reveal(id: string): void;
   /** Show the end from now on. */
   toEnd(): void;
 }
@@ -84,6 +86,7 @@ export function messageList(
       begun();
     },
     drafts: new Map<string, string>(),
+    sent: null as string | null,
     tokens: (view: StepView) => {
       if (view.tokens.hidden) say({ kind: "tokens", id: view.id });
       else showText(view);
@@ -149,6 +152,10 @@ export function messageList(
   return {
     root,
     toEnd,
+    reveal(id) {
+      const to = views.get(id)?.root;
+      if (to) root.scrollTop = to.offsetTop;
+    },
     update(path, live, runs) {
       const ended = running && !runs;
       running = runs;
@@ -187,7 +194,12 @@ export function messageList(
       });
     },
     answered(taken) {
-      for (const view of views.values()) view.answered(taken);
+      const { sent } = host;
+      host.sent = null;
+      if (!taken || sent === null) return;
+      host.drafts.delete(sent);
+      views.get(sent)?.accepted(); // unless the new branch is shown already
+      host.begun();
     },
   };
 }

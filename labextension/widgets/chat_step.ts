@@ -28,6 +28,8 @@ export interface StepHost {
   begun(): void;
   /** Messages that are being reworded, by id, so that no typed text is lost when the path changes. */
   drafts: Map<string, string>;
+  /** The one whose new wording is on its way. */
+  sent: string | null;
 }
 
 export interface StepView {
@@ -37,8 +39,8 @@ export interface StepView {
   tokens: HTMLElement;
   answer: HTMLElement;
   update(step: ChatStep, contents: Contents | undefined): void;
-  /** The kernel took the new wording, or did not. */
-  answered(taken: boolean): void;
+  /** The kernel took the new wording. */
+  accepted(): void;
 }
 
 const MARKS: Record<string, string> = {
@@ -93,7 +95,7 @@ export function stepView(id: string, role: ChatStep["role"], host: StepHost, sig
   const editor = mine ? editing(root, answer, foot, id, text, host, signal) : null;
   const copy = copyButton(mine ? "Copy your message" : "Copy the answer", text);
   const insert = does("Insert", "Insert as a %%llama cell", () => host.insert(asCell(text())), false);
-  const view: StepView = { id, root, tokens, answer, update, answered: (taken) => editor?.answered(taken) };
+  const view: StepView = { id, root, tokens, answer, update, accepted: () => editor?.close() };
   const look = does("Tokens", "Tokens and their alternatives", () => host.tokens(view), false);
 
   function update(step: ChatStep, contents: Contents | undefined): void {
@@ -175,7 +177,7 @@ function drawVersions(into: HTMLElement, step: ChatStep, does: Does, say: Say): 
   if (into.hidden) return;
   const arrow = (label: string, name: string, to: number) => {
     const id = step.siblings[to];
-    const made = does(label, name, () => id !== undefined && say({ kind: "goto", id }));
+    const made = does(label, name, () => id !== undefined && say({ kind: "goto", id, tip: true }));
     // Not `disabled`: the key that came this far shall keep the focus.
     made.setAttribute("aria-disabled", String(id === undefined));
     return made;
@@ -198,24 +200,20 @@ function editing(
   const form = element("div", "llama-nb-edit");
   const field = document.createElement("textarea");
   field.setAttribute("aria-label", "Your message in another wording");
-  let sent = false;
   const send = () => {
-    if (!field.value.trim() || sent) return;
-    sent = true;
+    if (!field.value.trim() || host.sent) return;
+    host.sent = id;
     host.drafts.set(id, field.value);
     host.say({ kind: "edit", id, text: field.value, page: pageName() });
   };
-  const close = (done: boolean) => {
-    if (done) host.drafts.delete(id);
-    const focused = form.contains(document.activeElement);
+  const close = () => {
     form.remove();
     answer.hidden = foot.hidden = false;
-    if (focused && done) host.begun();
-    else if (focused) foot.querySelector<HTMLElement>("[data-does='Edit your message']")?.focus();
   };
   const cancel = () => {
     host.drafts.delete(id);
-    close(false);
+    close();
+    foot.querySelector<HTMLElement>("[data-does='Edit your message']")?.focus();
   };
   const row = element("div", "llama-nb-edit-row");
   row.append(
@@ -236,10 +234,6 @@ function editing(
     },
     { signal },
   );
-  const answered = (taken: boolean) => {
-    if (sent && taken) close(true);
-    sent = false;
-  };
   const open = (focus = true) => {
     field.value = host.drafts.get(id) ?? text();
     field.rows = Math.min(8, field.value.split("\n").length + 1);
@@ -248,5 +242,5 @@ function editing(
     if (focus) field.focus();
   };
   if (host.drafts.has(id)) open(false);
-  return { open, answered };
+  return { open, close };
 }

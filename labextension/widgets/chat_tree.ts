@@ -1,6 +1,5 @@
 /** Every branch of the conversation as a tree that keys walk through; a message that is chosen is gone to. */
 
-import type { Say } from "./chat_step";
 import { element } from "./element";
 
 export interface TreeNode {
@@ -16,7 +15,8 @@ export interface TreePane {
   update(nodes: TreeNode[]): void;
 }
 
-export function treePane(say: Say, signal: AbortSignal): TreePane {
+/** `go` gets a message's id, and whether the conversation as it is shown holds it. */
+export function treePane(go: (id: string, shown: boolean) => void, signal: AbortSignal): TreePane {
   const root = element("div", "llama-nb-tree");
   root.setAttribute("role", "tree");
   root.setAttribute("aria-label", "Every branch of the conversation");
@@ -27,11 +27,11 @@ export function treePane(say: Say, signal: AbortSignal): TreePane {
     row.tabIndex = 0;
     if (focus) row.focus();
   };
-  const go = (row: Element | null) => {
+  const choose = (row: Element | null) => {
     const id = (row as HTMLElement | null)?.dataset.id;
-    if (id) say({ kind: "goto", id });
+    if (id) go(id, row?.getAttribute("aria-selected") === "true");
   };
-  root.addEventListener("click", (event) => go((event.target as Element).closest("[role=treeitem]")), {
+  root.addEventListener("click", (event) => choose((event.target as Element).closest("[role=treeitem]")), {
     signal,
   });
   root.addEventListener(
@@ -42,7 +42,7 @@ export function treePane(say: Say, signal: AbortSignal): TreePane {
       const to: Record<string, number> = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 };
       const next = to[event.key];
       if (next !== undefined) reach(all[Math.max(0, Math.min(next, all.length - 1))], true);
-      else if (event.key === "Enter" || event.key === " ") go(document.activeElement);
+      else if (event.key === "Enter" || event.key === " ") choose(document.activeElement);
       else return;
       event.preventDefault();
     },

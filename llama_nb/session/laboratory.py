@@ -182,7 +182,7 @@ class Laboratory:
         request = dataclasses.replace(
             asked,
             begun=before,
-            sampling=self.sampling.replace(max_tokens=AHEAD, seed=self.seed, stop=()),
+            sampling=self.sampling.replace(max_tokens=AHEAD + len(before), seed=self.seed, stop=()),
             alternatives=0,
             purpose=_PURPOSE,
         )

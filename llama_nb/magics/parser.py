@@ -99,7 +99,8 @@ class VerbParser(argparse.ArgumentParser):
         arguments, words = self._separate(rest)
         if self.text_name is None:
             before_comment = itertools.takewhile(lambda word: word.quoted or word.text[0] != "#", words)
-            return self.parse_args([*arguments, *(_AS_VALUE + word.text for word in before_comment)])
+            # Words first: behind an option they could be taken for the value that it may have.
+            return self.parse_args([*(_AS_VALUE + word.text for word in before_comment), *arguments])
         args = self.parse_args(arguments)
         setattr(args, self.text_name, _as_text(words, rest))
         return args

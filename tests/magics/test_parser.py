@@ -197,3 +197,21 @@ def test_a_whole_number_is_read_as_one_and_what_is_none_is_named():
     assert parser.parse_line("--context=-1").context == -1
     with pytest.raises(CommandError, match="--context: invalid int value: 'many'"):
         parser.parse_line("--context many")
+
+
+@pytest.mark.parametrize(
+    ("line", "source", "replay", "name"),
+    [
+        ("cria", "cria", None, None),
+        ("cria --replay", "cria", True, None),
+        ("cria --replay a.jsonl", "cria", "a.jsonl", None),
+        ("cria --replay='a b.jsonl'", "cria", "a b.jsonl", None),
+        ("cria --replay '--odd'", "cria", "--odd", None),
+        ("cria --replay --name x", "cria", True, "x"),
+        ("--name x --replay a.jsonl cria", "cria", "a.jsonl", "x"),
+        ("--replay", None, True, None),
+    ],
+)
+def test_an_options_value_may_be_left_out(line, source, replay, name):
+    args = verbs.parser("load").parse_line(line)
+    assert (args.source, args.replay, args.name) == (source, replay, name)

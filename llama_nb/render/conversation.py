@@ -14,6 +14,7 @@ from llama_nb.render.html import to_html as nodes_to_html
 from llama_nb.render.nodes import Node
 
 _LONGEST_SYSTEM: Final = 400
+_ANSWER: Final = f"{reply.ANSWER_BOX};margin:0 0 12px"
 _LABELS: Final = {"user": "You", "tool": "Result of the call"}
 
 
@@ -87,7 +88,7 @@ def to_html(twin: ConversationTwin) -> str:
         system = escape(clean(twin.system[:_LONGEST_SYSTEM]))
         pieces.append(reply.box(reply.SYSTEM_BOX, "System prompt", system))
     for turn in shown:
-        style = reply.ANSWER_BOX if turn.role == "assistant" else reply.USER_BOX
+        style = _ANSWER if turn.role == "assistant" else reply.USER_BOX
         said = nodes_to_html(turn.nodes) or styled("p", MUTED, "(empty)")
         pieces.append(reply.box(style, turn.label, said + reply.end_mark(turn.finish, turn.detail)))
         pieces += [styled("div", reply.FOOT, escape(f"note: {clean_line(note)}")) for note in turn.notes]

@@ -68,10 +68,10 @@ def token_rows(reply: Reply) -> list[list[Any]]:
     Returns
     -------
     list of list
-        [id, text, logprob, entropy, special, forbidden, alternatives]: natural-log probability and nats, to
-        four digits; special is 0 or 1; forbidden is the probability of all that the grammar ruled out. Each
-        alternative is [id, text, logprob, sampled, special, forbidden]; what is null or 0 at its end is left
-        out. At most the first 4,000 tokens.
+        [id, text, logprob, entropy, special, forbidden, alternatives]: natural-log probability and nats;
+        special is 0 or 1; forbidden is the probability of all that the grammar ruled out. Each alternative is
+        [id, text, logprob, sampled, special, forbidden]; what is null or 0 at its end is left out. Figures
+        have four digits, those of alternatives three. At most the first 4,000 tokens.
     """
     return [_row(token) for token in WhyView(reply).tokens[:MOST_TOKENS]]
 
@@ -168,7 +168,7 @@ def _state(following: Sequence[Node]) -> str:
 def _row(token: WhyToken) -> list[Any]:
     others = []
     for other, special in token.alternatives[:MOST_ALTERNATIVES]:
-        figures = [_digits(other.logprob), _digits(other.sampled), int(special), int(other.forbidden)]
+        figures = [_digits(other.logprob, 3), _digits(other.sampled, 3), int(special), int(other.forbidden)]
         others.append(_shortest([other.id, safe(other.text), *figures]))
     figures = [_digits(token.logprob), _digits(token.entropy), int(token.special), _digits(token.forbidden)]
     return [token.id, safe(token.text), *figures, others]
@@ -180,8 +180,8 @@ def _shortest(row: list[Any]) -> list[Any]:
     return row
 
 
-def _digits(value: float | None) -> float | None:
-    return None if value is None else float(f"{round(value, 4):.4g}")
+def _digits(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else float(f"{round(value, 4):.{digits}g}")
 
 
 def _record(node: Node) -> Mapping[str, Any]:

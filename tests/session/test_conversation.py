@@ -142,7 +142,7 @@ def test_the_tree_has_every_message_with_its_beginning() -> None:
 
 def test_tokens_are_rows_without_what_is_empty_at_their_ends() -> None:
     (row,) = conversation.token_rows(a_reply(1, 3))
-    others = [[0, " word0", -0.1235, -0.2], [1, " word1", -0.2469, -0.2, 1], [2, " word2", -0.3704]]
+    others = [[0, " word0", -0.123, -0.2], [1, " word1", -0.247, -0.2, 1], [2, " word2", -0.37]]
     assert row == [0, " word0", -0.1235, 1.235, 0, None, others]
 
 

@@ -29,7 +29,10 @@ def loaded() -> Iterator[dict[str, Model]]:
 def test_an_empty_chat_uses_nothing(loaded: dict[str, Model]) -> None:
     head = Panel(loaded["one"]).head()
     assert head["context"] == {"used": 0, "total": 1000}
-    assert [(each["name"], each["current"]) for each in head["models"]][-2:] == [("one", True), ("two", False)]
+    assert [(each["name"], each["current"]) for each in head["models"]][-2:] == [
+        ("one", True),
+        ("two", False),
+    ]
 
 
 def test_the_gauge_is_what_the_last_reply_used(loaded: dict[str, Model]) -> None:

@@ -36,7 +36,7 @@ def run(args: Namespace, call: Call) -> Any:
     """Show the laboratory, or the distribution."""
     from llama_nb.session.subject import find_subject
 
-    text = generation.message_from(args.text, call, raw=True, verb="sampling")
+    text = generation.message_from(args.text, call, raw=False, verb="sampling").rstrip("\n")
     if text and args.chat:
         raise CommandError("There is a text and a chat.", 'Give one: %llama sampling "Once upon a time"')
     model = generation.choose_model(args.model)

@@ -18,6 +18,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.loading.turn import turn
 from llama_nb.runtime import process
 from llama_nb.session.model import Model
+from llama_nb.session.record import recorder
 from llama_nb.session.replay import find_replayed
 from llama_nb.session.store import ChatFiles
 
@@ -206,6 +207,9 @@ def _forget(model: Model) -> None:
 def _stop_at_exit() -> None:
     """Stop the workers, so that the interpreter ends at once and cleanly."""
     models = list(loaded().values())
+    recording = recorder()
+    if recording is not None:
+        recording.stop()
     for model in models:
         model.stop("the session ends")
     for model in models:

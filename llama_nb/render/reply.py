@@ -220,7 +220,7 @@ def _html(saved: Mapping[str, Any]) -> str:
 def end_mark(finish: str, detail: str) -> str:
     """Return what stands below an answer that is not whole, as HTML; nothing below one that is."""
     mark = _MARKS.get(finish, "")
-    said = f" ({detail})" if detail else ""
+    said = f" ({detail})" if detail and detail != finish else ""
     return styled("p", f"{_STOPPED};{SMALL}", escape(mark + said)) if mark else ""
 
 

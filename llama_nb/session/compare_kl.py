@@ -118,7 +118,8 @@ class Divergences:
         def work(module: Any, stopped: Callable[[], str | None]) -> tuple[float, ...]:
             from llama_nb.interpret.quality import divergences
 
-            return divergences(kept.logprobs, module, kept.ids, kept.first, stopped)
+            found: tuple[float, ...] = divergences(kept.logprobs, module, kept.ids, kept.first, stopped)
+            return found
 
         asked = digest([kept.ids, kept.first])
         found: tuple[float, ...] = remembered(

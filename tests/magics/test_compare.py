@@ -2,6 +2,7 @@
 
 import pytest
 
+from llama_nb.magics.commands import compare
 from tests.conftest import ROOT
 from tests.kernel import Kernel
 from tests.magics import fake
@@ -69,8 +70,6 @@ def test_seeds_can_be_listed(shell, model):
 
 
 def test_models_are_offered_as_words(shell, model):
-    from llama_nb.magics.commands import compare
-
     offered = list(compare.complete(["cria"]))
     assert "fake" in offered
     assert "cria" not in offered
@@ -114,6 +113,12 @@ def test_a_page_gets_a_widget_with_twins_and_a_value(kernel):
     assert kernel.ok("c").value is not None
     plain = kernel.ok("import llama_nb\nllama_nb.compare('hi', max_tokens=2)")
     assert (len(plain.displays), plain.value) == (1, None), "it is shown once, where it ran"
+
+
+@pytest.mark.kernel
+def test_every_example_runs(kernel):
+    for example in compare.EXAMPLES:
+        kernel.ok(example, allow_stdin=False)
 
 
 @pytest.mark.kernel

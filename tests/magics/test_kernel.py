@@ -263,7 +263,7 @@ def test_unloading_the_extension_takes_everything_back_and_reloading_doubles_not
     kernel.ok("%load_ext llama_nb\nllama_nb.load_ipython_extension(ip)\n%reload_ext llama_nb")
     assert kernel.evaluate(state) == before
     kernel.ok("%unload_ext llama_nb")
-    assert kernel.evaluate(state) == (*(count - 1 for count in before[:4]), False)
+    assert kernel.evaluate(state) == (0, *(count - 1 for count in before[1:4]), False)
     assert "not found" in kernel.run("%llama status").text
     kernel.ok("%load_ext llama_nb")
     assert kernel.evaluate(state) == before

@@ -19,7 +19,7 @@ from llama_nb.magics.verbs import Call
 
 EXAMPLES = (
     "%%llama compare --temperature 0,0.7,1.2 --seeds 3 --max-tokens 40\nTell me of the sea.",
-    "%%llama compare cria cria:int8 c << --temperature 0\nWhat is a token?",
+    "%%llama compare c << cria cria:int8 --temperature 0\nWhat is a token?",
     '%llama compare cria cria:nf4 "What is attention?"',
     "c.to_frame()",
     "c.kl(2)",

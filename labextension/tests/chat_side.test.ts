@@ -139,7 +139,7 @@ describe("the drawers", () => {
       ["why?", "2"],
       ["this", "2"],
     ]);
-    rows()[3]?.focus();
+    expect(document.activeElement).toBe(rows()[3]);
     press("ArrowUp", rows()[3]);
     press("ArrowUp", rows()[2]);
     expect(document.activeElement).toBe(rows()[1]);

@@ -79,7 +79,10 @@ export function drawers(
       if (!drawer.open) return;
       title.textContent = TITLES[drawer.open];
       root.setAttribute("aria-label", TITLES[drawer.open]);
-      if (drawer.open === "tree") say({ kind: "tree" });
+      if (drawer.open === "tree") {
+        tree.opened();
+        say({ kind: "tree" });
+      }
       if (drawer.open === "export") exported.ask();
       panes[drawer.open].querySelector<HTMLElement>("input, textarea, select, [tabindex='0']")?.focus();
     },

@@ -102,7 +102,8 @@ export function stepView(id: string, role: ChatStep["role"], host: StepHost, sig
     if (contents !== shown) {
       shown = contents;
       answer.replaceChildren();
-      if (contents) fill(answer, contents.nodes.length ? contents.nodes : ["(empty)"]);
+      const none = step.calls?.length ? [] : ["(empty)"];
+      if (contents) fill(answer, contents.nodes.length ? contents.nodes : none);
       if (!mine) offerCells(answer, host, signal);
       drawn = "";
     }

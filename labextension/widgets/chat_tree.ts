@@ -12,6 +12,8 @@ export interface TreeNode {
 
 export interface TreePane {
   root: HTMLElement;
+  /** The pane was opened: the focus goes to the end of the conversation as soon as there is a tree. */
+  opened(): void;
   update(nodes: TreeNode[]): void;
 }
 
@@ -31,6 +33,7 @@ export function treePane(go: (id: string, shown: boolean) => void, signal: Abort
     const id = (row as HTMLElement | null)?.dataset.id;
     if (id) go(id, row?.getAttribute("aria-selected") === "true");
   };
+  let wanted = false;
   root.addEventListener("click", (event) => choose((event.target as Element).closest("[role=treeitem]")), {
     signal,
   });
@@ -50,6 +53,9 @@ export function treePane(go: (id: string, shown: boolean) => void, signal: Abort
   );
   return {
     root,
+    opened: () => {
+      wanted = true;
+    },
     update(nodes) {
       const focused = root.contains(document.activeElement)
         ? (document.activeElement as HTMLElement).dataset.id
@@ -58,7 +64,8 @@ export function treePane(go: (id: string, shown: boolean) => void, signal: Abort
       if (nodes.length === 0) root.append(element("p", "llama-nb-muted", "Nothing has been said yet."));
       const all = rows();
       const ends = all.filter((row) => row.getAttribute("aria-selected") === "true").at(-1);
-      reach(all.find((row) => row.dataset.id === focused) ?? ends ?? all[0], focused !== undefined);
+      reach(all.find((row) => row.dataset.id === focused) ?? ends ?? all[0], wanted || focused !== undefined);
+      wanted = false;
     },
   };
 }

@@ -139,6 +139,7 @@ def test_a_chat_comes_back_after_a_restart(talking, tmp_path):
 
 # What needs a person, a network or a log-in to lose, or takes minutes: each has tests of its own.
 ELSEWHERE = ("login", "logout", "quantize", "tools")
+ON_AN_ANSWER = ("branch", "continue", "edit", "export", "goto", "retry")
 # The data and the schema that examples name.
 FOR_EXAMPLES = """
 from pydantic import BaseModel
@@ -160,6 +161,8 @@ def test_every_example_runs_on_the_bundled_model(started, stories260k):
         for example in verbs.find(verb).EXAMPLES:
             if verb == "unload":
                 started.ok("%llama load cria")
+            if verb in ON_AN_ANSWER:
+                started.ok("%llama chat --max-tokens 8 What is 2 + 3? And what is 4 + 5?")
             result = started.run(example)
             assert result.status == "ok", (example, result.error_text)
         if verb in ("load", "unload"):

@@ -1,6 +1,7 @@
 """List the conversations with a model; make, choose, clear or delete one.
 
-A cleared chat begins anew; a deleted one is also removed from the disk.
+A cleared chat begins anew; a deleted one is also removed from the disk. With --tree every message of a chat
+is shown with its id, on whatever branch it is.
 """
 
 from argparse import Namespace
@@ -8,14 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from llama_nb.core.errors import did_you_mean
-from llama_nb.magics import generation, names
+from llama_nb.magics import generation, names, places
 from llama_nb.magics.boundary import CommandError
+from llama_nb.magics.chat_tree import tree_text
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown, table
 from llama_nb.magics.verbs import Call
 
 EXAMPLES = (
     "%llama chats",
+    "%llama chats --tree",
     "%llama chats new ideas",
     "%llama chats use main",
     "%llama chats clear ideas",
@@ -28,6 +31,8 @@ def add_arguments(parser: VerbParser) -> None:
     """Declare what to do, and with which chat."""
     parser.add_argument("action", nargs="?", help=f"one of: {', '.join(ACTIONS)}; without it, the list")
     parser.add_argument("name", nargs="?", help="the chat; clear without it means the current one")
+    parser.add_argument("--tree", action="store_true", help="show a chat's messages with all branches")
+    parser.add_named("--chat", names.chats, "whose tree; default the current one")
     parser.add_named("--model", names.loaded, "a loaded model other than the current one")
 
 
@@ -39,6 +44,8 @@ def complete(words: Sequence[str]) -> Iterable[str]:
 def run(args: Namespace, call: Call) -> Shown:
     """Do it and say so; without an action, return the table."""
     del call
+    if args.tree:
+        return _tree(args)
     if args.action is not None and args.action not in ACTIONS:
         hint = did_you_mean(args.action, ACTIONS) or f"It does: {', '.join(ACTIONS)}."
         raise CommandError(f"%llama chats cannot {args.action!r}.", hint)
@@ -48,6 +55,15 @@ def run(args: Namespace, call: Call) -> Shown:
     if args.action is None:
         return _list(book)
     return Shown(_do(book, args.action, args.name))
+
+
+def _tree(args: Namespace) -> Shown:
+    from llama_nb.session.conversation import tree
+
+    if args.action is not None:
+        raise CommandError("--tree does nothing else.", "%llama chats --tree --chat NAME")
+    chat = places.find_chat(args)
+    return Shown(tree_text(chat.name, tree(chat), chat.head))
 
 
 def _do(book: Any, action: str, name: str | None) -> str:

@@ -70,9 +70,11 @@ def saved_calls(calls: Sequence[Any]) -> list[dict[str, Any]]:
 def call_bundle(record: Mapping[str, Any]) -> dict[str, str]:
     """Return one call with what came of it as a mime bundle (see `FunctionCall.to_record`)."""
     heading, body = _heading(record), _body(record)
-    html = styled("div", _LABEL, escape(heading))
-    if body:
-        html += styled("pre", _CODE, to_html(highlight(body, "json")))
+    if record.get("state") == "ran":
+        code = highlight(body, "json" if body.startswith(("{", "[")) else "")
+        html = styled("div", _LABEL, escape(heading)) + styled("pre", _CODE, to_html(code))
+    else:
+        html = styled("span", _LABEL, escape(heading)) + escape(f" {body}" if body else "")
     text = f"{heading}\n{body}" if "\n" in body else f"{heading} {body}".rstrip()
     return {"text/plain": text, "text/html": without_math(wall(styled("div", _BOX, html, role="note")))}
 
@@ -84,7 +86,8 @@ def run_bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     parts: list[Mapping[str, Any]] = []
     for step in record["rounds"]:
         parts += [bundle(step["reply"], watched=watched), *map(call_bundle, step["calls"])]
-    return {kind: "\n".join(part[kind] for part in parts) for kind in ("text/plain", "text/html")}
+    text, html = ("\n".join(part[kind] for part in parts) for kind in ("text/plain", "text/html"))
+    return {"text/plain": text, "text/html": without_math(html)}
 
 
 def _heading(record: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
-"""Calls of functions in a cell: each is one output, replaced while its state changes.
+"""Calls of functions in a cell: each is one output, replaced when what it gives is there.
 
-How a call looks is `render/tools.py`'s business; whether it may run is the session's.
+How a call looks is `render/tools.py`'s business; whether it may run is the session's. While somebody is asked
+for a call nothing is shown here: the question names it, and what came of it stands below the question.
 """
 
 import contextvars
@@ -20,6 +21,8 @@ class CallOutputs:
 
     def advance(self, call: Any, environment: Environment, *, as_text: bool) -> None:
         """Show the state that `call` is in."""
+        if not call.done and call.state != "running":
+            return
         bundle = call_bundle(call.to_record())
         if as_text or environment.kind == "terminal":
             if call.done:

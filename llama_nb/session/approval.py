@@ -60,6 +60,20 @@ def nobody(call: PendingCall) -> ToolError:
     )
 
 
+def in_background(call: PendingCall) -> bool:
+    """Refuse: what runs in the background has no question, since its cell is over.
+
+    Raises
+    ------
+    ToolError
+        Always.
+    """
+    raise ToolError(
+        f"The model asks for {_short(call.sentence)}, and in the background nobody is asked: it was not run.",
+        "Run it without --bg, or give approve=...; with --auto those under @llama_nb.tool(safe=True) run.",
+    )
+
+
 def _somebody() -> bool:
     place = detect()
     return place.watched if place.kind != "plain" else sys.stdin is not None and sys.stdin.isatty()

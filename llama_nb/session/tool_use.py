@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from llama_nb.core.errors import ToolError
 from llama_nb.core.request import Overflow
-from llama_nb.session.approval import PromptApproval
+from llama_nb.session.approval import PromptApproval, in_background
 from llama_nb.session.asking import Asked, Question, read_question
 from llama_nb.session.chat import Chat
 from llama_nb.session.defaults import check_options, resolve
@@ -52,7 +52,8 @@ class ToolUser(Sender):
             Functions with type hints.
         approve
             Is given a PendingCall and says whether it may run; called in the thread of the run. By default
-            the person at the keyboard is asked; where there is none the answer is no, and that is an error.
+            the person at the keyboard is asked; where there is none, as in the background, the answer is no,
+            and that is an error.
         auto
             Functions that are marked with `llama_nb.tool(safe=True)` run without being asked for.
         rounds
@@ -92,7 +93,7 @@ class ToolUser(Sender):
         loop = ToolLoop(
             run,
             given,
-            approve=approve or PromptApproval(),
+            approve=approve or (in_background if background else PromptApproval()),
             auto=auto,
             rounds=rounds,
             following=lambda before, at: make(Question((), None, whole=False), before, at),

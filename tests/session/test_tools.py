@@ -321,6 +321,14 @@ def test_where_nobody_can_be_asked_nothing_runs_and_the_call_is_named(monkeypatc
     assert model.chat("Hi").done  # the chat goes on
 
 
+def test_in_the_background_nobody_is_asked(monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked"))
+    run = calling(call("weather", city="Oslo")).tools("Go", [weather], background=True)
+    with pytest.raises(ToolError, match=r"weather\(city='Oslo'\), and in the background nobody is asked"):
+        run.wait(10)
+    assert run.calls[0].state == "refused"
+
+
 def test_an_approval_that_fails_is_a_no_and_its_error_is_raised():
     def broken(_):
         raise ZeroDivisionError

@@ -50,8 +50,8 @@ class Turn:
     @property
     def label(self) -> str:
         """Who says it."""
-        who = _LABELS.get(self.role) or clean_line(self.name) or "model"
-        return f"{who} · version {self.version}" if self.version else who
+        who = _LABELS.get(self.role) or self.name or "model"
+        return clean_line(f"{who} · version {self.version}" if self.version else who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def to_html(twin: ConversationTwin) -> str:
     for turn in shown:
         style = _ANSWER if turn.role == "assistant" else reply.USER_BOX
         said = nodes_to_html(turn.nodes) or styled("p", MUTED, "(empty)")
-        pieces.append(reply.box(style, turn.label, said + reply.end_mark(turn.finish, turn.detail)))
+        mark = reply.end_mark(turn.finish, clean_line(turn.detail))
+        pieces.append(reply.box(style, turn.label, said + mark))
         pieces += [styled("div", reply.FOOT, escape(f"note: {clean_line(note)}")) for note in turn.notes]
     return wall(styled("div", reply.ROOT, "".join(pieces)))
 

@@ -167,6 +167,8 @@ class Chat:
         LlamaError
             If none has it, or several do.
         """
+        if node_id in self._nodes:
+            return self._nodes[node_id]
         hits = [node for key, node in self._nodes.items() if key.startswith(node_id)] if node_id else []
         if len(hits) == 1:
             return hits[0]

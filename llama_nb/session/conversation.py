@@ -11,8 +11,10 @@ from typing import Any, Final
 from llama_nb.core.messages import Message
 from llama_nb.render import reply as rendered
 from llama_nb.render.clean import LIMIT, clean_line
+from llama_nb.render.conversation import Turn
 from llama_nb.render.markdown import plain
 from llama_nb.render.nodes import Node as Tree
+from llama_nb.render.tools import call_nodes, calls_text
 from llama_nb.session.chat import Chat, Node
 from llama_nb.session.reply import Reply
 from llama_nb.session.why import WhyToken, WhyView
@@ -41,6 +43,11 @@ def steps(chat: Chat, notes: Notes | None = None) -> list[dict[str, Any]]:
     ]
 
 
+def turns(chat: Chat, notes: Notes, model: str) -> list[Turn]:
+    """Return the conversation as its twin shows it; `model` is named where a message names none."""
+    return [_turn(chat, node, notes.get(node.id, ()), model) for node in chat.path()]
+
+
 def contents(chat: Chat, ids: Iterable[str]) -> list[dict[str, Any]]:
     """Return what messages say, each as nodes and as text; ids that no message has are left out."""
     found = (chat.nodes.get(each) for each in ids)
@@ -54,6 +61,8 @@ def contents(chat: Chat, ids: Iterable[str]) -> list[dict[str, Any]]:
 def nodes(node: Node) -> list[Tree]:
     """Return what a message says: Markdown, or what a tool gave as it is."""
     text = node.message.content
+    if node.message.tool_calls and not text.strip():
+        return []
     match node.message.role:
         case "assistant":
             return rendered.answer_nodes(text, _record(node).get("grammar"))
@@ -153,6 +162,24 @@ def _step(chat: Chat, node: Node, following: Sequence[Node], notes: Sequence[str
             for call in node.message.tool_calls
         ]
     return step
+
+
+def _turn(chat: Chat, node: Node, notes: Sequence[str], model: str) -> Turn:
+    calls = [{"name": call.name, "arguments": call.arguments} for call in node.message.tool_calls]
+    called, called_text = (call_nodes(calls), [calls_text(calls)]) if calls else ([], [])
+    text = safe(node.message.content)[:LIMIT]
+    versions = [other.id for other in chat.versions(node.id)]
+    finish, detail = ended_by(node)
+    return Turn(
+        role=node.message.role,
+        name=writer(node) or model,
+        nodes=[*nodes(node), *called],
+        text="\n".join([*filter(None, [text]), *called_text]),
+        finish=finish,
+        detail=detail,
+        version=f"{versions.index(node.id) + 1} of {len(versions)}" if len(versions) > 1 else "",
+        notes=notes,
+    )
 
 
 def _state(following: Sequence[Node]) -> str:

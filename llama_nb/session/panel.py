@@ -10,8 +10,7 @@ from typing import Any, Final
 from llama_nb.core.errors import LlamaError, ModelGone, did_you_mean
 from llama_nb.core.messages import Message
 from llama_nb.planner.fit import gigabytes
-from llama_nb.render.clean import LIMIT
-from llama_nb.render.conversation import ConversationTwin, Turn
+from llama_nb.render.conversation import ConversationTwin
 from llama_nb.render.reply import model_name
 from llama_nb.session import conversation, registry
 from llama_nb.session.chat import Chat
@@ -155,25 +154,9 @@ class Panel:
 
     def twin(self) -> ConversationTwin:
         """Return the conversation as a page without a kernel shows it."""
-        chat = self.chat
-        turns = []
-        for node in chat.path():
-            versions = [other.id for other in chat.versions(node.id)]
-            place = f"{versions.index(node.id) + 1} of {len(versions)}" if len(versions) > 1 else ""
-            finish, detail = conversation.ended_by(node)
-            turns.append(
-                Turn(
-                    node.message.role,
-                    conversation.writer(node) or shown(self.model),
-                    conversation.nodes(node),
-                    node.message.content[:LIMIT],
-                    finish,
-                    detail,
-                    place,
-                    self.notes.get(node.id, ()),
-                )
-            )
-        return ConversationTwin(chat.name, shown(self.model), chat.system or "", turns)
+        chat, model = self.chat, shown(self.model)
+        turns = conversation.turns(chat, self.notes, model)
+        return ConversationTwin(chat.name, model, chat.system or "", turns)
 
     # --- what is done in it ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any
 from llama_nb.core.events import Alternative, Finish, TokenEvent, Usage
 from llama_nb.core.messages import Message, ToolCall
 from llama_nb.core.sampling import Sampling
+from llama_nb.render.conversation import ConversationTwin, to_html, to_text
 from llama_nb.session import conversation
 from llama_nb.session.chat import Chat, Node
 from llama_nb.session.reply import Reply
@@ -80,6 +81,15 @@ def test_a_tools_result_is_shown_as_it_is() -> None:
     assert "calls" not in gave
     said = conversation.contents(chat, [gave["id"]])[0]["nodes"]
     assert said == [{"t": "p", "c": ["**12:00** <b>"]}]
+
+
+def test_a_call_is_in_the_twin() -> None:
+    chat = talked("hi")
+    chat.add(Message("assistant", "", (ToolCall("clock", {"zone": "<UTC>"}),)), parent=chat.head)
+    twin = ConversationTwin("main", "m", "", conversation.turns(chat, {}, "m"))
+    assert "m:\n    clock(zone='<UTC>')" in to_text(twin)
+    assert "&lt;UTC&gt;" in to_html(twin)
+    assert conversation.contents(chat, [str(chat.head)])[0]["nodes"] == []
 
 
 def test_what_a_call_came_to_is_read_from_its_result() -> None:

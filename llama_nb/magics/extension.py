@@ -10,7 +10,16 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from llama_nb.magics import catalog_page, completion, input_lines, live_values, model_card, verbs
+from llama_nb.magics import (
+    catalog_page,
+    completion,
+    every_line,
+    input_lines,
+    live_values,
+    model_card,
+    terminal_values,
+    verbs,
+)
 from llama_nb.magics.boundary import debug_asked, few_lines
 from llama_nb.magics.commands.help import explain
 from llama_nb.magics.parser import split_line
@@ -42,6 +51,7 @@ class LlamaMagics(Magics):
         %%llama tools weather clock      your functions: the model asks for calls, you say yes, it answers
         %%llama complete                 continue a text without a chat template
         %%llama why                      a message, and how sure the model was of each token of its reply
+        %llama sampling                  the laboratory: why this word, and what other parameters would do
         %%llama batch data.csv --column q    answer every row of a table, many at once
         %llama record                    keep every reply in a file; %llama load NAME --replay plays them back
         %%llama compare cria ./other     several models, samplings and seeds side by side; where they part
@@ -49,7 +59,13 @@ class LlamaMagics(Magics):
         %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees
         %llama tokens "some text"        how a text is cut into tokens
-        %llama chats                     the conversations: new, use, clear, delete
+        %llama chats                     the conversations: new, use, clear, delete; --tree: all branches
+        %llama retry --temperature 1     another answer beside the last one
+        %llama edit "in other words"     your last message in another wording, answered
+        %llama branch 12 --rank 2        another token in the answer, and on from there
+        %llama continue                  on from where an answer was stopped or cut off
+        %llama goto 2                    back to an earlier turn, or to another branch
+        %llama export chat.md            the conversation as a file; .ipynb, .json, .jsonl to train on
         %llama status                    models, memory, chats
         %llama models                    what can be loaded, what is loaded; --all: everything known
         %llama select --vram-gb 8        which model to take, and why
@@ -100,6 +116,8 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         shell.register_magics(LlamaMagics)
         stack.callback(completion.install(shell))
         stack.callback(input_lines.install(shell))
+        stack.callback(every_line.install(shell))
+        stack.callback(terminal_values.install(shell))
         stack.callback(model_card.install(shell))
         stack.callback(catalog_page.install(shell))
         stack.callback(live_values.install(shell))

@@ -75,7 +75,7 @@ def progress(record: Mapping[str, Any]) -> str:
 
 def status(cell: Mapping[str, Any], *, watched: bool) -> str:
     """Return a cell's line: `34 tokens · 45.1 tokens/s · max_tokens reached`."""
-    if cell["state"] == "loading" and cell["detail"]:
+    if cell["detail"] and not cell["tokens"]:
         return clean_line(cell["detail"])
     if not cell["tokens"]:
         return _STATES.get(cell["state"], "reads the prompt" if cell["state"] == "writing" else "no tokens")

@@ -143,8 +143,11 @@ class _Run:
             stream = TokenStream(model.one_off(self._message, self._system, options))
             cell.reply = stream.reply
             self._flag.follow(cell.reply)
+            running = model.engine.busy()
+            cell.detail = f"waits for {running}" if running is not None else ""
             self._change(cell, "writing")
             for _ in stream:
+                cell.detail = ""
                 publish(ComparisonChanged(self._comparison, cell))
             self._change(cell, "done")
         except LlamaError as error:
@@ -166,7 +169,12 @@ class _Run:
             self._change(cell, "loading")
         with events.captured(_Loading(cells, self._change, self._note)):
             engine, loaded = open_beside(
-                subject.source, self._flag, dtype=subject.dtype, quant=subject.quant, name=subject.label
+                subject.source,
+                self._flag,
+                device=subject.device,
+                dtype=subject.dtype,
+                quant=subject.quant,
+                name=subject.label,
             )
         model = Model(subject.label, engine, loaded, source=subject.source)
         for cell in cells:

@@ -36,8 +36,8 @@ class Subject:
     ----------
     label
         What the grid calls it: "cria", "cria:int8".
-    source, dtype, quant
-        How it is loaded.
+    source, dtype, quant, device
+        How it is loaded; a loaded model in another quantisation where that model lies.
     model
         The model, where it is loaded already.
     """
@@ -46,6 +46,7 @@ class Subject:
     source: str
     dtype: str = "auto"
     quant: str | None = None
+    device: str = "auto"
     model: Model | None = None
 
 
@@ -279,7 +280,7 @@ def _subject(given: Given) -> Subject:
     if there is not None and tail in (there.quant, there.dtype if there.quant is None else None):
         return Subject(text, there.source, model=there)
     if there is not None:
-        return Subject(text, there.source, dtype, quant)
+        return Subject(text, there.source, dtype, quant, there.device)
     return Subject(f"{sources.resolve(head).name}:{tail}", head, dtype, quant)
 
 

@@ -69,7 +69,7 @@ class Cell:
     state
         "waiting", "loading", "writing", "measuring", "done", "failed", or "skipped" by a stop.
     detail
-        What the model's load is doing.
+        What the model's load is doing, or what the cell waits for.
     same_tokens
         Whether its tokens are those of the reference's vocabulary, so that they are compared and not texts.
     divergence, divergence_note

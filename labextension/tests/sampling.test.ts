@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { INSERT_EVENT } from "../widgets/insert";
 import { asData, axisEnd } from "../widgets/sampling_chart";
 import { HOSTILE, open, view } from "./sampling_lab";
@@ -56,6 +56,19 @@ describe("the laboratory", () => {
     expect(all("[data-stage]")[2]?.dataset.stage).toBe("top_p");
     press(find("[data-stage=logits]"), "ArrowRight", { altKey: true });
     expect(model.said("order").length).toBe(1);
+  });
+
+  it("keeps a card where it was put while an older order is answered, and follows the kernel in the end", () => {
+    vi.useFakeTimers();
+    const { find, press, model, all } = open();
+    const order = () => all("[data-stage]").map((card) => card.dataset.stage);
+    press(find("[data-stage=top_p]"), "ArrowLeft", { altKey: true });
+    press(find("[data-stage=top_p]"), "ArrowLeft", { altKey: true });
+    model.set("view", view());
+    expect(order()).toEqual(["logits", "top_p", "temperature", "top_k"]);
+    vi.advanceTimersByTime(2000);
+    expect(order()).toEqual(["logits", "temperature", "top_k", "top_p"]);
+    vi.useRealTimers();
   });
 
   it("walks through the cards with arrows, one of them in the tab order", () => {

@@ -17,6 +17,7 @@ export interface StageRow {
 }
 
 const DRAG_FROM_PX = 5;
+const SETTLES_MS = 1000; // answers to older orders may come until then
 
 /** Make an empty row; `pick` gets the name of a stage that acts, `reorder` the names of all that can be moved. */
 export function stageRow(
@@ -30,8 +31,13 @@ export function stageRow(
   root.setAttribute("aria-orientation", "horizontal");
   root.title = "Click: see the distribution behind a stage. Drag, or Alt and an arrow key: move it";
   const cards = new Map<string, HTMLElement>();
+  let told: LabStage[] = [];
   let stages: LabStage[] = [];
   let reached = "";
+  // The order that was asked for last, until it is answered: an older answer must not take a card out of the hand.
+  let asked: string[] | null = null;
+  let settling = 0;
+  signal.addEventListener("abort", () => window.clearTimeout(settling));
 
   const at = (name: string) => stages.findIndex((stage) => stage.name === name);
   const reach = (name: string, focus: boolean) => {
@@ -41,30 +47,32 @@ export function stageRow(
   };
   /** Put a stage before another one (at the end for none). */
   const move = (name: string, before: string | null) => {
-    const names = stages.filter((stage) => stage.movable).map((stage) => stage.name);
+    const names = movable(stages);
     const rest = names.filter((one) => one !== name);
     const to = before === null ? rest.length : rest.indexOf(before);
     if (to < 0) return;
     rest.splice(to, 0, name);
     if (rest.join() === names.join()) return;
-    stages = [
-      ...stages.filter((stage) => !stage.movable && stage.name !== "greedy"),
-      ...rest.flatMap((one) => stages.filter((stage) => stage.name === one)),
-      ...stages.filter((stage) => stage.name === "greedy"),
-    ];
+    stages = arranged(stages, rest);
     place();
     reach(name, true);
     const follower = rest[to + 1];
     const label = (one: string) => stages[at(one)]?.label ?? one;
     announce(follower ? `${label(name)} acts before ${label(follower)} now` : `${label(name)} acts last now`);
+    asked = rest;
+    window.clearTimeout(settling);
+    settling = window.setTimeout(() => {
+      asked = null;
+      stages = told;
+      place();
+    }, SETTLES_MS);
     reorder(rest);
   };
   const step = (name: string, by: -1 | 1) => {
-    const movable = stages.filter((stage) => stage.movable).map((stage) => stage.name);
-    const from = movable.indexOf(name);
-    if (from < 0 || !movable[from + by]) return;
-    if (by < 0) move(name, movable[from - 1] ?? null);
-    else move(name, movable[from + 2] ?? null);
+    const names = movable(stages);
+    const from = names.indexOf(name);
+    if (from < 0 || !names[from + by]) return;
+    move(name, (by < 0 ? names[from - 1] : names[from + 2]) ?? null);
   };
   const place = () => {
     stages.forEach((stage, index) => {
@@ -108,7 +116,9 @@ export function stageRow(
 
   const update = (next: LabStage[], picked: string | null) => {
     const hadFocus = root.contains(document.activeElement);
-    stages = next;
+    told = next;
+    if (asked?.join() === movable(next).join()) asked = null;
+    stages = asked ? arranged(next, asked) : next;
     for (const [name, card] of cards) {
       if (at(name) >= 0) continue;
       card.remove();
@@ -123,6 +133,17 @@ export function stageRow(
     reach(at(reached) >= 0 ? reached : (picked ?? stages[0]?.name ?? ""), hadFocus);
   };
   return { root, update };
+}
+
+function movable(stages: LabStage[]): string[] {
+  return stages.filter((stage) => stage.movable).map((stage) => stage.name);
+}
+
+/** The stages with those that can be moved in another order; what comes first and last stays there. */
+function arranged(stages: LabStage[], names: string[]): LabStage[] {
+  const moved = stages.filter((stage) => stage.movable);
+  moved.sort((one, other) => names.indexOf(one.name) - names.indexOf(other.name));
+  return stages.map((stage) => (stage.movable ? (moved.shift() ?? stage) : stage));
 }
 
 function draw(card: HTMLElement, stage: LabStage, picked: boolean): void {

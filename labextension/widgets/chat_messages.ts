@@ -167,7 +167,7 @@ export function messageList(
       empty.hidden = steps.length > 0 || runs;
       root.classList.toggle("llama-nb-busy", runs);
       drawPending(runs ? live : {});
-      growth.root.hidden = !runs;
+      growth.root.hidden = !runs || Boolean(live.pending);
       place();
     },
     grow(blocks, runs, status) {

@@ -44,7 +44,7 @@ class Approvals:
         Parameters
         ----------
         call
-            Its `name`, `arguments` and `sentence` are shown; its `stop` ends the waiting.
+            Its `name` and `arguments` are shown; its `stop` ends the waiting.
         """
         if self._closed:
             return False
@@ -74,12 +74,13 @@ class Approvals:
         asked = self._asked
         if asked is None:
             return {}
+        name = clean_line(asked.call.name)
         arguments = json.dumps(dict(asked.call.arguments), ensure_ascii=False, default=str)
         return {
             "pending": {
                 "call": asked.id,
-                "name": clean_line(asked.call.name),
+                "name": name,
                 "arguments": clean(arguments),
-                "sentence": clean_line(asked.call.sentence),
+                "sentence": f"The model asks to run your function {name} in this kernel:",
             }
         }

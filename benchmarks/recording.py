@@ -5,6 +5,7 @@ import statistics
 import time
 
 from benchmarks.report import Row
+from benchmarks.subjects import likely_logits
 
 TITLE = "recording: processor time per token at V = 128,256, one thread"
 TOKENS = 300
@@ -15,7 +16,6 @@ def run() -> list[Row]:
     """Measure our sampler on realistic logits, beside transformers' processors with the same settings."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    import numpy as np
     import torch
     from transformers import (
         LogitsProcessorList,
@@ -29,10 +29,7 @@ def run() -> list[Row]:
     from llama_nb.engines.sampler import Sampler
 
     torch.set_num_threads(1)
-    random = np.random.default_rng(0)
-    logits = [(random.standard_normal(VOCABULARY) * 1.5).astype(np.float32) for _ in range(8)]
-    for one in logits:  # some likely tokens above a broad floor, as a language model has them: 4 nats
-        one[random.integers(0, VOCABULARY, 200)] += np.linspace(4, 14, 200, dtype=np.float32)
+    logits = likely_logits(8, VOCABULARY)
     prompt = list(range(1000, 1500))
 
     def ours(sampling: Sampling) -> float:

@@ -6,9 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_nb.engines.transformers_engine import TransformersEngine
+
+if TYPE_CHECKING:
+    from llama_nb.engines.head import Floats
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -98,6 +101,20 @@ def random_110m(dtype: str, context: int = 2048) -> TransformersEngine:
         module=module, tokenizer=tokenizer, checked=checked, device="cpu", generation={}, chat_template=None
     )
     return TransformersEngine(loaded)
+
+
+def likely_logits(count: int, vocabulary: int) -> "list[Floats]":
+    """Return rows of logits, each with some likely tokens above a broad floor, as a language model has them.
+
+    The entropy of each is about 4 nats.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    logits = [(random.standard_normal(vocabulary) * 1.5).astype(np.float32) for _ in range(count)]
+    for one in logits:
+        one[random.integers(0, vocabulary, 200)] += np.linspace(4, 14, 200, dtype=np.float32)
+    return logits
 
 
 def engines(dtypes: tuple[str, ...]) -> Iterator[tuple[str, TransformersEngine]]:

@@ -122,15 +122,18 @@ def _first_difference(number: int, count: int, was: tuple[str, str], now: tuple[
         return f"message {number} is of the {was[0]}, not of the {now[0]}"
     what = _ROLES.get(was[0], "the text" if was[0] == "text" else f"the {was[0]} message")
     where = f" (message {number} of {count})" if count > 1 else ""
-    start = max(0, _shared(was[1], now[1]) - _SHOWN // 4)
+    # Short texts are shown whole, of long ones the place where they part.
+    short = max(len(was[1]), len(now[1])) <= 2 * _SHOWN
+    start = 0 if short else max(0, _shared(was[1], now[1]) - _SHOWN // 4)
     old, new = (_excerpt(text, start) for text in (was[1], now[1]))
     return f"{what}{where} was {old}, and is {new} now"
 
 
 def _excerpt(text: str, start: int) -> str:
+    length = _SHOWN if start else 2 * _SHOWN
     before = "\u2026" if start else ""
-    after = "\u2026" if len(text) > start + _SHOWN else ""
-    return repr(f"{before}{text[start : start + _SHOWN]}{after}")
+    after = "\u2026" if len(text) > start + length else ""
+    return repr(f"{before}{text[start : start + length]}{after}")
 
 
 def _count(parts: Sequence[tuple[str, str]]) -> str:

@@ -35,6 +35,7 @@ from llama_nb.engines.recording import (
 
 T = TypeVar("T")
 _NO_USAGE: Final = Usage(0, 0, 0, None, 0.0)
+_LOOK: Final = Request("").purpose  # of a request that is looked at and not sent
 
 
 class ReplayEngine:
@@ -123,10 +124,16 @@ class ReplayEngine:
     # --- what else was asked ------------------------------------------------------------------------
 
     def prompt(self, request: Request) -> Prompt:
-        """Return the recorded prompt."""
+        """Return the recorded prompt; what was recorded with other sampling is refused here already."""
+        asked = request_record(request)
+        if request.purpose != _LOOK:
+            known = [each.sampling for each in self._model.questions.values() if each.request == asked]
+            sampling = sampling_record(request.sampling)
+            if known and sampling not in known:
+                raise mismatch(asked, sampling, self._model, self._file)
         found = self._answer("prompt", prompt_question(request), read_prompt)
         if found is None:
-            raise mismatch(request_record(request), None, self._model, self._file)
+            raise mismatch(asked, None, self._model, self._file)
         return found
 
     def count_tokens(self, text: str | Sequence[Message]) -> int:

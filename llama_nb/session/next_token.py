@@ -90,7 +90,7 @@ def examine(
     """
     if not engine.capabilities.introspect:
         raise UnsupportedError(
-            f"The distribution needs the logits of {engine.name}, which runs elsewhere.",
+            f"The distribution needs the logits of {engine.name}, which are not in this kernel.",
             "Load a model into this kernel: %llama load cria",
         )
     if isinstance(head, bool) or not isinstance(head, int) or head < 1:

@@ -74,7 +74,7 @@ def compare_quantisations(
     model = model or registry.current()
     if not model.engine.capabilities.introspect:
         raise UnsupportedError(
-            f"{model.name} runs elsewhere: comparing quantisations needs its weights in this kernel.",
+            f"Comparing quantisations needs the weights of {model.name}, which are not in this kernel.",
             "Load it here: %llama load ...",
         )
     flag = stop or StopFlag()

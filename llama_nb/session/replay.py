@@ -182,7 +182,7 @@ def _not_there(source: str, recording: Recording) -> LoadError:
     if not sources:
         return LoadError(
             f"{recording.path.name} holds no recorded replies.",
-            f"Record some: %llama record {recording.path.name}",
+            "Name a file that %llama record wrote: --replay FILE",
         )
     near = did_you_mean(source, sources) or f"To play back: %llama load {sources[0]} --replay"
     named = ", ".join(sources[:_MOST_NAMED])

@@ -211,7 +211,7 @@ def find_subject(model: "Model", given: str | Reply | None = None, *, chat: str 
     engine = model.engine
     if not engine.capabilities.introspect:
         raise UnsupportedError(
-            f"The laboratory needs the logits of {engine.name}, which runs elsewhere.",
+            f"The laboratory needs the logits of {engine.name}, which are not in this kernel.",
             "Load a model into this kernel: %llama load cria",
         )
     if isinstance(given, Reply):

@@ -254,6 +254,8 @@ def test_other_sampling_is_refused_by_name(options, says):
     assert says in str(refused.value)
     assert "%llama record a.jsonl" in refused.value.hint
     assert len(played.chats["main"]) == 0
+    assert played.active == ()
+    assert played.last is None  # it was refused before it was asked
     assert played.chat("hello").text == model.last.text
 
 

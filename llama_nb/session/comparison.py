@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from llama_nb.core.errors import LlamaError, MessageError, UnsupportedError
+from llama_nb.core.events import TokenEvent
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.interpret.difference import first_difference
@@ -347,9 +348,14 @@ def _cell_record(cell: Cell, *, pieces: bool) -> dict[str, Any]:
     }
     if pieces and reply is not None:
         record["pieces"] = [
-            [token.text, token.id in reply.special] for token in reply.tokens if token.id is not None
+            [_shown(token), token.id in reply.special] for token in reply.tokens if token.id is not None
         ]
     return record
+
+
+def _shown(token: TokenEvent) -> str:
+    """Return what a token is by itself; to the text a control token or half of a character adds nothing."""
+    return next((other.text for other in token.alternatives if other.id == token.id), token.text)
 
 
 def _options(cells: Sequence[Cell]) -> dict[str, None]:

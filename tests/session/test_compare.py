@@ -335,3 +335,13 @@ def test_an_engine_that_shows_nothing_has_no_divergence(stories, stories260k, mo
     assert all(cell.answered for cell in found)
     with pytest.raises(UnsupportedError):
         found.kl(2)
+
+
+def test_control_tokens_have_names_where_a_divergence_goes_along_them():
+    model = registry.load("cria", device="cpu", name="lesson")
+    found = compare("What is a token?", ["lesson", "cria:bfloat16"], temperature=0)
+    pieces = found.to_record()["cells"][0]["pieces"]
+    assert len(pieces) == len(found.kl(2)) == len(found.cell(1).reply.tokens)
+    assert pieces[-1] == ["<|eot_id|>", True]
+    assert "".join(text for text, special in pieces if not special) == found.cell(1).text
+    assert model.last is not None

@@ -6,6 +6,7 @@ in milliseconds and without the model. Knows no page; `laboratory_view` says wha
 
 import dataclasses
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -53,12 +54,15 @@ class Laboratory:
         The parameters as they stand.
     distribution
         The place's distribution with them; None before the first look.
+    lock
+        Held while position, parameters and distribution change together.
     seed
         Of the draws and of the continuation: the same one while parameters change, so that what differs is
         their doing.
     """
 
     def __init__(self, model: "Model", subject: Subject, sampling: Sampling | None = None) -> None:
+        self.lock = threading.RLock()
         self.model, self.subject = model, subject
         self._places = Places(model.engine, subject)
         given = sampling or (subject.reply.sampling if subject.reply else model.sampling)
@@ -89,8 +93,9 @@ class Laboratory:
         self._held.move_to_end(at)
         while len(self._held) > _PLACES_HELD:
             self._held.popitem(last=False)
-        self.position = at
-        self.distribution = found.replace(**_everything(self.sampling))
+        with self.lock:
+            self.position = at
+            self.distribution = found.replace(**_everything(self.sampling))
         return True
 
     @property
@@ -150,9 +155,10 @@ class Laboratory:
         self._try(self.model.sampling.replace(seed=None))
 
     def _try(self, sampling: Sampling) -> None:
-        if self.distribution is not None:
-            self.distribution = self.distribution.replace(**_everything(sampling))
-        self.sampling = sampling
+        with self.lock:
+            if self.distribution is not None:
+                self.distribution = self.distribution.replace(**_everything(sampling))
+            self.sampling = sampling
 
     # --- what comes of them -----------------------------------------------------------------------------
 

@@ -64,6 +64,11 @@ def controls_record(laboratory: Laboratory) -> dict[str, Any]:
 
 def view_record(laboratory: Laboratory, *, draws: bool = False) -> dict[str, Any]:
     """Return what a change of place or parameters changes: one message a change."""
+    with laboratory.lock:
+        return _view(laboratory, draws)
+
+
+def _view(laboratory: Laboratory, draws: bool) -> dict[str, Any]:
     found = laboratory.distribution
     if found is None or laboratory.position is None:
         return {}

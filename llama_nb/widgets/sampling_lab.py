@@ -192,9 +192,8 @@ class SamplingLab(LiveWidget):
             self._show()
 
     def _apply(self) -> None:
-        with self._lock:
-            self._laboratory.apply()
-        # The session says that it changed; that shows it.
+        # Without the lock: other panels, which have theirs, are told. The session's change then shows it.
+        self._laboratory.apply()
 
     def _show(self) -> None:
         """Send what changed, in one message."""

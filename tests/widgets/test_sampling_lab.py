@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import llama_nb as llama
+from llama_nb.magics.commands.sampling import EXAMPLES
 from llama_nb.runtime import settings
 from llama_nb.session.model import Model
 from llama_nb.session.subject import find_subject
@@ -248,6 +249,18 @@ def test_a_watched_page_gets_the_laboratory_and_others_tables(kernel: Kernel) ->
     assert batch.comms == []
     tables = kernel.ok('%llama sampling "The sea is" --text')
     assert "2,048 tokens before and after" in tables.text
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_opens_one(kernel: Kernel, example: str) -> None:
+    kernel.ok("r = m.chat('Tell me a story.', seed=3, max_tokens=20)")
+    shown = kernel.ok(example)
+    assert VIEW in shown.displays[0]["data"]
+    found = kernel.ok(
+        "from llama_nb.widgets import sampling_lab\nsampling_lab._open[-1].settle(60)\n"
+        "len(sampling_lab._open[-1].view['rows'])"
+    )
+    assert int(found.text) >= 12
 
 
 def test_a_slider_of_the_page_is_answered_between_cells(kernel: Kernel) -> None:

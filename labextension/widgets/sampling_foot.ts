@@ -103,6 +103,7 @@ export function foot(send: Send, el: HTMLElement, signal: AbortSignal): Foot {
       const on = Boolean(ahead.state);
       write.setAttribute("aria-pressed", String(on));
       text.hidden = !on;
+      text.dataset.state = ahead.state ?? "";
       if (!on) return;
       const before = element("span", "llama-nb-muted", `…${view.context ?? ""}`);
       const first = element("mark", "", ahead.first ?? "");

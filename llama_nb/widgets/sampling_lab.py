@@ -218,7 +218,8 @@ class SamplingLab(LiveWidget):
     def _write_on(self, delay_s: float) -> None:
         laboratory, instead = self._laboratory, self._instead
         place = {"first": laboratory.name_of(instead), "token": instead, "seed": laboratory.seed}
-        self.ahead = {**place, "state": "waiting", "text": ""}
+        # What was written before stays to be seen until there is something newer.
+        self.ahead = {**place, "state": "waiting", "text": self.ahead.get("text", "")}
 
         def write(flag: StopFlag) -> None:
             written: list[str] = []

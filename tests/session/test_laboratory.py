@@ -250,6 +250,31 @@ def test_the_shortest_order_has_the_stages_act_in_that_order(names):
     assert shortest_order(Sampling().stages()) == ()
 
 
+def test_what_a_grammar_forbids_is_the_first_stage_and_holds_for_what_follows(cria):
+    held = cria.json("Is the sea blue?", choice="yes,no", seed=1)
+    laboratory = opened(cria, held, 0)
+    cards = stage_cards(laboratory.distribution, laboratory.sampling)
+    assert [card["name"] for card in cards[:2]] == ["logits", "grammar"]
+    assert cards[1]["removed"] > 1000
+    other = "no" if held.text == "yes" else "yes"
+    laboratory.change({"temperature": 1, "top_p": 1})
+    row = next(
+        row for row in view_record(laboratory)["rows"] if row["after"] and other.startswith(row["text"])
+    )
+    ahead = "".join(event.text for event in laboratory.ahead(StopFlag(), row["id"]))
+    assert row["text"] + ahead == other
+
+
+def test_a_chat_without_tokens_in_memory_is_looked_at_behind_its_end(cria):
+    cria.chat("Hello.", chat="restored", max_tokens=6)
+    cria.chats["restored"]._replies.clear()
+    laboratory = opened(cria, chat="restored")
+    assert laboratory.subject.kind == "chat"
+    assert view_record(laboratory)["place"] == "the next token of chat restored"
+    assert "".join(event.text for event in laboratory.ahead(StopFlag())) is not None
+    cria.chats.delete("restored")
+
+
 def test_an_unloaded_model_leaves_what_was_seen(stories260k):
     model = llama.load(str(stories260k), name="soon gone")
     laboratory = opened(model, LILY, 5)

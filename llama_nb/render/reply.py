@@ -94,6 +94,8 @@ def saved_record(record: Mapping[str, Any], *, watched: bool) -> dict[str, Any]:
         "user_nodes": user_nodes(_string(user), str(record.get("kind"))),
         "status": status_line(record, watched=watched),
     }
+    if begun := _begun(record):
+        saved["begun"] = begun
     grammar = record.get("grammar")
     if isinstance(grammar, Mapping):
         names = {name: clean_line(_string(grammar.get(name)))[:_LONGEST_NAME] for name in ("kind", "name")}
@@ -147,6 +149,8 @@ def status_line(record: Mapping[str, Any], watched: bool) -> str:
         parts.append(f"{digits((usage['completion'] - 1) / (total - first))} tokens/s")
     if first is not None:
         parts.append(f"first token {seconds(first)}")
+    if begun := _begun(record):
+        parts.append(f"{begun:,} kept")
     if cached:
         parts.append(f"{cached:,} cached")
     seed = record.get("seed") if watched else _asked_seed(record)
@@ -236,6 +240,11 @@ def _usage(record: Mapping[str, Any], *, watched: bool) -> dict[str, Any]:
     if not watched:
         return {**counts, "cached": None, "first_token_s": None, "total_s": None}
     return {**counts, **{name: _number(usage.get(name)) for name in ("first_token_s", "total_s")}}
+
+
+def _begun(record: Mapping[str, Any]) -> int:
+    """Return how many tokens a reply took over from another version of it."""
+    return max(0, int(_number(record.get("begun")) or 0))
 
 
 def _tokens(rows: Sequence[Any], *, watched: bool) -> list[list[Any]]:

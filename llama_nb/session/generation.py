@@ -225,8 +225,8 @@ class Generation:
             self._steps.settle()
         finally:
             self._on_end(self.reply)
-            if self._has_turn and self._lock is not None:
-                self._lock.leave()
+            if self._lock is not None:
+                self._lock.leave(self.reply)
             if self._announced:
                 publish(ReplyEnded(self.reply))
             self.reply.release()

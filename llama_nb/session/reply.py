@@ -309,6 +309,7 @@ class Reply:
             "finish": self.finish.reason if self.finish else "running",
             "detail": self.finish.detail if self.finish else "",
             "notes": list(self.notes),
+            **({"begun": len(self.begun)} if self.begun else {}),
             **held,
         }
 

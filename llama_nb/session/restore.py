@@ -56,7 +56,7 @@ def restore_into(chat: Chat, path: Path, *, own: bool = False) -> None:
 def _without_unanswered(chat: Chat) -> str:
     """Leave out a last message that the model never answered, and say which it was."""
     nodes = chat.path()
-    if not nodes or nodes[-1].message.role != "user":
+    if not nodes or nodes[-1].message.role != "user" or chat.children(nodes[-1].id):
         return ""
     chat.withdraw(nodes[-1].id, nodes[-1].parent)
     line = " ".join(nodes[-1].message.content.split())

@@ -50,8 +50,9 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     listed = _listed(record, watched)
     caption = _CAPTION[record["by"]]
     legend = _legend(record["by"])
-    if any(map(_held, rows[:MOST_SHOWN])):
-        legend.append((_HELD_MARK, f"the grammar ruled out {100 * _HELD:g} % of the probability or more"))
+    if any(row["forbidden"] is not None for row in rows):
+        share = f"before a token: {100 * _HELD:g} % of the probability or more"
+        legend.append((_OUT, f"ruled out by the grammar ({share})"))
     parts = [title, _line(record), " \u00b7 ".join(f"{mark} {text}" for mark, text in legend)]
     html = [styled("div", "font-weight:bold", escape(title)), styled("div", _REPLY, _chips(record, watched))]
     html.append(_legend_html(legend))
@@ -105,7 +106,7 @@ def _legend(by: str) -> list[tuple[str, str]]:
 
 # Superscript digits stand behind tokens in a text; the surest have none.
 _MARKS: Final = ("\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074")
-_HELD_MARK: Final = "\u2298"  # stands before a token
+_OUT: Final = "\u2298"
 
 
 def _held(row: Mapping[str, Any]) -> bool:
@@ -117,7 +118,7 @@ def _line(record: Mapping[str, Any]) -> str:
     pieces = []
     for row in record["tokens"][:MOST_SHOWN]:
         level = shade(row, record["by"])
-        mark = _HELD_MARK if _held(row) else ""
+        mark = _OUT if _held(row) else ""
         pieces.append(mark + visible_text(row["text"]) + (_MARKS[level] if level else ""))
     return "|".join(pieces)
 
@@ -129,7 +130,7 @@ def _chips(record: Mapping[str, Any], watched: bool) -> str:
         style = look(level)
         if row["special"]:
             style = f"{PILL};{style}"
-        shown = (_HELD_MARK if _held(row) else "") + visible_text(row["text"])
+        shown = (_OUT if _held(row) else "") + visible_text(row["text"])
         chip = styled("code", style, escape(shown), title=_tip(number, row, watched))
         chips.append(chip + ("<br>" if row["text"].endswith("\n") else ""))
     return "\u200b".join(chips)  # a line may break between tokens
@@ -162,7 +163,7 @@ def _alternative(other: Mapping[str, Any], watched: bool) -> str:
     """One token that could have come: `sun 43 % -> 61 %`."""
     after = percent_of(other["sampled"], watched=watched)
     if other["sampled"] is None:
-        after = "ruled out by the grammar" if other["forbidden"] else "ruled out"
+        after = f"{_OUT} ruled out" if other["forbidden"] else "ruled out"
     name = _short(other["text"])
     return f"{name} {percent_of(other['logprob'], watched=watched)} \u2192 {after}"
 

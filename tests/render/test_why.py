@@ -83,10 +83,10 @@ def test_what_the_grammar_ruled_out_is_marked():
     brace = token("{", 0.012, others=others, forbidden=0.98, out=("The",))
     made = shown(brace, token("}", 0.9, forbidden=0.001))
     text = made["text/plain"]
-    assert "The 33.3 % \u2192 ruled out by the grammar" in text
+    assert "The 33.3 % \u2192 \u2298 ruled out" in text
     assert "<b> 33.3 % \u2192 ruled out\n" in text + "\n"
     assert "\u2298{\u2074|}" in text
-    assert "\u2298 the grammar ruled out 50 % of the probability or more" in text
+    assert "\u2298 ruled out by the grammar (before a token: 50 % of the probability or more)" in text
     page = read(made["text/html"])
     assert page.faults == []
     assert "forbidden" in page.text

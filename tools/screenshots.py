@@ -1,13 +1,13 @@
-"""Take the README's pictures in a real JupyterLab: `python -m tools.screenshots`. They go to docs/images/."""
+"""Take the README's pictures in a real JupyterLab, into docs/images: `python -m tools.screenshots`."""
 
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from tools.lab_page import LabPage, launch
 from tools.lab_server import ROOT, LabServer
@@ -22,11 +22,33 @@ CHAT = (
 )
 PLAN = ("%load_ext llama_nb", "%llama plan llama-3.1-8b-instruct --gpus T4")
 LOAD = ("%load_ext llama_nb", "%llama load")
-SCENES = {"chat": CHAT, "plan": PLAN, "load": LOAD}
+STORY = (
+    "%load_ext llama_nb\n%llama load cria\n%llama set --temperature 1 --top-p 1",
+    '%llama chat "Tell me a story about Anna and a cat." --seed 3',
+)
+PANEL = (*STORY, "%llama retry --seed 4", "%llama chat")
+SAMPLING = (*STORY, "%llama set --temperature 1.3 --top-p 0.9 --min-p 0.05", "%llama sampling --position 7")
+SCENES = {"chat": CHAT, "plan": PLAN, "load": LOAD, "panel": PANEL, "sampling": SAMPLING}
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
 
-def main() -> int:
+def pick_a_token(page: Page) -> None:
+    """Show what else could have been the first token of the panel's last answer."""
+    panel = page.locator(".llama-nb-chat")
+    panel.get_by_role("button", name="Tokens").last.click()
+    panel.locator("[role=option]").first.click()
+
+
+def throw(page: Page) -> None:
+    """Draw a thousand times in the laboratory."""
+    page.get_by_role("button", name="1,000 draws").click()
+
+
+# What is done in a scene before its pictures are taken.
+ACTS: dict[str, Callable[[Page], None]] = {"panel": pick_a_token, "sampling": throw}
+
+
+def main(names: Sequence[str]) -> int:
     """Run a notebook of a few cells for each scene and take one picture of it a theme."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with (
@@ -36,6 +58,8 @@ def main() -> int:
     ):
         browser = launch(playwright.chromium)
         for scene, cells in SCENES.items():
+            if names and scene not in names:
+                continue
             page = LabPage(browser.new_context(viewport=SIZE, device_scale_factor=2).new_page(), server)
             take(page, server, scene, cells)
         browser.close()
@@ -55,7 +79,11 @@ def take(page: LabPage, server: LabServer, scene: str, cells: Sequence[str]) -> 
     ]
     if failed:
         raise SystemExit(f"a cell failed: {page.text(failed[0])}")
-    page.evaluate("panel => { panel.content.activeCellIndex = 0; panel.content.node.scrollTop = 0; }")
+    if scene in ACTS:
+        ACTS[scene](page.page)
+        page.evaluate("panel => { panel.content.node.scrollTop = panel.content.node.scrollHeight; }")
+    else:
+        page.evaluate("panel => { panel.content.activeCellIndex = 0; panel.content.node.scrollTop = 0; }")
     for suffix, theme in THEMES.items():
         page.theme(theme)
         page.page.wait_for_timeout(500)
@@ -66,4 +94,4 @@ def take(page: LabPage, server: LabServer, scene: str, cells: Sequence[str]) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from llama_nb.session.reply import Reply
 from llama_nb.session.turns import ANSWERED
 
 if TYPE_CHECKING:
-    from llama_nb.engines.base import Engine
+    from llama_nb.engines.base import Engine, Prompt
 
 _SAME: Final = "It is word for word a version that was there already, so there is no new one."
 
@@ -102,10 +102,10 @@ class Version:
             begun=ids,
             surprise=surprise(start.sampling, start.begun),
         )
-        request, left_out = _fitted(engine, request, start)
+        request, prompt, left_out = _fitted(engine, request, start)
         if ids:
             reply.begun = _retold(engine, request, start.begun)
-        reply.prompt_tokens = len(engine.prompt(request).ids)
+        reply.prompt_tokens = len(prompt.ids)
         reply.sampling, reply.form, reply.reader = start.sampling, start.form, start.reader
         reply.user, reply.system, reply.parent = start.user, start.system, start.parent
         reply.notes += [*start.notes, *([left_out] if left_out else [])]
@@ -149,20 +149,20 @@ def _retold(engine: "Engine", request: Request, begun: Sequence[TokenEvent]) -> 
     )
 
 
-def _fitted(engine: "Engine", request: Request, start: Start) -> tuple[Request, str]:
-    """Return the request as it fits into the context, and a sentence on what was left out for that."""
+def _fitted(engine: "Engine", request: Request, start: Start) -> "tuple[Request, Prompt, str]":
+    """Return the request as it fits into the context, its prompt, and a sentence on what was left out."""
     left_out = ""
     if not start.sent:
         fitting, _, left_out = fit(engine, dataclasses.replace(request, begun=()), "drop-oldest")
         request = dataclasses.replace(request, input=fitting.input)
-    if len(engine.prompt(request).ids) + start.room <= engine.context:
-        return request, left_out
+    prompt = engine.prompt(request)
+    if len(prompt.ids) + start.room <= engine.context:
+        return request, prompt, left_out
     try:
-        request, _, left_out = fit(engine, request, "drop-oldest")
+        return fit(engine, request, "drop-oldest")
     except ContextOverflow:
         raise ContextOverflow(
             f"There is no room to go on: with its question the answer fills the context of {engine.name}, "
             f"{engine.context:,} tokens.",
             "Ask for the rest in a new message, or load a model with a longer context.",
         ) from None
-    return request, left_out

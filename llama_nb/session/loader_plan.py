@@ -267,8 +267,8 @@ def _methods() -> list[str]:
     return sorted(known, key=lambda name: QUANTS.index(name) if name in QUANTS else len(QUANTS))
 
 
-@functools.cache
 def _cannot(quant: str, device: str) -> str:
+    """Why a method does not run here, looked at anew: its library may have been installed meanwhile."""
     return "" if quant == "none" else quantize.refusal(quantize.find(quant), device) or ""
 
 

@@ -22,6 +22,8 @@ from llama_nb.widgets.output import Output
 from llama_nb.widgets.traits import Record
 
 MOST_PANELS: Final = 8
+# When the free memory has changed by more than this share, what fits is worked out anew.
+_MOVED: Final = 0.03
 _LONGEST: Final = 4096
 
 
@@ -43,6 +45,7 @@ class LoaderPanel(LiveWidget):
         self._job: LoadJob | None = None
         self._typed: list[str] = []
         self._freed = ""
+        self._free = 0
         super().__init__(**traits)
         self._unsubscribe = events.subscribe(self.guard(self._watch))
 
@@ -57,6 +60,7 @@ class LoaderPanel(LiveWidget):
     def refresh(self) -> None:
         """Show what is there now: models, catalogue, the free memory."""
         with self._lock, self.hold_sync():
+            self._free = loader_plan.place().memory or 0
             if self.job.get("state") == "done" and self.job["model"] not in registry.loaded():
                 self.job = {}
             self.models = {
@@ -80,7 +84,7 @@ class LoaderPanel(LiveWidget):
         how it would be loaded, "load" it, "cancel" that; "use" and "unload" a loaded model.
         """
         kinds: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "hello": lambda _: None,
+            "hello": lambda _: self._hello(),
             "choose": lambda said: self._show(_text(said, "source")),
             "find": lambda said: self._find(_text(said, "text")),
             "chose": self._chose,
@@ -94,6 +98,8 @@ class LoaderPanel(LiveWidget):
             return
         self.error = ""
         act(message)
+        if self._free and abs((loader_plan.place().memory or 0) - self._free) > _MOVED * self._free:
+            self.refresh()
 
     def text_twin(self) -> str:
         """Return what is loaded and what was chosen."""
@@ -117,6 +123,11 @@ class LoaderPanel(LiveWidget):
             command=loader_plan.command(self.plan, self.choice) if self.plan else "",
             sentence=loader_plan.sentence(self.plan, self.choice) if self.plan else "",
         )
+
+    def _hello(self) -> None:
+        """A page begins to show the panel: in a notebook that was left for a while things have changed."""
+        if self.catalogue:
+            self.refresh()
 
     def _entries(self) -> list[loader.Entry]:
         return loader.entries(tuple(self._typed))
@@ -182,7 +193,7 @@ class LoaderPanel(LiveWidget):
             if job is self._job:
                 self.job = _job_record(job.state)
         if job.state.ended:
-            self.twin_changed()
+            self.refresh()  # of a failed load, too: what refused it may have gone
 
     def _use(self, name: str) -> None:
         registry.use(name)

@@ -86,6 +86,46 @@ def test_choosing_another_entry_sends_its_plan(panel: LoaderPanel, wire: Wire) -
     assert "choice" in together[0]
 
 
+def test_what_did_not_fit_fits_when_memory_was_freed(
+    panel: LoaderPanel, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verdicts() -> set[str]:
+        return {entry["fits"] for entry in panel.catalogue["entries"] if entry["name"] == "llama-3.1-8b"}
+
+    free = 4 * 10**9
+    monkeypatch.setattr("llama_nb.runtime.devices.available_memory", lambda _: free)
+    monkeypatch.setattr("llama_nb.runtime.usage.gpus", lambda: ())
+    panel.refresh()
+    wire.send(panel.model_id, {"kind": "choose", "source": "meta-llama/Llama-3.1-8B"})
+    plain = panel.plan["quants"][0]["stops"][0]
+    assert (verdicts(), plain["verdict"]) == ({"does not fit"}, "does not fit")
+    free = int(4.05 * 10**9)
+    wire.send(panel.model_id, {"kind": "chose", **panel.choice})
+    assert panel.plan["memory"] == 4 * 10**9  # hardly anything has changed
+    free = 60 * 10**9
+    wire.send(panel.model_id, {"kind": "chose", **panel.choice})
+    plain = panel.plan["quants"][0]["stops"][0]
+    assert (verdicts(), plain["verdict"]) == ({"fits"}, "fits")
+    free = 4 * 10**9
+    wire.send(panel.model_id, {"kind": "hello"})
+    assert verdicts() == {"does not fit"}
+
+
+def test_a_method_whose_library_was_installed_meanwhile_is_offered(
+    panel: LoaderPanel, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> str:
+        return {quant["quant"]: quant["refused"] for quant in panel.plan["quants"]}["nf4"]
+
+    missing = "quant nf4 needs bitsandbytes"
+    with monkeypatch.context() as patch:
+        patch.setattr("llama_nb.loading.quantize.library_missing", lambda library, what: missing)
+        panel.refresh()
+        assert refused() == missing
+    wire.send(panel.model_id, {"kind": "hello"})
+    assert refused() == ""
+
+
 def test_a_folder_that_is_typed_is_added_and_chosen(
     panel: LoaderPanel, wire: Wire, stories260k: Path
 ) -> None:

@@ -94,7 +94,7 @@ export function foot(send: Send, el: HTMLElement, signal: AbortSignal): Foot {
       }
       reset.disabled = !view.changed;
       apply.disabled = Boolean(view.applied);
-      line.textContent = view.line ?? "";
+      line.textContent = line.title = view.line ?? "";
       for (const one of [line, insert, copy]) one.hidden = !view.line;
       const own = view.line ? "" : "The model's own parameters.";
       note.textContent = view.applied ? `${own} The session uses them.`.trim() : own;

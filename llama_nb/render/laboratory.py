@@ -60,5 +60,5 @@ def _said(twin: LaboratoryTwin) -> list[str]:
     if twin.ahead:
         lines.append(f"Written on with these parameters: {visible_text(twin.ahead)}")
     if twin.line:
-        lines.append(f"For a session: {twin.line}")
+        lines.append(f"For a session: {clean_line(twin.line)}")
     return lines

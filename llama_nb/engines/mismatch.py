@@ -44,7 +44,7 @@ def mismatch(
         )
     nearest = max(questions, key=lambda question: _likeness(question.request, request))
     return RecordingError(
-        f"This was not recorded with {name}. Of what was, the nearest differs: "
+        f"This was not recorded with {name}. The nearest recorded question differs: "
         f"{_difference(nearest.request, request)}.",
         again,
     )

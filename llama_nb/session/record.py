@@ -134,7 +134,8 @@ class ReplyRecorder:
             first = facts.id not in self._told
             lines = [self._line(facts, "model", {"facts": facts.to_record()}), line] if first else [line]
             try:
-                append_line(self.file, "".join(lines).encode("utf-8", "replace"))
+                # Half a character, which UTF-8 cannot hold, becomes an escape that JSON reads.
+                append_line(self.file, "".join(lines).encode("utf-8", "backslashreplace"))
             except OSError as error:
                 reason = error.strerror or type(error).__name__
                 if "failed" not in self._told:

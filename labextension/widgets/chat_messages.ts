@@ -176,7 +176,10 @@ export function messageList(
       stay();
     },
     contents(items) {
-      for (const { id, nodes, text } of items) known.set(id, { nodes, text });
+      for (const { id, nodes, text } of items) {
+        known.set(id, { nodes, text });
+        asked.add(id);
+      }
       place();
     },
     tokens(id, rows) {

@@ -99,18 +99,20 @@ export function stepView(id: string, role: ChatStep["role"], host: StepHost, sig
   const look = does("Tokens", "Tokens and their alternatives", () => host.tokens(view), false);
 
   function update(step: ChatStep, contents: Contents | undefined): void {
-    if (contents !== shown) {
-      shown = contents;
-      answer.replaceChildren();
-      const none = step.calls?.length ? [] : ["(empty)"];
-      if (contents) fill(answer, contents.nodes.length ? contents.nodes : none);
-      if (!mine) offerCells(answer, host, signal);
-      drawn = "";
-    }
+    if (contents !== shown) drawContents(step, contents);
     const key = JSON.stringify(step);
     if (key === drawn) return;
     drawn = key;
     drawState(step);
+  }
+  function drawContents(step: ChatStep, contents: Contents | undefined): void {
+    shown = contents;
+    answer.replaceChildren();
+    // An answer that only asks for calls says nothing itself.
+    if (contents?.nodes.length) fill(answer, contents.nodes);
+    else if (contents && !step.calls?.length) fill(answer, ["(empty)"]);
+    if (!mine) offerCells(answer, host, signal);
+    drawn = "";
   }
   function drawState(step: ChatStep): void {
     const version = step.versions > 1 ? `, version ${step.version} of ${step.versions}` : "";

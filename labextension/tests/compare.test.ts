@@ -220,6 +220,31 @@ describe("a comparison on its way", () => {
     expect(document.activeElement?.className).toContain("llama-nb-compare-scroll");
   });
 
+  it("keeps what is written in sight until somebody scrolls, and ends at the top", () => {
+    const { all, emit, model } = begun();
+    const [scroll] = all(".llama-nb-compare-scroll") as [HTMLElement];
+    const [written] = all('[data-state="writing"] .llama-nb-compare-inside') as [HTMLElement];
+    vi.spyOn(scroll, "getBoundingClientRect").mockReturnValue(new DOMRect(0, 0, 600, 300));
+    const below = vi.spyOn(written, "getBoundingClientRect").mockReturnValue(new DOMRect(0, 250, 200, 100));
+    const grow = (revision: number) =>
+      emit("msg:custom", {
+        kind: "delta",
+        revision,
+        status: "",
+        cells: [{ number: 1, grow: { common: "x" } }],
+      });
+    grow(1);
+    expect(scroll.scrollTop).toBe(58);
+    below.mockReturnValue(new DOMRect(0, 10, 200, 100));
+    grow(2);
+    expect(scroll.scrollTop).toBe(28);
+    scroll.dispatchEvent(new Event("wheel"));
+    below.mockReturnValue(new DOMRect(0, 250, 200, 100));
+    grow(3);
+    model.set("running", false);
+    expect(scroll.scrollTop).toBe(28);
+  });
+
   it("says no hello when it is done", () => {
     const { sent } = open();
     vi.advanceTimersByTime(10_000);

@@ -32,6 +32,7 @@ interface DeltaMessage {
 }
 
 const TALLEST = 300; // pixels of the grid before its handle was used
+const HEAD = 40; // pixels that the columns' names take
 const WIDE = 300; // pixels of a column, where the page has them
 const HINT_AFTER_MS = 1000;
 // The first hello can travel before the page has a subshell of the kernel, and then waits for the cell's end.
@@ -119,12 +120,14 @@ function render({ model, el }: { model: CompareModel; el: HTMLElement }): () => 
   root.append(head.root, error, scroll, foot, notes);
 
   const adjust = fitter(scroll, grid.root);
+  const look = follower(scroll, signal);
   const drawCells = (all = false) => {
     const cells = cellsOf(model);
     grid.update(cells, byKl, all);
     shading.hidden = !cells.some((cell) => cell.kl !== null);
     drawLegend(legend, cells, byKl);
     adjust();
+    look(model.get("running"));
   };
   const drawNotes = () => {
     notes.replaceChildren(...model.get("notes").map((note) => element("li", "", note)));
@@ -136,6 +139,7 @@ function render({ model, el }: { model: CompareModel; el: HTMLElement }): () => 
   };
   const ended = () => {
     head.update();
+    look(model.get("running"));
     if (!model.get("running")) announce(`Comparison: ${model.get("status")}`);
   };
   const follow: [string, () => void][] = [
@@ -287,6 +291,28 @@ function fitter(scroll: HTMLElement, grid: HTMLElement): () => void {
     if (needed <= 0) return;
     scroll.style.height = `${needed}px`;
     set = scroll.style.height;
+  };
+}
+
+/** Keeps what is written in sight, and ends at the top; not once somebody has scrolled or resized. */
+function follower(scroll: HTMLElement, signal: AbortSignal): (running: boolean) => void {
+  let touched = false;
+  const touch = () => {
+    touched = true;
+  };
+  for (const event of ["wheel", "pointerdown", "keydown"])
+    scroll.addEventListener(event, touch, { signal, passive: true });
+  return (running) => {
+    if (touched) return;
+    const written = scroll.querySelector('[data-state="writing"] .llama-nb-compare-inside');
+    if (!running) scroll.scrollTop = 0;
+    if (!running || !written) return;
+    const [view, at] = [scroll.getBoundingClientRect(), written.getBoundingClientRect()];
+    if (!view.height) return; // not drawn yet
+    const above = view.top + HEAD - at.top;
+    const below = at.bottom + 8 - view.bottom;
+    if (below > 0) scroll.scrollTop += below;
+    else if (above > 0 && at.height < view.height - HEAD) scroll.scrollTop -= above;
   };
 }
 

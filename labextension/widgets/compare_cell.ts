@@ -28,7 +28,7 @@ export function cellPane(first: CompareCell, signal: AbortSignal): CellPane {
   let shown = first;
 
   const number = element("span", "llama-nb-compare-number", String(first.number));
-  number.title = first.label;
+  number.title = first.reference === null ? `${first.label}: others are compared with it` : first.label;
   const copy = copyButton(`Copy answer ${first.number}`, () => answerOf(shown));
 
   const answer = element("div", "llama-nb-compare-answer");

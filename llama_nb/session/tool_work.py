@@ -87,11 +87,15 @@ def _raising(stop: StopFlag) -> Iterator[None]:
                         _interrupt_main()
                 return
 
-    previous = signal.signal(signal.SIGINT, interrupted)
-    threading.Thread(target=watch, name="llama-nb tool watch", daemon=True).start()
+    previous = signal.getsignal(signal.SIGINT)
     try:
-        yield
-    finally:
+        try:
+            signal.signal(signal.SIGINT, interrupted)
+            threading.Thread(target=watch, name="llama-nb tool watch", daemon=True).start()
+            yield
+        finally:
+            inside = False
+    finally:  # also when the interrupt came just before the line above
         inside = False
         with lock:  # no interrupt of ours comes after this
             signal.signal(signal.SIGINT, signal.default_int_handler if previous is None else previous)

@@ -314,8 +314,7 @@ class Chat:
         with self._changing():
             record = reply.to_record()
             node = self.add(reply.message, parent=parent, node_id=reply.id, reply=record, move=move)
-            self._replies.pop(node.id, None)
-            self._replies[node.id] = reply
+            self._replies.setdefault(node.id, reply)  # the one that the record tells of
             held = sum(len(reply.tokens) for reply in self._replies.values())
             while held > TOKENS_HELD and len(self._replies) > 1:
                 held -= len(self._replies.pop(next(iter(self._replies))).tokens)

@@ -125,6 +125,11 @@ def test_the_newest_replies_are_held_with_their_tokens(monkeypatch: pytest.Monke
     assert chat.reply(long.id) is not None  # one that is too long by itself still is there
     assert chat.reply(nodes[2].id) is None
     assert chat.reply(asked.id) is None
+    again = answer("three b c d")
+    assert chat.answer(again, parent=asked.id).id == nodes[2].id
+    assert chat.reply(nodes[2].id) is again
+    assert chat.answer(replies[2], parent=asked.id).id == nodes[2].id
+    assert chat.reply(nodes[2].id) is again  # the first one is what the others are versions of
     chat.clear()
     assert len(chat.nodes) == 0
 

@@ -18,9 +18,10 @@ from llama_nb.runtime.secrets import redact
 from llama_nb.runtime.settings import get_sampling_overrides
 from llama_nb.session.asking import Asked, read_question
 from llama_nb.session.beside import open_beside
+from llama_nb.session.compare_cell import Cell, State
 from llama_nb.session.compare_grid import Given, Subject, Variant, read_grid
 from llama_nb.session.compare_kl import Divergences
-from llama_nb.session.comparison import Cell, Comparison, State
+from llama_nb.session.comparison import Comparison
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.model import Model
 from llama_nb.session.stream import TokenStream

@@ -14,7 +14,7 @@ from typing import Any, Final
 from llama_nb.core.errors import LlamaError, Stopped, UnsupportedError
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines.recording import digest
-from llama_nb.session.comparison import Cell
+from llama_nb.session.compare_cell import Cell
 from llama_nb.session.measuring import measured
 from llama_nb.session.model import Model
 from llama_nb.session.record import remembered

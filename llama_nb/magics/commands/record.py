@@ -47,10 +47,14 @@ def run(args: Namespace, call: Call) -> Shown:
 def _state(recording: Any) -> str:
     if not detect().watched:
         return "Replies are recorded from here on."
+    from llama_nb.session import registry
+
     left_out = f", {recording.left_out:,} left out" if recording.left_out else ""
+    played = ", ".join(name for name, model in registry.loaded().items() if model.replayed)
     return (
         f"Replies are recorded into {recording.file.name}: {_count(recording.replies)} so far{left_out}. "
-        "To end it: %llama record --stop"
+        + (f"Not those of {played}: they are played back. " if played else "")
+        + "To end it: %llama record --stop"
     )
 
 

@@ -16,7 +16,6 @@ from llama_nb.session.reply import Reply
 
 State = Literal["waiting", "loading", "writing", "measuring", "done", "failed", "skipped"]
 
-
 _DIGITS: Final = 4  # significant ones that a record keeps of a divergence
 
 

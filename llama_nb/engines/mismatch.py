@@ -114,7 +114,9 @@ def _difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     if len(old) != len(new):
         return f"its conversation has {_count(old)}, this one {_count(new)}"
     differing = [what for name, what in _OTHERS.items() if recorded.get(name) != asked.get(name)]
-    return f"{' and '.join(differing) or 'something'} of it is another one"
+    if not differing:
+        return "it was sent in another way, such as in a batch"
+    return f"{' and '.join(differing)} of it {'is another one' if len(differing) == 1 else 'are others'}"
 
 
 def _first_difference(number: int, count: int, was: tuple[str, str], now: tuple[str, str]) -> str:

@@ -560,6 +560,8 @@ def test_a_batch_is_recorded_and_played_back():
     assert after.rows[:3] == before.rows
     assert after.rows[1].error == "Logits are NaN."
     assert "was not recorded" in after.rows[3].error
+    with pytest.raises(RecordingError, match="sent in another way, such as in a batch"):
+        play().chat("one")
 
 
 def test_an_empty_message_is_refused_as_ever():

@@ -13,7 +13,8 @@ from transformers import LlamaForCausalLM
 
 from llama_nb.core.events import Alternative, Finish, FinishReason, TokenEvent, Usage
 from llama_nb.core.sampling import Sampling
-from llama_nb.engines.detokenize import StopStrings, TextStream, begun_texts
+from llama_nb.engines.begun import begun_texts
+from llama_nb.engines.detokenize import StopStrings, TextStream
 from llama_nb.engines.grammar import GrammarState
 from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import CacheEntry

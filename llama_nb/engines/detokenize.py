@@ -127,8 +127,3 @@ class StopStrings:
             if text.endswith(stop[:size]):
                 return size
         return 0
-
-
-def begun_texts(stream: TextStream, stops: StopStrings, ids: Sequence[int]) -> list[str]:
-    """Return what each of `ids`, which a reply begins with, adds to its text; both then stand behind them."""
-    return [stops.pass_over(stream.feed(token)) for token in ids]

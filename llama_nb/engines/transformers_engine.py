@@ -22,8 +22,9 @@ from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Pooling, Prompt, RowEvent
 from llama_nb.engines.batch import MOST_ROWS, Batch, SideBySide, Waiting, batchable, bytes_per_token
+from llama_nb.engines.begun import begun_texts, check_begun
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
-from llama_nb.engines.detokenize import StopStrings, TextStream, begun_texts
+from llama_nb.engines.detokenize import StopStrings, TextStream
 from llama_nb.engines.embedding import embed
 from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
@@ -67,8 +68,8 @@ class TransformersEngine:
         self._prompts = PromptBuilder(self._tokenizer, loaded.chat_template, self.name, trusted=trusted)
         self._texts = TokenTexts(self._backend)
         self._ends = self._end_tokens(loaded)
-        size = int(self._module.config.vocab_size)
-        self._grammars = Grammars(self._backend, size, self._ends, self.name)
+        self._size = int(self._module.config.vocab_size)
+        self._grammars = Grammars(self._backend, self._size, self._ends, self.name)
         self._forward = Forward(self._module, loaded.checked.parameters)
         self._caches = CacheStore(self._module.config, cache_limit, self.context)
         self._worker = Worker(self.name)
@@ -156,7 +157,7 @@ class TransformersEngine:
 
     def begun_texts(self, request: Request) -> list[str]:
         """Return what each token of `request.begun` adds to the reply's text; see Engine.begun_texts."""
-        self._check_begun(request)
+        check_begun(request, self._size, self.name)
         return begun_texts(self._text_stream(), StopStrings(request.sampling.stop), request.begun)
 
     def check_grammar(self, grammar: Grammar) -> None:
@@ -333,13 +334,12 @@ class TransformersEngine:
             torch.set_num_threads(self._threads)
 
     def _words(self, sampling: Sampling) -> TokenWords:
-        size = int(self._module.config.vocab_size)
-        return find_words(sampling, self._prompts.tokenize, self._texts.one, size)
+        return find_words(sampling, self._prompts.tokenize, self._texts.one, self._size)
 
     def _input(self, request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str, float | None]:
         """Return the prompt, and of the reply that it goes on with the tokens, the text and the surprise."""
         if request.begun:
-            self._check_begun(request)
+            check_begun(request, self._size, self.name)
         full = self._prompts.build(request, spans=False).ids
         if request.begun:
             return full[: -len(request.begun)], request.begun, "", request.surprise
@@ -353,17 +353,6 @@ class TransformersEngine:
             # The very tokens, which tokenising the text again might not give.
             return prompt, entry.reply, text, entry.surprise
         return prompt, full[len(prompt) :], text, None
-
-    def _check_begun(self, request: Request) -> None:
-        size = int(self._module.config.vocab_size)
-        for place, token in enumerate(request.begun):
-            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < size:
-                raise MessageError(
-                    f"Token {place} that the reply begins with is {token!r}; {self.name} has the tokens 0 to "
-                    f"{size - 1:,}."
-                )
-        if request.continue_last:
-            raise MessageError("A reply begins with tokens or goes on with the last message, not both.")
 
     def _text_stream(self) -> TextStream:
         return TextStream(self._decode, self._backend.id_to_token, self._prompts.special)

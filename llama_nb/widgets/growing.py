@@ -123,7 +123,7 @@ class Pulse:
     def __init__(self, model: str) -> None:
         self._model = model
         self._waits_for = ""
-        self._tokens = 0
+        self._tokens = self._timed = 0
         self._first_s = self._last_s = 0.0
 
     def take(self, event: Event) -> None:
@@ -134,10 +134,13 @@ class Pulse:
         self._waits_for = ""
         if event.token.id is None and not event.token.text:
             return
-        self._last_s = event.token.elapsed_s
-        if not self._tokens:
-            self._first_s = self._last_s
         self._tokens += 1
+        if not event.token.elapsed_s:
+            return  # taken over from another reply
+        self._last_s = event.token.elapsed_s
+        if not self._timed:
+            self._first_s = self._last_s
+        self._timed += 1
 
     def line(self) -> str:
         """Return the line."""
@@ -147,7 +150,7 @@ class Pulse:
             return f"{self._model} · reading the prompt"
         line = f"{self._model} · {self._tokens:,} {'token' if self._tokens == 1 else 'tokens'}"
         spent = self._last_s - self._first_s
-        return f"{line} · {rendered.digits((self._tokens - 1) / spent)} tokens/s" if spent > 0 else line
+        return f"{line} · {rendered.digits((self._timed - 1) / spent)} tokens/s" if spent > 0 else line
 
 
 def name_of(reply: Any) -> str:

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from llama_nb.core.errors import EngineError
-from llama_nb.core.events import Note, Progress, ReplyEnded, Waiting, publish
+from llama_nb.core.events import Note, Progress, ReplyAdvanced, ReplyEnded, TokenEvent, Waiting, publish
 from llama_nb.render.reply import MIME
 from llama_nb.widgets import live as live_module
+from llama_nb.widgets.growing import Pulse
 from llama_nb.widgets.live import LiveReplies
 from tests.widgets.conftest import BATCH, PAGE, TERMINAL, Notebook, Told, make_reply
 
@@ -325,3 +326,10 @@ def test_loading_the_extension_pays_for_no_widget(root):
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_rate_counts_no_tokens_that_were_kept():
+    pulse = Pulse("cria")
+    for elapsed in (0.0, 0.0, 0.0, 1.0, 1.5, 2.0):
+        pulse.take(ReplyAdvanced(None, TokenEvent("a", 1, elapsed_s=elapsed)))
+    assert pulse.line() == "cria · 6 tokens · 2 tokens/s"

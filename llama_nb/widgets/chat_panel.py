@@ -29,6 +29,7 @@ MOST_PANELS: Final = 8
 TWIN_BYTES_PER_S: Final = 100_000
 _SIDE: Final = STATIC / "chat_side.js"  # what opens on demand; a page asks for it once
 _MOST_ASKED: Final = 1000  # messages whose contents a page asks for at once
+_MOST_NEW: Final = 2  # messages that come at once; of more a branch or a chat was chosen, and pages know best
 _LONGEST: Final = 1_000_000  # characters of a message
 _LONGEST_NAME: Final = 200
 
@@ -84,15 +85,26 @@ class ChatPanel(LiveWidget, Growing):
                 self._writing = None
             if growing is not None and self._writing is None:
                 self._writing = Writing(growing, self)
+            steps = self.panel.steps()
+            self._tell_new(steps)
             with self.hold_sync():
                 self.head = self.panel.head()
-                self.path = {"steps": self.panel.steps()}
+                self.path = {"steps": steps}
                 self.live = self._live(growing)
                 self.running = bool(self.live)
                 self.error = self.panel.gone or self.error
             if growing is None:
                 self.push(0, [], "")
         self.twin_changed()
+
+    def _tell_new(self, steps: list[dict[str, Any]]) -> None:
+        """Send what was just asked, so that no page shows an empty message until it has asked for it."""
+        if not self.path:
+            return
+        before = {step["id"] for step in self.path["steps"]}
+        new = [step["id"] for step in steps if step["id"] not in before and step["role"] != "assistant"]
+        if 0 < len(new) <= _MOST_NEW:
+            self.send({"kind": "contents", "items": conversation.contents(self.panel.chat, new)})
 
     def received(self, message: dict[str, Any]) -> None:
         """Take the page's messages; what is none of these, or malformed, is ignored."""

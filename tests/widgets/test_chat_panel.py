@@ -133,6 +133,16 @@ def test_a_message_is_answered_in_the_background(page: Page) -> None:
     assert page.panel.head["context"]["used"] > answered["tokens"]
 
 
+def test_what_was_asked_is_there_before_its_place_in_the_conversation(page: Page) -> None:
+    page.wire.messages.clear()
+    page.say("send", text="What is a token?")
+    told = [data for data in page.wire.of(page.panel.model_id) if data.get("method")]
+    kinds = [data["content"]["kind"] if "content" in data else sorted(data["state"]) for data in told]
+    assert kinds.index("contents") < next(place for place, kind in enumerate(kinds) if "path" in kind)
+    assert page.got("contents")[0]["items"][0]["text"] == "What is a token?"
+    page.idle()
+
+
 def test_while_it_grows_the_page_is_told_what_is_answered(page: Page) -> None:
     settings.set_sampling("max_tokens", 300)
     page.say("send", text="Tell me a long story about a dragon and a king.")
@@ -228,9 +238,11 @@ def test_a_panel_that_is_opened_meanwhile_shows_the_whole_answer(open_panel: Cal
 
 
 def test_another_version_and_the_arrows_between_them(page: Page, model: Model) -> None:
+    settings.set_sampling("max_tokens", 60)
     page.ask("Write a sentence about the sea.")
     first = page.steps[-1]["id"]
     settings.set_sampling("temperature", 2.0)
+    settings.set_sampling("top_p", 1.0)
     page.say("retry", id=first)
     page.idle()
     second = page.steps[-1]

@@ -99,7 +99,7 @@ def test_a_message_from_the_page_is_answered_and_no_cell_gets_it(kernel: Kernel)
     page.idle(2)
     assert page.got("accepted")
     page.say("want", ids=[step["id"] for step in page.steps()])
-    page.until(lambda: page.got("contents"))
+    page.until(lambda: len(page.got("contents")[-1]["items"]) == 2)
     assert [item["text"] for item in page.got("contents")[-1]["items"]] == ["count 5", "1 2 3 4 5 "]
     everything = [message for result in kernel._results.values() for message in result.messages]
     shown = [message for message in everything if message["msg_type"] in ("display_data", "stream")]

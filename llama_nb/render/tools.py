@@ -92,7 +92,7 @@ def run_bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
 
 def _heading(record: Mapping[str, Any]) -> str:
     state = str(record.get("state"))
-    name = clean_line(str(record.get("name") or "")) or "A call that cannot be read"
+    name = clean_line(str(record.get("name") or "")) or "The call"
     end = ":" if record.get("error") else ""
     return f"{name} {_STATES.get(state, state)}{end}"
 

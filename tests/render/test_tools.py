@@ -30,7 +30,7 @@ def state(state, **more):
         (state("running"), "weather is running"),
         (
             {**state("invalid", error="It is broken."), "name": ""},
-            "A call that cannot be read was not run: It is broken.",
+            "The call was not run: It is broken.",
         ),
     ],
 )

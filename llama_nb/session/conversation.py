@@ -5,6 +5,7 @@ records of its replies is believed. Knows neither widgets nor how a message is s
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -208,7 +209,9 @@ def _shortest(row: list[Any]) -> list[Any]:
 
 
 def _digits(value: float | None, digits: int = 4) -> float | None:
-    return None if value is None else float(f"{round(value, 4):.{digits}g}")
+    if value is None or not math.isfinite(value):  # no JSON has infinities
+        return None
+    return float(f"{round(value, 4):.{digits}g}")
 
 
 def _record(node: Node) -> Mapping[str, Any]:

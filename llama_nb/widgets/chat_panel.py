@@ -5,11 +5,13 @@ untrusted: it is looked up, never taken as it is. What happens to the chat elsew
 """
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llama_nb.core import events
+from llama_nb.core.errors import ModelBusy
 from llama_nb.render import conversation as rendered
 from llama_nb.session import conversation
 from llama_nb.session.model import Model
@@ -61,8 +63,9 @@ class ChatPanel(LiveWidget, Growing):
         self._replies: list[Reply] = []  # asked for and not done, the one that is shown first
         self._writing: Writing | None = None
         self._asking: dict[int, str] = {}  # what this panel asks for now, by thread
-        self._kinds: dict[int, str] = {}  # what it asked for, by reply
-        self._asked: dict[int, str] = {}  # which message a reply answers
+        # What it asked for, and which message a reply answers.
+        self._kinds: weakref.WeakKeyDictionary[Reply, str] = weakref.WeakKeyDictionary()
+        self._asked: weakref.WeakKeyDictionary[Reply, str] = weakref.WeakKeyDictionary()
         self._run: ToolRun | None = None
         self._approvals = Approvals(self.refresh)
         super().__init__(**traits)
@@ -172,6 +175,10 @@ class ChatPanel(LiveWidget, Growing):
         if not text.strip():
             return
         if self.panel.tools:
+            if self._run is not None and not self._run.done:
+                raise ModelBusy(
+                    "The model is at work with your functions.", "Answer what it asks, or stop it."
+                )
             run = self._run = self._ask("tools", self.panel.send_with_tools, text, self._approvals.ask)
             threading.Thread(target=self.guard(self._await), args=(run,), daemon=True).start()
         else:
@@ -224,6 +231,7 @@ class ChatPanel(LiveWidget, Growing):
         name = _text(said, "name").strip()
         if name:
             move(name)
+            self.error = self.panel.gone
             self._replies = self.panel.under_way()
             self._show_sampling()
             self.refresh()
@@ -255,7 +263,7 @@ class ChatPanel(LiveWidget, Growing):
                     writing.advance(event)
             case events.ReplyStarted(reply) if self.panel.owns(reply):
                 if kind := self._asking.get(threading.get_ident()):
-                    self._kinds[id(reply)] = kind
+                    self._kinds[reply] = kind
                 self._replies.append(reply)
                 self.refresh()
             case events.ReplyEnded(reply) if reply.chat == self.panel.name:
@@ -277,8 +285,8 @@ class ChatPanel(LiveWidget, Growing):
     def _end(self, reply: Reply) -> None:
         """Show that a reply is done, and what went wrong; give back a message that nothing came of."""
         self.refresh()
-        asked = self._asked.pop(id(reply), None)
-        if self._kinds.pop(id(reply), None) is None:
+        asked = self._asked.pop(reply, None)
+        if self._kinds.pop(reply, None) is None:
             return  # a cell asked for it, and shows what went wrong
         if reply.error is not None:
             self.fail(reply.error)
@@ -292,13 +300,13 @@ class ChatPanel(LiveWidget, Growing):
             if not pending and (self._run is None or self._run.done):
                 return {}
             return {"asked": self.panel.chat.head or "", "kept": 0, "kind": "tools", **pending}
-        if id(growing) not in self._asked and (asked := self.panel.asked(growing)):
-            self._asked[id(growing)] = asked
+        if growing not in self._asked and (asked := self.panel.asked(growing)):
+            self._asked[growing] = asked
         begun = growing.begun
         return {
-            "asked": self._asked.get(id(growing), ""),
+            "asked": self._asked.get(growing, ""),
             "kept": len(begun),
-            "kind": self._kinds.get(id(growing), "chat"),
+            "kind": self._kinds.get(growing, "chat"),
         }
 
     def _show_sampling(self) -> None:

@@ -1,6 +1,7 @@
 """A chat as a page shows it: steps, contents, tokens, the tree; of fake models and of hostile files."""
 
 import json
+import math
 from typing import Any
 
 from llama_nb.core.events import Alternative, Finish, TokenEvent, Usage
@@ -164,6 +165,14 @@ def test_a_thousand_tokens_with_ten_alternatives_are_small() -> None:
     rows = conversation.token_rows(a_reply(1000, 40))
     assert len(rows[0][6]) == conversation.MOST_ALTERNATIVES
     assert len(json.dumps(rows)) < 300_000
+
+
+def test_a_probability_of_zero_can_be_sent() -> None:
+    reply = a_reply(0, 0)
+    reply.append(TokenEvent("a", 1, -math.inf, 0.5, (Alternative(1, "a", -math.inf, None),)))
+    (row,) = conversation.token_rows(reply)
+    json.dumps(row, allow_nan=False)
+    assert row[2] is None
 
 
 def test_a_long_reply_is_cut() -> None:

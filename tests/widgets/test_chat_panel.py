@@ -375,6 +375,19 @@ def test_a_panel_of_an_unloaded_model_says_so_and_goes_on_when_it_is_back(
         back.unload(force=True)
 
 
+def test_another_model_can_take_the_place_of_one_that_is_gone(
+    model: Model, open_panel: Callable[..., Page]
+) -> None:
+    gone = llama.load("cria", name="short-lived")
+    page = open_panel(gone)
+    gone.unload()
+    assert page.panel.error != ""
+    page.say("model", name="panel-cria")
+    assert page.panel.error == ""
+    assert page.panel.head["model"] == "panel-cria"
+    assert page.panel.head["alive"] is True
+
+
 def test_the_sampling_is_the_sessions(page: Page) -> None:
     page.say("set", name="temperature", value=0.25)
     assert settings.get_sampling_overrides() == {"temperature": 0.25}
@@ -543,6 +556,17 @@ def test_a_call_waits_for_the_pages_answer(open_panel: Callable[..., Page], answ
     calls = [step["calls"] for step in page.steps if step.get("calls")]
     assert calls[0][0]["state"] == state
     assert ("Rain in Oslo" in page.texts()[-1]) == (state == "ran")
+
+
+def test_nothing_is_sent_while_a_call_waits(open_panel: Callable[..., Page]) -> None:
+    page = open_panel(fake_model(ToolEngine(rule=call_of)), tools={"weather": weather})
+    page.say("send", text="What is the weather in Oslo?")
+    until(lambda: "pending" in page.panel.live)
+    page.say("send", text="And in Paris?")
+    assert "at work with your functions" in page.panel.error
+    assert len(page.got("accepted")) == 1
+    page.say("deny", call=page.panel.live["pending"]["call"])
+    until(lambda: not page.panel.running)
 
 
 def test_a_call_that_waits_can_be_stopped(open_panel: Callable[..., Page]) -> None:

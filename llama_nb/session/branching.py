@@ -232,7 +232,7 @@ class Brancher(Sender):
         if not self.alive:
             raise self._gone()
         check_options(options, _OPTIONS)
-        Sampling(**presets.expand(options))
+        Sampling(**presets.expand(options))  # refused before anything waits
         name = self.chats.current if name is None else name
         if name not in self.chats:
             raise unknown_chat(name, self.chats)
@@ -268,12 +268,13 @@ def _start(
         old.asked.id,
         old.request(),
         sampling,
-        user=old.asked.message.content,
+        user=old.asked.message.content if old.asked.message.role == "user" else None,
         system=old.system,
         parent=reply.parent if reply is not None else old.before,
         begun=begun,
         form=old.form,
         reader=reply.reader if reply is not None else None,
+        results=reply.results if reply is not None else (),
         notes=(*idle_options(options, sampling), *notes),
         sent=reply is not None and reply.request is not None,
     )

@@ -118,6 +118,7 @@ class Sender(Handle):
             parent=old.parent,
             form=old.form,
             reader=old.reader,
+            results=old.results,
         )
         return self._version(talk, lambda _: start, background, kind=old.kind, move=False)
 

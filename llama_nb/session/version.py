@@ -37,7 +37,7 @@ class Start:
         The prompt.
     sampling
         The parameters of the whole reply: what it begins with counts for `max_tokens`.
-    user, system, parent
+    user, system, parent, results
         Of the Reply.
     begun
         The tokens that it begins with.
@@ -62,6 +62,7 @@ class Start:
     begun: tuple[TokenEvent, ...] = ()
     form: Form | None = None
     reader: Callable[[Reply], object] | None = None
+    results: tuple[tuple[str, str], ...] = ()
     notes: Sequence[str] = ()
     sent: bool = True
     room: int = 0
@@ -108,6 +109,7 @@ class Version:
         reply.prompt_tokens = len(prompt.ids)
         reply.sampling, reply.form, reply.reader = start.sampling, start.form, start.reader
         reply.user, reply.system, reply.parent = start.user, start.system, start.parent
+        reply.results = start.results
         reply.notes += [*start.notes, *([left_out] if left_out else [])]
         reply.asked = start.asked
         if self.chat is not None and start.asked is not None:

@@ -13,6 +13,7 @@ from llama_nb.core.request import Request
 from llama_nb.session.model import Model
 from llama_nb.session.reply import Reply
 from tests.session.fakes import FakeEngine, Memory, fake_model
+from tests.session.tool_models import call, calling
 
 
 class Beginning(FakeEngine):
@@ -185,9 +186,9 @@ def test_max_tokens_of_a_call_counts_what_comes_new(m: Model, engine: Beginning)
 
 def test_an_unloaded_model_says_so(m: Model) -> None:
     m._engine = None
-    for call in calls(m):
+    for ask in calls(m):
         with pytest.raises(ModelGone):
-            call()
+            ask()
 
 
 def test_half_precision_is_said_to_be_approximate(engine: Beginning) -> None:
@@ -203,3 +204,23 @@ def test_another_chats_messages_are_not_found(m: Model) -> None:
     m.chat("x", chat="other")
     with pytest.raises(LlamaError, match="no message has it"):
         m.retry(chat="other", at=m.chats["main"].head)
+
+
+def test_an_answer_to_a_functions_result_is_retried_with_the_functions() -> None:
+    def weather(city: str) -> str:
+        """Return the weather."""
+        return f"rain in {city}"
+
+    m = calling(call("weather", city="Oslo"), "It rains.", "Take an umbrella.", call("weather", city="Rome"))
+    run = m.tools("How is it?", [weather], approve=lambda _: True)
+    chat = m.chats["main"]
+    again = m.retry()
+    assert again.text == "Take an umbrella."
+    assert (again.user, again.results) == (None, run.reply.results)
+    assert [node.id for node in chat.versions(again.id)] == [run.reply.id, again.id]
+    assert again.request is not None
+    assert [tool["function"]["name"] for tool in again.request.tools] == ["weather"]
+    asked = m.retry()
+    assert [made.name for made in asked.calls] == ["weather"]  # read as a call, and not run
+    assert chat.path()[-1].message.tool_calls[0].arguments == {"city": "Rome"}
+    assert len(run.calls) == 1

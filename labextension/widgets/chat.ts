@@ -79,7 +79,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     }
     side.toggle(drawer);
   };
-  const head = headLine(say, toggle, signal);
+  const head = headLine(say, toggle, () => typed.field.focus(), signal);
   function opened(drawer: Drawer | ""): void {
     const closed = [...head.root.querySelectorAll<HTMLElement>("[aria-expanded='true']")];
     head.opened(drawer);

@@ -24,7 +24,12 @@ const DELETE = "\u0000delete";
 const NEARLY_FULL = 0.8;
 const LONGEST_NAME = 64;
 
-export function headLine(say: Say, toggle: (drawer: Drawer) => void, signal: AbortSignal): HeadLine {
+export function headLine(
+  say: Say,
+  toggle: (drawer: Drawer) => void,
+  begun: () => void,
+  signal: AbortSignal,
+): HeadLine {
   const root = element("div", "llama-nb-chat-head");
   const chats = picker("Chat", signal, choseChat);
   const models = picker("Model", signal, (name) => say({ kind: "model", name }));
@@ -69,8 +74,10 @@ export function headLine(say: Say, toggle: (drawer: Drawer) => void, signal: Abo
     field.setAttribute("aria-label", "Name of the new chat");
     field.placeholder = "name of the new chat";
     const make = () => {
-      if (field.value.trim()) say({ kind: "new", name: field.value.trim() });
       asked();
+      if (!field.value.trim()) return;
+      say({ kind: "new", name: field.value.trim() });
+      begun();
     };
     field.addEventListener("keydown", (event) => event.key === "Enter" && make(), { signal });
     ask(field, button("Create", "llama-nb-primary", make, signal), button("Cancel", "", asked, signal));

@@ -88,6 +88,6 @@ def run() -> list[Row]:
         totals = theirs(card.shape)
         for dtype, quant in FORMATS.items():
             for context in CONTEXTS:
-                plan = ours(card.shape, name, quant, context)
+                plan = ours(card.config, name, quant, context)
                 table.append(row(name, dtype, plan, totals[dtype]))
     return table

@@ -265,7 +265,7 @@ def _owns(
             f"context is {assumed.context:,}; {card.name} knows {card.context:,} tokens.",
             "`context` is what one prompt and its answer have together, on average.",
         )
-    shape = Shape.from_config(card.shape)
+    shape = Shape.from_config(card.config)
     find_format(assumed.quant)
     job = Job(shape, assumed.quant, context=assumed.context, batch=assumed.batch or _FEWEST_SEQUENCES)
     found, too_small = [], []

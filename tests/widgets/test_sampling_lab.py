@@ -1,12 +1,15 @@
 """The sampling laboratory without a browser: what it sends, what it does with messages."""
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 import llama_nb as llama
+from llama_nb.core.stop import StopFlag
 from llama_nb.magics.commands.sampling import EXAMPLES
 from llama_nb.runtime import settings
 from llama_nb.session.model import Model
@@ -123,6 +126,27 @@ def test_it_writes_on_follows_changes_and_stops(lab: SamplingLab, wire: Wire) ->
     wire.send(lab.model_id, {"kind": "ahead", "on": False})
     lab.settle(60)
     assert lab.ahead == {}
+
+
+def test_while_another_chat_is_answered_it_says_what_it_waits_for(cria: Model, wire: Wire) -> None:
+    made = SamplingLab(cria, find_subject(cria, "The sea is"))
+    with contextlib.ExitStack() as held:
+        gate = threading.Event()
+        held.callback(gate.set)
+        busy = threading.Thread(
+            target=cria.engine.examine,
+            args=(lambda _module, _stopped: gate.wait(60), "chat other", StopFlag()),
+        )
+        busy.start()
+        until(lambda: cria.engine.busy() == "chat other")
+        made.fill()
+        until(lambda: "Waiting for chat other" in made.status)
+        assert made.view == {}
+    busy.join()
+    made.settle(60)
+    assert made.view["rows"]
+    assert made.status == ""
+    made.close()
 
 
 MALFORMED = [

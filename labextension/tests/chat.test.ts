@@ -199,6 +199,20 @@ describe("the conversation", () => {
     ]);
   });
 
+  it("says so when the same answer comes again", () => {
+    const { model, find } = open({ path: { steps: STEPS } });
+    model.set("live", { asked: "q", kind: "retry" });
+    model.set("running", true);
+    model.set("blocks", [p("that.")]);
+    model.set("running", false);
+    expect(find(".llama-nb-chat-foot").textContent).toContain("The same answer again");
+    model.set("live", { asked: "q", kind: "retry" });
+    model.set("running", true);
+    model.set("path", { steps: [STEPS[0], step("b", "assistant")] as never });
+    model.set("running", false);
+    expect(find(".llama-nb-chat-foot").textContent).toContain("Enter sends");
+  });
+
   it("stops with Escape and with the button", () => {
     const { model, find, press } = open({ running: true, live: { asked: "" } });
     press("Escape");

@@ -25,6 +25,7 @@ import type { ChatPanelTraits } from "./traits";
 export type ChatModel = Model<ChatPanelTraits>;
 
 const SILENT_AFTER_MS = 1500;
+const SAME = "The same answer again: a higher temperature can give another.";
 const HINTS = "Enter sends · Shift+Enter breaks the line";
 
 function initialize({ model }: { model: ChatModel }): () => void {
@@ -40,14 +41,16 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
   ownKeys(root);
 
   let silence = 0;
+  let remark = "";
   const hint = element("span", "");
   hint.setAttribute("role", "status");
   const heard = () => {
     window.clearTimeout(silence);
-    hint.textContent = model.get("running") ? "Esc stops" : HINTS;
+    hint.textContent = model.get("running") ? "Esc stops" : remark || HINTS;
   };
   const say: Say = (message) => {
     model.send(message);
+    remark = "";
     window.clearTimeout(silence);
     silence = window.setTimeout(() => {
       hint.textContent = "The kernel has not answered yet: another cell may be running.";
@@ -106,7 +109,19 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     side?.system(model.get("head").system ?? "");
     side?.sampling(model.get("sampling"));
   };
+  let kind: string | undefined;
+  let rested = "";
+  /** An answer that comes again word for word is no new version: without a remark nothing would seem to happen. */
+  const remarkSame = () => {
+    if (model.get("running")) kind = model.get("live").kind;
+    else {
+      const now = JSON.stringify((model.get("path").steps ?? []).map(({ id }) => id));
+      if (kind === "retry" && now === rested && model.get("blocks").length) remark = SAME;
+      [kind, rested] = [undefined, now];
+    }
+  };
   const drawPath = () => {
+    remarkSame();
     list.update(model.get("path").steps ?? [], model.get("live"), model.get("running"));
     if (side?.open === "tree") model.send({ kind: "tree" });
   };

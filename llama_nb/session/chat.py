@@ -314,7 +314,11 @@ class Chat:
         with self._changing():
             record = reply.to_record()
             node = self.add(reply.message, parent=parent, node_id=reply.id, reply=record, move=move)
-            self._replies.setdefault(node.id, reply)  # the one that the record tells of
+            before = self._replies.pop(node.id, None)
+            # Of two that are the same the first one, whose parameters the record tells of. Other tokens can
+            # have the same text: then those that came last.
+            same = before is not None and _ids(before) == _ids(reply)
+            self._replies[node.id] = before if before and same else reply
             held = sum(len(reply.tokens) for reply in self._replies.values())
             while held > TOKENS_HELD and len(self._replies) > 1:
                 held -= len(self._replies.pop(next(iter(self._replies))).tokens)
@@ -372,6 +376,10 @@ class Chat:
         branches = len(self._nodes) - len(self.path())
         more = f", {branches} messages on other branches" if branches else ""
         return f"Chat({self.name!r}: {turns} turn{'' if turns == 1 else 's'}{more})"
+
+
+def _ids(reply: Reply) -> list[int | None]:
+    return [token.id for token in reply.tokens]
 
 
 def check_chat_name(name: str) -> str:

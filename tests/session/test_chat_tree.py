@@ -129,7 +129,11 @@ def test_the_newest_replies_are_held_with_their_tokens(monkeypatch: pytest.Monke
     assert chat.answer(again, parent=asked.id).id == nodes[2].id
     assert chat.reply(nodes[2].id) is again
     assert chat.answer(replies[2], parent=asked.id).id == nodes[2].id
-    assert chat.reply(nodes[2].id) is again  # the first one is what the others are versions of
+    assert chat.reply(nodes[2].id) is again  # the first one of two that are the same
+    other = answer("three b c d")
+    other._tokens[1] = TokenEvent(" b", 77)  # other tokens, the same text
+    assert chat.answer(other, parent=asked.id).id == nodes[2].id
+    assert chat.reply(nodes[2].id) is other
     chat.clear()
     assert len(chat.nodes) == 0
 

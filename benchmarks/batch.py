@@ -39,14 +39,14 @@ def _continuous(module: Any, prompts: list[tuple[int, ...]]) -> Callable[[], int
 
     settings = GenerationConfig(max_new_tokens=TOKENS, do_sample=False, eos_token_id=-1, pad_token_id=0)
 
-    def work() -> int:
+    def work(some: Sequence[tuple[int, ...]] = prompts) -> int:
         answers = module.generate_batch(
-            inputs=[list(prompt) for prompt in prompts], generation_config=settings, progress_bar=False
+            inputs=[list(prompt) for prompt in some], generation_config=settings, progress_bar=False
         )
         return sum(len(answer.generated_tokens) for answer in answers.values())
 
     try:
-        return work if work() == PROMPTS * TOKENS else None
+        return work if work(prompts[:2]) == 2 * TOKENS else None
     except Exception as error:  # noqa: BLE001 - a peer that does not run here is reported, not hidden
         print(f"transformers' continuous batching does not run here: {type(error).__name__}: {error}")
         return None

@@ -200,13 +200,15 @@ describe("the conversation", () => {
   });
 
   it("says so when the same answer comes again", () => {
-    const { model, find } = open({ path: { steps: STEPS } });
-    model.set("live", { asked: "q", kind: "retry" });
+    const { model, does, find } = open({ path: { steps: STEPS } });
+    does("Answer again").click();
+    model.set("path", { steps: STEPS.slice(0, 1) });
     model.set("running", true);
     model.set("blocks", [p("that.")]);
+    model.set("path", { steps: STEPS });
     model.set("running", false);
     expect(find(".llama-nb-chat-foot").textContent).toContain("The same answer again");
-    model.set("live", { asked: "q", kind: "retry" });
+    does("Answer again").click();
     model.set("running", true);
     model.set("path", { steps: [STEPS[0], step("b", "assistant")] as never });
     model.set("running", false);

@@ -42,6 +42,8 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
 
   let silence = 0;
   let remark = "";
+  let retried: { shown: string; ran: boolean } | null = null;
+  const shown = () => JSON.stringify((model.get("path").steps ?? []).map(({ id }) => id));
   const hint = element("span", "");
   hint.setAttribute("role", "status");
   const heard = () => {
@@ -51,6 +53,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
   const say: Say = (message) => {
     model.send(message);
     remark = "";
+    if (message.kind === "retry") retried = { shown: shown(), ran: false };
     window.clearTimeout(silence);
     silence = window.setTimeout(() => {
       hint.textContent = "The kernel has not answered yet: another cell may be running.";
@@ -109,15 +112,13 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     side?.system(model.get("head").system ?? "");
     side?.sampling(model.get("sampling"));
   };
-  let kind: string | undefined;
-  let rested = "";
   /** An answer that comes again word for word is no new version: without a remark nothing would seem to happen. */
   const remarkSame = () => {
-    if (model.get("running")) kind = model.get("live").kind;
-    else {
-      const now = JSON.stringify((model.get("path").steps ?? []).map(({ id }) => id));
-      if (kind === "retry" && now === rested && model.get("blocks").length) remark = SAME;
-      [kind, rested] = [undefined, now];
+    if (!retried) return;
+    if (model.get("running")) retried.ran = true;
+    else if (retried.ran) {
+      if (retried.shown === shown() && model.get("blocks").length) remark = SAME;
+      retried = null;
     }
   };
   const drawPath = () => {

@@ -134,7 +134,7 @@ export interface Control {
   most?: number | null;
   open?: boolean;
   whole?: boolean;
-  /** What some values are called: 0 is "greedy". */
+  /** What some values are called: temperature 0 is "greedy". */
   words?: [number | null, string][];
 }
 

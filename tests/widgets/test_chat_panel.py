@@ -85,7 +85,7 @@ def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def model(cria: Model) -> Iterator[Model]:
     yield cria
     cria.stop()
-    until(lambda: not cria.active)
+    until(lambda: not (cria.active or any(chat.turn.held for chat in cria.chats.values())))
     for name in list(cria.chats):
         cria.chats.delete(name)
     cria.chats.current = "main"

@@ -73,6 +73,8 @@ class PromptView:
 def chat_request(chat: Chat, text: str | None, system: str | None) -> Request:
     """Return a request for the chat as it stands, or as it would be sent with `text` next.
 
+    Functions that were offered for the last answer belong to the chat as it stands.
+
     Raises
     ------
     MessageError
@@ -88,7 +90,11 @@ def chat_request(chat: Chat, text: str | None, system: str | None) -> Request:
             'Try %llama prompt "Hello", or chat first.',
         )
     ends_with_reply = not asked and path[-1].role == "assistant"
-    return Request((*head, *path, *asked), continue_last=ends_with_reply, cache_key=chat.cache_key)
+    last = chat.reply(chat.head) if chat.head is not None and not asked else None
+    tools = last.request.tools if last is not None and last.request is not None else ()
+    return Request(
+        (*head, *path, *asked), tools=tools, continue_last=ends_with_reply, cache_key=chat.cache_key
+    )
 
 
 def view_prompt(engine: "Engine", request: Request, cache_key: str) -> PromptView:

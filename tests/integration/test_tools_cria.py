@@ -137,3 +137,15 @@ def test_forms_and_follow_ups_hold_through_the_chat(cria, name, least):
     cases = skill.cases(random.Random(5), 40)
     right = sum(case.judge(cria.chat(case.messages, temperature=0).text) for case in cases)
     assert right / len(cases) >= least, f"{right} of {len(cases)} right"
+
+
+def test_the_prompt_of_a_chat_shows_the_functions_that_the_model_saw(cria: Model):
+    def clock(city: str) -> str:
+        """Get the time in a city."""
+        return f'{{"time": "14:05", "city": "{city}"}}'
+
+    cria.tools("What time is it in Oslo?", [clock], approve=lambda _: True, chat="seen", temperature=0)
+    seen = cria.prompt(chat="seen")
+    assert "Get the time in a city." in seen.text
+    assert seen.cached > len(seen.ids) // 2  # it is what was computed, and not another row of tokens
+    assert "Get the time in a city." not in cria.prompt("And now?", chat="seen").text

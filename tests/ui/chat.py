@@ -7,6 +7,7 @@ from tools.lab_page import LabPage
 SETUP = "%load_ext llama_nb\n%llama load cria\n%llama set temperature 0"
 ROOT = ".llama-nb-chat"
 READABLE = 4.5  # WCAG AA
+THEMES = ("JupyterLab Light", "JupyterLab Dark")
 
 
 class Chat:
@@ -121,7 +122,11 @@ CONTRAST = """root => {
 
 def assert_readable(chat: Chat) -> None:
     """Every text that is seen stands out from what is behind it, in the light theme and in the dark one."""
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        chat.lab.theme(theme)
+    light = chat.page.locator("body[data-jp-theme-light='true']").count() == 1
+    # JupyterLab stumbles over a change to the theme that it has: begin with that one.
+    for number, theme in enumerate(THEMES if light else THEMES[::-1]):
+        if number:
+            chat.lab.theme(theme)
+            chat.page.wait_for_timeout(200)
         ratio, text = chat.root.evaluate(CONTRAST)
         assert ratio >= READABLE, f"{theme}, {ratio:.2f} to 1: {text}"

@@ -80,6 +80,13 @@ describe("what is typed", () => {
     expect(cells).toEqual(["%llama load cria"]);
   });
 
+  it("says first that a base model only goes on with a text", () => {
+    const { find, all } = open({ head: { ...HEAD, base: true } });
+    expect(find(".llama-nb-empty").textContent).toContain("is a base model");
+    expect(find(".llama-nb-empty code").textContent).toContain("%%llama complete");
+    expect(all(".llama-nb-ideas button").length).toBe(0);
+  });
+
   it("begins with something to ask", () => {
     const { find, field, all } = open();
     expect(all(".llama-nb-ideas button").length).toBe(3);

@@ -92,6 +92,8 @@ export const HEAD: ChatHead = {
   model: "cria",
   detail: "float32 on cpu",
   alive: true,
+  base: false,
+  ideas: ["What is grouped-query attention?", "What is 17 + 25?", "Tell me a story about Ada and a fox."],
   chats: ["main", "other"],
   models: [
     { name: "cria", detail: "", current: true },

@@ -4,18 +4,8 @@ import { copyButton } from "./copy";
 import { button, element } from "./element";
 import type { ChatHead } from "./shapes";
 
-/** What the bundled models know, and what others are good for. */
-const BUNDLED = [
-  "What is grouped-query attention?",
-  "What is 17 + 25?",
-  "Tell me a story about Ada and a fox.",
-];
-const OTHERS = [
-  "Explain temperature and top-p in three sentences.",
-  "Write a Python function that checks an ISBN, with a test.",
-  "What can you help me with?",
-];
 const LOAD = "%llama load cria";
+const COMPLETE = "%%llama complete\nOnce upon a time";
 
 export function emptyState(
   suggest: (text: string) => void,
@@ -26,7 +16,7 @@ export function emptyState(
   let drawn = "";
   const ideas = (head: ChatHead): HTMLElement[] => {
     const list = element("ul", "llama-nb-ideas");
-    for (const idea of head.model?.startsWith("cria") ? BUNDLED : OTHERS) {
+    for (const idea of head.ideas ?? []) {
       const item = element("li", "");
       item.append(button(idea, "", () => suggest(idea), signal));
       list.append(item);
@@ -40,20 +30,26 @@ export function emptyState(
       list,
     ];
   };
-  const first = (): HTMLElement[] => {
+  const instead = (title: string, text: string, command: string): HTMLElement[] => {
     const line = element("p", "llama-nb-line");
     line.append(
-      element("code", "", LOAD),
-      button("Insert as a cell", "", () => insert(LOAD), signal),
-      copyButton("Copy the command", () => LOAD),
+      element("code", "", command),
+      button("Insert as a cell", "", () => insert(command), signal),
+      copyButton("Copy the command", () => command),
     );
-    return [element("p", "llama-nb-title", "No model is loaded"), line];
+    return [element("p", "llama-nb-title", title), element("p", "llama-nb-muted", text), line];
+  };
+  const said = (head: ChatHead): HTMLElement[] => {
+    if (!head.alive) return instead("No model is loaded", "", LOAD);
+    if (!head.base) return ideas(head);
+    const text = "It was not trained to chat: it goes on with a text, in a cell.";
+    return instead(`${head.model} is a base model`, text, COMPLETE);
   };
   const update = (head: ChatHead) => {
-    const key = JSON.stringify([head.alive, head.model, head.detail, head.tools]);
+    const key = JSON.stringify([head.alive, head.base, head.model, head.detail, head.tools, head.ideas]);
     if (key === drawn) return;
     drawn = key;
-    root.replaceChildren(...(head.alive ? ideas(head) : first()));
+    root.replaceChildren(...said(head));
   };
   return { root, update };
 }

@@ -154,6 +154,10 @@ export interface ChatHead {
   detail?: string;
   /** False when the panel's model is gone; `error` then says what to type. */
   alive?: boolean;
+  /** Whether it is a base model, which has no chat template. */
+  base?: boolean;
+  /** What could be asked first. */
+  ideas?: string[];
   chats?: string[];
   models?: { name: string; detail: string; current: boolean }[];
   system?: string;

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from llama_nb.core.errors import LlamaError, ModelGone, did_you_mean
 from llama_nb.core.messages import Message
+from llama_nb.loading.source import bundled
 from llama_nb.planner.fit import gigabytes
 from llama_nb.render.conversation import ConversationTwin
 from llama_nb.render.reply import model_name
@@ -28,6 +29,18 @@ FORMATS: Final[Mapping[str, str]] = {
     "notebook": ".ipynb",
     "rows": ".jsonl",
 }
+
+# What the bundled models know, and what others are good for.
+_CRIA_KNOWS: Final = (
+    "What is grouped-query attention?",
+    "What is 17 + 25?",
+    "Tell me a story about Ada and a fox.",
+)
+_OTHERS_KNOW: Final = (
+    "Explain temperature and top-p in three sentences.",
+    "Write a Python function that checks an ISBN, with a test.",
+    "What can you help me with?",
+)
 
 
 class Panel:
@@ -82,6 +95,8 @@ class Panel:
             "model": shown(model),
             "detail": _detail(model),
             "alive": model.alive,
+            "base": model.alive and not model.engine.has_chat_template,
+            "ideas": list(_CRIA_KNOWS if model.source in bundled() else _OTHERS_KNOW),
             "chats": list(model.chats),
             "models": [
                 {"name": name, "detail": _detail(other), "current": other is current}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import llama_nb
 from llama_nb.core.errors import LlamaError
 from llama_nb.runtime import settings
 from llama_nb.session import registry
@@ -81,6 +82,16 @@ def test_no_such_model_names_the_nearest(loaded: dict[str, Model]) -> None:
     with pytest.raises(LlamaError, match="No loaded model is called 'tow'") as refused:
         Panel(loaded["one"]).use_model("tow")
     assert "two" in refused.value.hint
+
+
+def test_what_could_be_asked_first_fits_the_model(loaded: dict[str, Model], stories260k: Path) -> None:
+    head = Panel(loaded["one"]).head()
+    assert (head["base"], len(head["ideas"])) == (False, 3)
+    base = llama_nb.load(stories260k, name="base")
+    try:
+        assert Panel(base).head()["base"] is True
+    finally:
+        base.unload()
 
 
 def test_a_chat_in_memory_says_so(loaded: dict[str, Model]) -> None:

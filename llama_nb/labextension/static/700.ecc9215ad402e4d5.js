@@ -78,7 +78,7 @@
 
 .llama-nb-toggle[aria-pressed="true"] {
   border-color: var(--ln-accent);
-  color: var(--ln-accent);
+  color: var(--ln-accent-text);
 }
 `,""]),n.d(e,{},{A:o})},611(a,e,n){var l=n(601),r=n.n(l),t=n(314),o=(n.n(t))()(r());o.push([a.id,`/*
  * The stacked bar. The colours are Okabe and Ito's, as in the static twins (llama_nb/render/bars.py): they stay apart
@@ -733,7 +733,7 @@ html[theme="dark"] .llama-nb-memory {
 
 .llama-nb-reply .llama-nb-stop {
   border-color: var(--ln-accent);
-  color: var(--ln-accent);
+  color: var(--ln-accent-text);
   font-weight: 600;
 }
 

@@ -211,7 +211,7 @@ def refuse(row: Row, spec: Any, model: Path, capfd: pytest.CaptureFixture[str]) 
         load_checked(spec, **row.options)
     text = str(caught.value)
     for part in row.says:
-        assert part in text
+        assert part in text, text
     assert caught.value.hint
     assert len(text.splitlines()) <= 12
     assert max(map(len, text.splitlines())) < 500

@@ -3,6 +3,7 @@
 Knows the engine and the registry's wish to be told; how a request is made is sending's business.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from llama_nb.loading.weights import Loaded
 
 _STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
+_LOOK_S: Final = (
+    2.0  # the longest wait for work that is no reply: the look of a panel at a token, and the like
+)
+_POLL_S: Final = 0.02
 
 
 class Handle:
@@ -181,9 +186,16 @@ class Handle:
         return engine.close() + (freed if self.replayed else release(loaded))
 
     def check_idle(self, force: bool) -> None:
-        """Raise ModelBusy if something uses the model; with `force`, stop it and wait for its end."""
+        """Raise ModelBusy if something uses the model; with `force`, stop it and wait for its end.
+
+        What is no reply is mostly over in a moment, and nobody in the cell asked for it: it is waited for.
+        """
         replies = self.active
         running = self.engine.busy()
+        patient_until = time.monotonic() + _LOOK_S
+        while running and not (force or replies) and time.monotonic() < patient_until:
+            time.sleep(_POLL_S)
+            replies, running = self.active, self.engine.busy()
         if not force and (replies or running):
             chat = replies[0].chat if replies else None
             what = f"chat {chat!r} is being answered" if chat else f"a request runs ({running or 'queued'})"

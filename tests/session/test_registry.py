@@ -97,6 +97,27 @@ def test_what_is_in_use_is_not_replaced_without_force(stories260k: Path) -> None
     assert llama.current() is new
 
 
+@pytest.mark.parametrize(("long_s", "waits"), [(0.3, True), (60.0, False)])
+def test_a_short_look_at_a_model_is_waited_for(stories260k: Path, long_s: float, waits: bool) -> None:
+    m = llama.load(stories260k, name="m")
+    begun, over = threading.Event(), threading.Event()
+
+    def look(_module: object, _stopped: object) -> bool:
+        begun.set()
+        return over.wait(long_s)
+
+    looking = threading.Thread(target=m.engine.examine, args=(look, "a look", StopFlag()), daemon=True)
+    looking.start()
+    assert begun.wait(10)
+    if waits:
+        assert llama.unload("m") > 0
+    else:
+        with pytest.raises(ModelBusy, match="m is in use: a request runs \\(a look\\)"):
+            llama.unload("m")
+    over.set()
+    looking.join(10)
+
+
 def test_stop_all_counts_what_it_stopped(stories260k: Path) -> None:
     m = llama.load(stories260k)
     assert registry.stop_all() == 0

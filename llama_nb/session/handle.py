@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
 _LOOK_S: Final = (
-    2.0  # the longest wait for work that is no reply: the look of a panel at a token, and the like
+    2.0  # the longest wait for work that is no reply, such as the look of a panel
 )
 _POLL_S: Final = 0.02
 

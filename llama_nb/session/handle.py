@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from llama_nb.loading.weights import Loaded
 
 _STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
-_LOOK_S: Final = (
-    2.0  # the longest wait for work that is no reply, such as the look of a panel
-)
+_LOOK_S: Final = 2.0  # the longest wait for work that is no reply, such as the look of a panel
 _POLL_S: Final = 0.02
 
 

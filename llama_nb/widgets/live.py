@@ -118,8 +118,10 @@ class LiveReplies:
             importlib.import_module("llama_nb.widgets.page_reply")
 
     def _start(self, reply: Any) -> None:
-        self.close()
         self._shown[id(reply)] = self._view(reply, self._detect())
+        # Only now: JupyterLab deletes the subshell of all widgets with the last one, and messages of a widget
+        # that opens meanwhile are lost in it, with a traceback of the kernel in the cell.
+        self.close()
         self._seen.add(reply)
         _current.set(id(reply))
         reply.displayed = True  # so that it is not shown again as the cell's value

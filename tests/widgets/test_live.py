@@ -77,13 +77,16 @@ def test_tokens_travel_as_blocks(live, notebook, wire):
     told.end()
 
 
-def test_the_widget_is_closed_when_the_next_reply_starts(live, notebook, wire):
+def test_the_widget_is_closed_when_the_next_one_is_open(live, notebook, wire):
+    """Else a page has no widget for a moment, deletes their subshell, and loses what the new one says."""
     Told(live, make_reply()).start().say("one").end()
     assert "comm_close" not in [kind for _, kind, _ in wire.messages]
     second = Told(live, make_reply()).start()
     closed = [comm for comm, kind, _ in wire.messages if kind == "comm_close"]
     opened = [comm for comm, kind, _ in wire.messages if kind == "comm_open"]
     assert sorted(closed) == sorted(opened[:2])
+    kinds = [kind for _, kind, _ in wire.messages if kind in ("comm_open", "comm_close")]
+    assert kinds == ["comm_open"] * len(opened) + ["comm_close"] * len(closed)
     second.end()
 
 

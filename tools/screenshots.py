@@ -27,7 +27,11 @@ STORY = (
     '%llama chat "Tell me a story about Anna and a cat." --seed 3',
 )
 PANEL = (*STORY, "%llama retry --seed 4", "%llama chat")
-SAMPLING = (*STORY, "%llama set --temperature 1.3 --top-p 0.9 --min-p 0.05", "%llama sampling --position 7")
+SAMPLING = (
+    STORY[0],
+    '%llama chat "Tell me a story about Anna and a cat." --seed 3 --temperature 1.3 --top-p 0.9 --min-p 0.05',
+    "%llama sampling",
+)
 SCENES = {"chat": CHAT, "plan": PLAN, "load": LOAD, "panel": PANEL, "sampling": SAMPLING}
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
@@ -81,7 +85,7 @@ def take(page: LabPage, server: LabServer, scene: str, cells: Sequence[str]) -> 
         raise SystemExit(f"a cell failed: {page.text(failed[0])}")
     if scene in ACTS:
         ACTS[scene](page.page)
-        page.evaluate("panel => { panel.content.node.scrollTop = panel.content.node.scrollHeight; }")
+        page.evaluate("panel => panel.content.widgets.at(-1).node.scrollIntoView({block: 'start'})")
     else:
         page.evaluate("panel => { panel.content.activeCellIndex = 0; panel.content.node.scrollTop = 0; }")
     for suffix, theme in THEMES.items():

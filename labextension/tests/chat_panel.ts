@@ -6,44 +6,12 @@ import { pageName } from "../widgets/model";
 import type { Tree } from "../widgets/nodes";
 import type { ChatHead, ChatStep, Control } from "../widgets/shapes";
 import type { ChatPanelTraits } from "../widgets/traits";
+import { FakeModel } from "./fake_model";
 
 export const HOSTILE = "<img src=x onerror=alert(1)>";
 export const p = (...c: Tree[]): Tree => ({ t: "p", c });
 
-export class FakeModel {
-  sent: Record<string, unknown>[] = [];
-  private readonly listeners = new Map<string, Set<(...args: unknown[]) => void>>();
-  constructor(private readonly state: ChatPanelTraits) {}
-
-  get = <K extends keyof ChatPanelTraits>(name: K): ChatPanelTraits[K] => this.state[name];
-  set = <K extends keyof ChatPanelTraits>(name: K, value: ChatPanelTraits[K]): void => {
-    this.state[name] = value;
-    this.emit(`change:${name}`);
-    this.emit("change");
-  };
-  send = (content: unknown): void => {
-    this.sent.push(content as Record<string, unknown>);
-  };
-  on = (event: string, callback: (...args: never[]) => void): void => {
-    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
-    this.listeners.get(event)?.add(callback as (...args: unknown[]) => void);
-  };
-  off = (event: string, callback: (...args: never[]) => void): void => {
-    this.listeners.get(event)?.delete(callback as (...args: unknown[]) => void);
-  };
-  emit(event: string, ...args: unknown[]): void {
-    for (const listener of [...(this.listeners.get(event) ?? [])]) listener(...args);
-  }
-  get listening(): number {
-    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
-  }
-  said(kind: string): Record<string, unknown>[] {
-    return this.sent.filter((message) => message.kind === kind);
-  }
-  /** A custom message from the kernel. */
-  tell(kind: string, content: Record<string, unknown> = {}): void {
-    this.emit("msg:custom", { kind, ...content });
-  }
+class FakePanel extends FakeModel<ChatPanelTraits> {
   accept(): void {
     this.tell("accepted", { page: pageName() });
   }
@@ -109,7 +77,7 @@ export const HEAD: ChatHead = {
 export const STEPS = [step("q", "user"), step("a", "assistant")];
 
 export function open(changes: Partial<ChatPanelTraits> = {}) {
-  const model = new FakeModel({
+  const model = new FakePanel({
     head: HEAD,
     path: { steps: [] },
     sampling: { controls: [TEMPERATURE], line: "%llama set temperature 0.7", presets: ["precise"] },

@@ -3,41 +3,10 @@
 import widget, { type LoaderModel } from "../widgets/loader";
 import type { LoaderEntry, LoaderPlan, LoaderStop } from "../widgets/shapes";
 import type { LoaderPanelTraits } from "../widgets/traits";
+import { FakeModel } from "./fake_model";
 
 export const HOSTILE = "<img src=x onerror=alert(1)>";
 export const MB = 1e6;
-
-export class FakeModel {
-  sent: Record<string, unknown>[] = [];
-  private readonly listeners = new Map<string, Set<(...args: unknown[]) => void>>();
-  constructor(private readonly state: LoaderPanelTraits) {}
-
-  get = <K extends keyof LoaderPanelTraits>(name: K): LoaderPanelTraits[K] => this.state[name];
-  set = <K extends keyof LoaderPanelTraits>(name: K, value: LoaderPanelTraits[K]): void => {
-    this.state[name] = value;
-    this.emit(`change:${name}`);
-    this.emit("change");
-  };
-  send = (content: unknown): void => {
-    this.sent.push(content as Record<string, unknown>);
-  };
-  on = (event: string, callback: (...args: never[]) => void): void => {
-    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
-    this.listeners.get(event)?.add(callback as (...args: unknown[]) => void);
-  };
-  off = (event: string, callback: (...args: never[]) => void): void => {
-    this.listeners.get(event)?.delete(callback as (...args: unknown[]) => void);
-  };
-  emit(event: string): void {
-    for (const listener of this.listeners.get(event) ?? []) listener();
-  }
-  get listening(): number {
-    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
-  }
-  said(kind: string): Record<string, unknown>[] {
-    return this.sent.filter((message) => message.kind === kind);
-  }
-}
 
 export function entry(source: string, changes: Partial<LoaderEntry> = {}): LoaderEntry {
   const known = { family: "Llama 3.2", size: "1B", kind: "text", date: "2024-09-25", licence: "llama-3.2" };

@@ -3,39 +3,14 @@ import { FINAL_EVENT } from "../widgets/final";
 import type { Tree } from "../widgets/nodes";
 import widget, { type ReplyModel } from "../widgets/reply";
 import type { ReplyViewTraits } from "../widgets/traits";
+import { FakeModel } from "./fake_model";
 
 const p = (...c: Tree[]): Tree => ({ t: "p", c });
 
 /** A model as anywidget hands it over: traits, local changes, custom messages. */
-class FakeModel {
-  sent: unknown[] = [];
-  private readonly listeners = new Map<string, Set<(...args: unknown[]) => void>>();
-  constructor(private readonly state: ReplyViewTraits) {}
-
-  get = <K extends keyof ReplyViewTraits>(name: K): ReplyViewTraits[K] => this.state[name];
-  set = <K extends keyof ReplyViewTraits>(name: K, value: ReplyViewTraits[K]): void => {
-    if (this.state[name] === value) return;
-    this.state[name] = value;
-    this.emit(`change:${name}`);
-  };
-  send = (content: unknown): void => {
-    this.sent.push(content);
-  };
-  on = (event: string, callback: (...args: never[]) => void): void => {
-    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
-    this.listeners.get(event)?.add(callback as (...args: unknown[]) => void);
-  };
-  off = (event: string, callback: (...args: never[]) => void): void => {
-    this.listeners.get(event)?.delete(callback as (...args: unknown[]) => void);
-  };
-  emit(event: string, ...args: unknown[]): void {
-    for (const listener of this.listeners.get(event) ?? []) listener(...args);
-  }
-  get listening(): number {
-    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
-  }
+class FakeReply extends FakeModel<ReplyViewTraits> {
   delta(revision: number, change: unknown, status = ""): void {
-    this.emit("msg:custom", { kind: "delta", revision, change, status });
+    this.tell("delta", { revision, change, status });
   }
 }
 
@@ -55,7 +30,7 @@ function traits(changes: Partial<ReplyViewTraits> = {}): ReplyViewTraits {
 }
 
 function open(changes: Partial<ReplyViewTraits> = {}) {
-  const model = new FakeModel(traits(changes));
+  const model = new FakeReply(traits(changes));
   const el = document.createElement("div");
   document.body.append(el);
   const asModel = model as unknown as ReplyModel;

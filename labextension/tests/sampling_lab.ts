@@ -3,37 +3,9 @@
 import widget, { type LabModel } from "../widgets/sampling";
 import type { Control, LabView } from "../widgets/shapes";
 import type { SamplingLabTraits } from "../widgets/traits";
+import { FakeModel } from "./fake_model";
 
 export const HOSTILE = "<img src=x onerror=alert(1)>";
-
-export class FakeModel {
-  sent: Record<string, unknown>[] = [];
-  private readonly listeners = new Map<string, Set<() => void>>();
-  constructor(private readonly state: SamplingLabTraits) {}
-
-  get = <K extends keyof SamplingLabTraits>(name: K): SamplingLabTraits[K] => this.state[name];
-  set = <K extends keyof SamplingLabTraits>(name: K, value: SamplingLabTraits[K]): void => {
-    this.state[name] = value;
-    for (const event of [`change:${name}`, "change"])
-      for (const listener of this.listeners.get(event) ?? []) listener();
-  };
-  send = (content: unknown): void => {
-    this.sent.push(content as Record<string, unknown>);
-  };
-  on = (event: string, callback: () => void): void => {
-    if (!this.listeners.has(event)) this.listeners.set(event, new Set());
-    this.listeners.get(event)?.add(callback);
-  };
-  off = (event: string, callback: () => void): void => {
-    this.listeners.get(event)?.delete(callback);
-  };
-  get listening(): number {
-    return [...this.listeners.values()].reduce((sum, set) => sum + set.size, 0);
-  }
-  said(kind: string): Record<string, unknown>[] {
-    return this.sent.filter((message) => message.kind === kind);
-  }
-}
 
 export function control(name: string, changes: Partial<Control> = {}): Control {
   const range = { low: 0, high: 2, step: 0.05, scale: "linear" as const, off: 0, can_be_off: true };

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserType, Dialog, ElementHandle, Page
-from playwright.sync_api import Error as PlaywrightError
 
 from tools import chromium
 from tools.lab_server import LabServer
@@ -26,7 +25,8 @@ def launch(browser_type: BrowserType) -> Browser:
 class LabPage:
     """A notebook opened in `page`.
 
-    Requests to any host but the server's are collected in `foreign`, dialogs in `dialogs`.
+    Requests to any host but the server's are collected in `foreign`, dialogs in `dialogs`; only the question
+    whether to leave an unsaved notebook is answered with yes.
     """
 
     def __init__(self, page: Page, server: LabServer) -> None:
@@ -46,18 +46,15 @@ class LabPage:
             self.foreign.append(url)
 
     def _dismiss(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":  # "Leave the site?", of a notebook that is not saved: yes
+            dialog.accept()
+            return
         self.dialogs.append(f"{dialog.type}: {dialog.message}")
         dialog.dismiss()
 
     def open(self, notebook: str, *, kernel: bool = True) -> None:
         """Open a notebook of the server's work folder; with `kernel`, wait until its kernel is idle."""
-        try:
-            self.page.goto(self.server.url(notebook), wait_until="domcontentloaded")
-        except PlaywrightError as error:
-            # JupyterLab drops `?reset` from its address; on a busy machine that overtakes the first load.
-            if "ERR_ABORTED" not in str(error):
-                raise
-            self.page.goto(self.server.url(notebook), wait_until="domcontentloaded")
+        self.page.goto(self.server.url(notebook), wait_until="domcontentloaded")
         self.page.wait_for_function(
             f"name => window.jupyterapp && {PANEL}?.context?.isReady && {PANEL}.context.path.endsWith(name)",
             arg=notebook.rsplit("/", 1)[-1],

@@ -20,6 +20,15 @@ def test_a_cell_runs_and_is_saved(page: LabPage, notebook: Callable[..., str]) -
     page.shut_down()
 
 
+def test_a_page_that_is_not_saved_can_be_left(page: LabPage, notebook: Callable[..., str]) -> None:
+    page.open(notebook("1 + 1", name="unsaved.ipynb"))
+    page.page.locator(".jp-Cell .cm-content").first.click()
+    page.page.keyboard.type("2 + ")
+    page.reload()
+    assert not page.dialogs
+    page.shut_down()
+
+
 def test_the_canary_records_what_is_fetched(canary: Canary) -> None:
     urllib.request.urlopen(f"{canary.origin}/seen", timeout=10).close()
     assert canary.hits.pop() == "GET /seen"

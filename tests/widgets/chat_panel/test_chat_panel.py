@@ -1,114 +1,22 @@
 """The chat panel without a browser, over the bundled model: what it sends, and what it does with messages."""
 
-import dataclasses
-import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import llama_nb as llama
-from llama_nb.core.request import Request
-from llama_nb.engines.base import Prompt
 from llama_nb.runtime import settings
 from llama_nb.session.model import Model
-from llama_nb.session.panel import Panel
 from llama_nb.widgets import chat_panel, live_view
-from llama_nb.widgets.chat_panel import ChatPanel
 from llama_nb.widgets.live import LiveReplies
 from llama_nb.widgets.live_view import MIME
 from tests.session.fakes import FakeEngine, fake_model
+from tests.widgets.chat_panel.page import WAIT_S, Page, until
 from tests.widgets.conftest import PAGE, Notebook, Wire
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-WAIT_S = 20
-
-
-def until(holds: Callable[[], Any], seconds: float = WAIT_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
-
-
-class Page:
-    """A page that holds the conversation as the real one does."""
-
-    def __init__(self, panel: ChatPanel, wire: Wire) -> None:
-        self.panel, self.wire = panel, wire
-
-    def say(self, kind: str, **more: Any) -> None:
-        self.wire.send(self.panel.model_id, {"kind": kind, **more})
-
-    def got(self, kind: str) -> list[dict[str, Any]]:
-        contents = [
-            data["content"] for data in self.wire.of(self.panel.model_id) if data.get("method") == "custom"
-        ]
-        return [content for content in contents if content["kind"] == kind]
-
-    def idle(self) -> None:
-        until(lambda: not self.panel.running and not self.panel.panel.model.active)
-
-    def ask(self, text: str) -> None:
-        self.say("send", text=text)
-        self.idle()
-
-    @property
-    def steps(self) -> list[dict[str, Any]]:
-        return list(self.panel.path["steps"])
-
-    def texts(self) -> list[str]:
-        self.say("want", ids=[step["id"] for step in self.steps])
-        return [item["text"] for item in self.got("contents")[-1]["items"]]
-
-
-@pytest.fixture(scope="module")
-def cria() -> Iterator[Model]:
-    made = llama.load("cria", name="panel-cria")
-    yield made
-    made.unload(force=True)
-
-
-@pytest.fixture(autouse=True)
-def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(live_view, "TWIN_AFTER_S", 0.01)
-    yield
-    settings.clear_sampling()
-    for panel in chat_panel._panels:
-        panel.close()
-    chat_panel._panels.clear()
-
-
-@pytest.fixture
-def model(cria: Model) -> Iterator[Model]:
-    yield cria
-    cria.stop()
-    until(lambda: not (cria.active or any(chat.turn.held for chat in cria.chats.values())))
-    for name in list(cria.chats):
-        cria.chats.delete(name)
-    cria.chats.current = "main"
-
-
-@pytest.fixture
-def open_panel(wire: Wire) -> Iterator[Callable[..., Page]]:
-    made: list[ChatPanel] = []
-
-    def open_one(model: Model, **options: Any) -> Page:
-        made.append(ChatPanel(Panel(model, **options)))
-        made[-1].fill()
-        return Page(made[-1], wire)
-
-    yield open_one
-    for panel in made:
-        panel.close()
-
-
-@pytest.fixture
-def page(model: Model, open_panel: Callable[..., Page]) -> Page:
-    return open_panel(model)
-
 
 # --- a conversation -------------------------------------------------------------------------------------
 
@@ -407,175 +315,6 @@ def test_the_conversation_is_exported(page: Page, form: str, suffix: str) -> Non
     (told,) = page.got("exported")
     assert told["name"] == f"main{suffix}"
     assert "What is a token?" in told["text"]
-
-
-# --- what goes wrong -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {},
-        {"kind": 3},
-        {"kind": "send"},
-        {"kind": "send", "text": "  "},
-        {"kind": "send", "text": ["a"]},
-        {"kind": "edit", "id": 3, "text": ""},
-        {"kind": "branch", "id": "x", "position": "1", "token": 2},
-        {"kind": "branch", "id": "x", "position": True, "token": 2},
-        {"kind": "branch", "id": "x", "position": -1, "token": 2},
-        {"kind": "want", "ids": "all"},
-        {"kind": "want", "ids": [1, {"a": 2}, "nope"]},
-        {"kind": "chat", "name": 4},
-        {"kind": "set", "name": "temperature", "value": "hot"},
-        {"kind": "set", "name": "temperature", "value": True},
-        {"kind": "allow", "call": "nope"},
-        {"kind": "stop"},
-        {"kind": "__class__"},
-    ],
-)
-def test_malformed_messages_do_no_harm(page: Page, model: Model, message: dict[str, Any]) -> None:
-    page.wire.send(page.panel.model_id, message)
-    assert page.panel.error == ""
-    assert page.steps == []
-    assert not model.active
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"kind": "goto", "id": "nope"},
-        {"kind": "retry", "id": ""},
-        {"kind": "tokens", "id": "nope"},
-        {"kind": "edit", "id": "nope", "text": "x"},
-        {"kind": "branch", "id": "nope", "position": 0, "token": 1},
-        {"kind": "model", "name": "panel-criaa"},
-        {"kind": "chat", "name": "../../etc"},
-        {"kind": "new", "name": "x" * 100},
-        {"kind": "set", "name": "temprature", "value": 1},
-        {"kind": "preset", "name": "nope"},
-        {"kind": "export", "format": "exe"},
-    ],
-)
-def test_what_cannot_be_done_is_said(page: Page, message: dict[str, Any]) -> None:
-    page.wire.send(page.panel.model_id, message)
-    assert page.panel.error != ""
-    assert "Error" not in page.panel.error.split("\n")[0]
-    page.say("goto", id="x")
-    page.say("set", name="temperature", value=0.5)
-    assert page.panel.error == ""
-
-
-def test_an_error_of_the_model_is_shown_and_the_message_comes_back(open_panel: Callable[..., Page]) -> None:
-    from llama_nb.core.errors import EngineError
-
-    broken = fake_model(FakeEngine(failure=EngineError("Logits are NaN, first in layer 3.")))
-    page = open_panel(broken)
-    page.ask("What is a token?")
-    until(lambda: page.panel.error)
-    assert "layer 3" in page.panel.error
-    assert page.steps == []
-    assert page.got("returned") == [{"kind": "returned", "text": "What is a token?"}]
-
-
-def test_a_reply_that_fails_on_its_way_is_kept_with_its_error(open_panel: Callable[..., Page]) -> None:
-    from llama_nb.core.errors import EngineError
-
-    page = open_panel(fake_model(FakeEngine(failure=EngineError("No memory."), fail_at=2)))
-    page.ask("What is a token?")
-    until(lambda: page.panel.error)
-    assert page.steps[-1]["error"] == "No memory."
-    assert page.got("returned") == []
-
-
-def test_a_base_model_says_what_it_can(open_panel: Callable[..., Page]) -> None:
-    page = open_panel(fake_model(FakeEngine(has_chat_template=False)))
-    page.say("send", text="hello")
-    assert "base model" in page.panel.error
-    assert page.got("accepted") == []
-
-
-def test_hostile_text_stays_text(page: Page) -> None:
-    settings.set_sampling("max_tokens", 3)
-    hostile = "<script>alert(1)</script> <img src=x onerror=alert(1)> \x1b[31m <|eot_id|>"
-    page.ask(hostile)
-    page.say("want", ids=[step["id"] for step in page.steps])
-    item = page.got("contents")[-1]["items"][0]
-    assert "<script>" in json.dumps(item["nodes"])
-    assert item["text"] == hostile
-    html = page.panel.html_twin()
-    assert "<script" not in html
-    assert "<img" not in html
-    assert "\x1b" not in page.panel.text_twin()
-
-
-# --- tools ------------------------------------------------------------------------------------------------
-
-
-def weather(city: str) -> str:
-    """Return the weather of a city.
-
-    Parameters
-    ----------
-    city
-        Where.
-    """
-    return f"Rain in {city}"
-
-
-class ToolEngine(FakeEngine):
-    """Its template tells the model of the functions."""
-
-    def prompt(self, request: Request) -> Prompt:
-        made = super().prompt(request)
-        told = "".join(str(tool) for tool in request.tools)
-        return dataclasses.replace(made, text=made.text + told)
-
-
-def call_of(request: Any) -> list[str]:
-    """Ask for a call, then say what came of it."""
-    last = request.input[-1]
-    if last.role == "tool":
-        return ["It", f" says: {last.content}"]
-    return ['{"name": "weather", "parameters": {"city": "Oslo"}}']
-
-
-@pytest.mark.parametrize(("answer", "state"), [("allow", "ran"), ("deny", "refused")])
-def test_a_call_waits_for_the_pages_answer(open_panel: Callable[..., Page], answer: str, state: str) -> None:
-    page = open_panel(fake_model(ToolEngine(rule=call_of)), tools={"weather": weather})
-    assert page.panel.head["tools"] == ["weather"]
-    page.say("send", text="What is the weather in Oslo?")
-    until(lambda: "pending" in page.panel.live)
-    pending = page.panel.live["pending"]
-    assert (pending["name"], json.loads(pending["arguments"])) == ("weather", {"city": "Oslo"})
-    assert page.panel.running
-    page.say("allow", call="another")
-    assert "pending" in page.panel.live
-    page.say(answer, call=pending["call"])
-    until(lambda: not page.panel.running)
-    calls = [step["calls"] for step in page.steps if step.get("calls")]
-    assert calls[0][0]["state"] == state
-    assert ("Rain in Oslo" in page.texts()[-1]) == (state == "ran")
-
-
-def test_nothing_is_sent_while_a_call_waits(open_panel: Callable[..., Page]) -> None:
-    page = open_panel(fake_model(ToolEngine(rule=call_of)), tools={"weather": weather})
-    page.say("send", text="What is the weather in Oslo?")
-    until(lambda: "pending" in page.panel.live)
-    page.say("send", text="And in Paris?")
-    assert "at work with your functions" in page.panel.error
-    assert len(page.got("accepted")) == 1
-    page.say("deny", call=page.panel.live["pending"]["call"])
-    until(lambda: not page.panel.running)
-
-
-def test_a_call_that_waits_can_be_stopped(open_panel: Callable[..., Page]) -> None:
-    page = open_panel(fake_model(ToolEngine(rule=call_of)), tools={"weather": weather})
-    page.say("send", text="What is the weather in Oslo?")
-    until(lambda: "pending" in page.panel.live)
-    page.say("stop")
-    until(lambda: not page.panel.running)
-    assert page.panel.live == {}
 
 
 # --- the saved output ---------------------------------------------------------------------------------------

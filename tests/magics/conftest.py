@@ -1,5 +1,7 @@
 """An IPython shell in this process with the extension loaded, and the scripted model."""
 
+import sys
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -38,16 +40,25 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def ipython():
-    return InteractiveShell.instance(colors="nocolor")
+    before = sys.modules["__main__"]
+    made = InteractiveShell.instance(colors="nocolor")
+    InteractiveShell.clear_instance()
+    # IPython's own has no __spec__, and multiprocessing asks for it.
+    sys.modules["__main__"] = before
+    return made
 
 
 @pytest.fixture
 def shell(ipython):
+    # The shell of this process for this test only: elsewhere it would look as if somebody watched a terminal.
+    for kind in InteractiveShell._walk_mro():
+        kind._instance = ipython
     ipython.reset(new_session=True)
     ipython.run_line_magic("load_ext", "llama_nb")
     yield Shell(ipython)
     ipython.run_line_magic("unload_ext", "llama_nb")
     settings.clear_sampling()
+    InteractiveShell.clear_instance()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from llama_nb.core.errors import (
     RecordingError,
     UnsupportedError,
 )
+from llama_nb.runtime.environment import Environment
 from llama_nb.session import registry
 from llama_nb.session.replay import VARIABLE
 from tests.session.fakes import FakeEngine, fake_model
@@ -72,6 +73,14 @@ def test_the_facts_of_the_model_come_back():
     assert played.unload() == 4000
     with pytest.raises(LlamaError, match="unloaded"):
         played.chat("hello")
+
+
+def test_who_watches_is_told_that_it_is_played_back(monkeypatch):
+    with llama.record("a.jsonl"):
+        fake_model(counting()).chat("hello")
+    watched = Environment("terminal", watched=True, widgets=False)
+    monkeypatch.setattr("llama_nb.session.handle.detect", lambda: watched)
+    assert repr(play()).endswith(", played back from a.jsonl")
 
 
 def test_the_nth_time_gives_the_nth_reply_then_the_last_one():

@@ -35,6 +35,7 @@ _TYPES: Final[dict[type[Any], str]] = {
     traits.Count: "number",
     traits.Texts: "string[]",
     traits.Nodes: "Tree[]",
+    traits.Binary: "DataView",
 }
 
 

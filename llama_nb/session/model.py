@@ -17,6 +17,7 @@ from llama_nb.session.defaults import check_options, resolve
 from llama_nb.session.distribution import HEAD, Distribution
 from llama_nb.session.embedding import embed_texts
 from llama_nb.session.form import one_form
+from llama_nb.session.looking import Looker
 from llama_nb.session.next_token import examine, find_place
 from llama_nb.session.prompt_view import PromptView, chat_request, view_prompt
 from llama_nb.session.reply import Reply
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Model(ToolUser, Brancher):
+class Model(ToolUser, Brancher, Looker):
     """A loaded model.
 
     Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes

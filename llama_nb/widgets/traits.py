@@ -52,6 +52,17 @@ class Nodes(traitlets.List):
         _synced(self)
 
 
+class Binary(traitlets.Bytes):
+    """Bytes that the page gets as a DataView, beside the JSON of the same message.
+
+    Custom messages with buffers are not supported everywhere (Colab), so large data are traits.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(b"", **options)
+        _synced(self)
+
+
 class Record(traitlets.Dict):
     """A JSON object; `shape` names its TypeScript interface in labextension/widgets/shapes.ts."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llama_nb.widgets import traits
+from llama_nb.widgets.attention_explorer import AttentionExplorer
 from llama_nb.widgets.base import Widget
 from llama_nb.widgets.chat_panel import ChatPanel
 from llama_nb.widgets.compare_view import CompareView
@@ -25,6 +26,7 @@ WIDGETS: Final[tuple[type[Widget], ...]] = (
     ChatPanel,
     SamplingLab,
     CompareView,
+    AttentionExplorer,
 )
 
 LONGEST: Final = 110  # of a line, as in biome.json

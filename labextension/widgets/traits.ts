@@ -2,6 +2,12 @@
 
 import type { Tree } from "./nodes";
 import type {
+  AttentionEffect,
+  AttentionHead,
+  AttentionThumbs,
+  AttentionTile,
+  AttentionTokens,
+  AttentionView,
   Bundle,
   ChatHead,
   ChatLive,
@@ -88,4 +94,20 @@ export interface CompareViewTraits {
   status: string;
   stoppable: boolean;
   twin: Bundle;
+}
+
+export interface AttentionExplorerTraits {
+  effect: AttentionEffect;
+  error: string;
+  head: AttentionHead;
+  status: string;
+  thumbs: DataView;
+  thumbs_info: AttentionThumbs;
+  tile: DataView;
+  tile2: DataView;
+  tile2_info: AttentionTile;
+  tile_info: AttentionTile;
+  tokens: AttentionTokens;
+  twin: Bundle;
+  view: AttentionView;
 }

@@ -6,7 +6,6 @@ untrusted: it is looked up, never taken as it is. What happens to the chat elsew
 
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -18,24 +17,21 @@ from llama_nb.session.model import Model
 from llama_nb.session.panel import Panel
 from llama_nb.session.reply import Reply
 from llama_nb.session.tools import ToolRun
-from llama_nb.widgets import live
+from llama_nb.widgets import live, live_view
 from llama_nb.widgets.approval import Approvals
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.growing import Growing, Writing
 from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.messages import Messages, Said, number, text, texts, whole
 from llama_nb.widgets.output import Output
 from llama_nb.widgets.traits import Flag, Record
 
-MOST_PANELS: Final = 8
 # A long conversation is put into the notebook more rarely, so that this costs no more than this on average.
 TWIN_BYTES_PER_S: Final = 100_000
 _SIDE: Final = STATIC / "chat_side.js"  # what opens on demand; a page asks for it once
 _MOST_ASKED: Final = 1000  # messages whose contents a page asks for at once
 _MOST_NEW: Final = 2  # messages that come at once; of more a branch or a chat was chosen, and pages know best
 _LONGEST: Final = 1_000_000  # characters of a message
-_LONGEST_NAME: Final = 200
-
-Said = Mapping[str, Any]
 
 
 class ChatPanel(LiveWidget, Growing):
@@ -109,24 +105,42 @@ class ChatPanel(LiveWidget, Growing):
         if 0 < len(new) <= _MOST_NEW:
             self.send({"kind": "contents", "items": conversation.contents(self.panel.chat, new)})
 
-    def received(self, message: dict[str, Any]) -> None:
-        """Take the page's messages; what is none of these, or malformed, is ignored."""
-        kind = str(message.get("kind"))
-        looks: Mapping[str, Callable[[Said], None]] = {
-            "hello": lambda _: None,
+    def looks(self) -> Messages:
+        """Return what a page asks for."""
+        return {
             "lost": lambda _: self.checkpoint(),
             "code": lambda _: self.send({"kind": "code", "text": _SIDE.read_text("utf-8")}),
             "want": self._want,
             "tokens": self._tokens,
             "tree": lambda _: self.send({"kind": "tree", "nodes": conversation.tree(self.panel.chat)}),
         }
-        if kind in looks:
-            looks[kind](message)
-            return
-        act = self._actions().get(kind)
-        if act is not None:
-            self.error = self.panel.gone
-            act(message)
+
+    def actions(self) -> Messages:
+        """Return what a page does."""
+        panel = self.panel
+        return {
+            "send": self._send_message,
+            "stop": lambda _: self._stop(),
+            "continue": lambda said: self._ask("continue", panel.go_on, text(said, "id")),
+            "retry": lambda said: self._ask("retry", panel.retry, text(said, "id")),
+            "edit": self._edit,
+            "branch": self._branch,
+            "goto": lambda said: panel.goto(text(said, "id"), tip=said.get("tip") is True),
+            "system": self._set_system,
+            "chat": lambda said: self._move(panel.use_chat, said),
+            "new": lambda said: self._move(panel.new_chat, said),
+            "delete": lambda said: self._move(panel.delete_chat, said),
+            "model": lambda said: self._move(panel.use_model, said),
+            "set": self._set,
+            "preset": lambda said: panel.use_preset(text(said, "name")),
+            "export": lambda said: self.send({"kind": "exported", **panel.export(text(said, "format"))}),
+            "allow": lambda said: self._approvals.answer(text(said, "call"), yes=True),
+            "deny": lambda said: self._approvals.answer(text(said, "call"), yes=False),
+        }
+
+    def lasting_error(self) -> str:
+        """Return that the model is gone, while it is."""
+        return self.panel.gone
 
     def text_twin(self) -> str:
         """Return the conversation as text."""
@@ -148,41 +162,19 @@ class ChatPanel(LiveWidget, Growing):
 
     # --- what the page asks for -----------------------------------------------------------------------
 
-    def _actions(self) -> Mapping[str, Callable[[Said], None]]:
-        panel = self.panel
-        return {
-            "send": self._send_message,
-            "stop": lambda _: self._stop(),
-            "continue": lambda said: self._ask("continue", panel.go_on, _text(said, "id")),
-            "retry": lambda said: self._ask("retry", panel.retry, _text(said, "id")),
-            "edit": self._edit,
-            "branch": self._branch,
-            "goto": lambda said: panel.goto(_text(said, "id"), tip=said.get("tip") is True),
-            "system": self._set_system,
-            "chat": lambda said: self._move(panel.use_chat, said),
-            "new": lambda said: self._move(panel.new_chat, said),
-            "delete": lambda said: self._move(panel.delete_chat, said),
-            "model": lambda said: self._move(panel.use_model, said),
-            "set": self._set,
-            "preset": lambda said: panel.use_preset(_text(said, "name")),
-            "export": lambda said: self.send({"kind": "exported", **panel.export(_text(said, "format"))}),
-            "allow": lambda said: self._approvals.answer(_text(said, "call"), yes=True),
-            "deny": lambda said: self._approvals.answer(_text(said, "call"), yes=False),
-        }
-
     def _send_message(self, said: Said) -> None:
-        text = _text(said, "text", _LONGEST)
-        if not text.strip():
+        typed = text(said, "text", _LONGEST)
+        if not typed.strip():
             return
         if self.panel.tools:
             if self._run is not None and not self._run.done:
                 raise ModelBusy(
                     "The model is at work with your functions.", "Answer what it asks, or stop it."
                 )
-            run = self._run = self._ask("tools", self.panel.send_with_tools, text, self._approvals.ask)
+            run = self._run = self._ask("tools", self.panel.send_with_tools, typed, self._approvals.ask)
             threading.Thread(target=self.guard(self._await), args=(run,), daemon=True).start()
         else:
-            self._ask("chat", self.panel.send, text)
+            self._ask("chat", self.panel.send, typed)
         self._accept(said)
 
     def _await(self, run: ToolRun) -> None:
@@ -193,15 +185,15 @@ class ChatPanel(LiveWidget, Growing):
             self.refresh()
 
     def _edit(self, said: Said) -> None:
-        text = _text(said, "text", _LONGEST)
-        if text.strip():
-            self._ask("edit", self.panel.edit, _text(said, "id"), text)
+        typed = text(said, "text", _LONGEST)
+        if typed.strip():
+            self._ask("edit", self.panel.edit, text(said, "id"), typed)
             self._accept(said)
 
     def _branch(self, said: Said) -> None:
-        position, token = said.get("position"), said.get("token")
-        if type(position) is int and type(token) is int and position >= 0:
-            self._ask("branch", self.panel.branch, _text(said, "id"), position, token)
+        position, token = whole(said, "position"), whole(said, "token")
+        if position is not None and token is not None and position >= 0:
+            self._ask("branch", self.panel.branch, text(said, "id"), position, token)
 
     def _ask(self, kind: str, ask: Callable[..., Any], *arguments: Any) -> Any:
         """Ask for a reply that this panel shows, not the cell that made it."""
@@ -215,7 +207,7 @@ class ChatPanel(LiveWidget, Growing):
 
     def _accept(self, said: Said) -> None:
         """Tell the page that what was typed has arrived: `page` says which of several pages typed it."""
-        self.send({"kind": "accepted", "page": _text(said, "page")})
+        self.send({"kind": "accepted", "page": text(said, "page")})
 
     def _stop(self) -> None:
         if self._run is not None:
@@ -224,11 +216,11 @@ class ChatPanel(LiveWidget, Growing):
             reply.stop()
 
     def _set_system(self, said: Said) -> None:
-        self.panel.chat.system = _text(said, "text", _LONGEST).strip() or None
+        self.panel.chat.system = text(said, "text", _LONGEST).strip() or None
 
     def _move(self, move: Callable[[str], None], said: Said) -> None:
         """Do what leads to another chat, and show what is under way there."""
-        name = _text(said, "name").strip()
+        name = text(said, "name").strip()
         if name:
             move(name)
             self.error = self.panel.gone
@@ -237,18 +229,16 @@ class ChatPanel(LiveWidget, Growing):
             self.refresh()
 
     def _set(self, said: Said) -> None:
-        value = said.get("value")
-        if value is None or type(value) in (int, float):
-            self.panel.set_sampling(_text(said, "name"), value)
+        value = number(said, "value")
+        if value is not None or said.get("value") is None:
+            self.panel.set_sampling(text(said, "name"), value)
 
     def _want(self, said: Said) -> None:
-        ids = said.get("ids")
-        if isinstance(ids, list):
-            wanted = [each for each in ids[:_MOST_ASKED] if isinstance(each, str)]
-            self.send({"kind": "contents", "items": conversation.contents(self.panel.chat, wanted)})
+        wanted = texts(said, "ids", _MOST_ASKED)
+        self.send({"kind": "contents", "items": conversation.contents(self.panel.chat, wanted)})
 
     def _tokens(self, said: Said) -> None:
-        node_id = _text(said, "id")
+        node_id = text(said, "id")
         self.send({"kind": "tokens", "id": node_id, "tokens": self.panel.tokens(node_id)})
 
     # --- what happens -----------------------------------------------------------------------------------
@@ -314,27 +304,11 @@ class ChatPanel(LiveWidget, Growing):
             self.sampling = self.panel.sampling()
 
 
-_panels: deque[ChatPanel] = deque()
-
-
 def show(
     model: Model,
     chat: str | None = None,
     tools: Mapping[str, Callable[..., Any]] | None = None,
     output: Output | None = None,
 ) -> ChatPanel:
-    """Display a new panel, then fill it: the page draws it meanwhile. The oldest of many are closed."""
-    panel = ChatPanel(Panel(model, chat, tools))
-    made = panel._repr_mimebundle_()
-    (output or Output()).display(made[0] if made else {})
-    panel.guard(panel.fill)()
-    _panels.append(panel)
-    while len(_panels) > MOST_PANELS:
-        _panels.popleft().close()
-    return panel
-
-
-def _text(said: Said, key: str, longest: int = _LONGEST_NAME) -> str:
-    """A text of a message, or nothing."""
-    value = said.get(key)
-    return value if isinstance(value, str) and len(value) <= longest else ""
+    """Display a new panel."""
+    return live_view.show(ChatPanel(Panel(model, chat, tools)), output)

@@ -13,6 +13,7 @@ from llama_nb.render import compare as rendered
 from llama_nb.render.clean import clean, clean_line
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.messages import Messages
 from llama_nb.widgets.traits import Count, Flag, Record, Text, Texts
 
 CHECKPOINT_S: Final = 1.0
@@ -116,21 +117,18 @@ class CompareView(LiveWidget):
         with self._lock:
             return super().get_state(*arguments, **options)
 
-    def received(self, message: dict[str, Any]) -> None:
-        """Take the page's messages.
+    def looks(self) -> Messages:
+        """Return what is done with the page's messages.
 
         "hello" comes from each page that begins to show it: that one arrives while cells are written is what
         proves that a Stop can arrive too. "lost" comes from a page that missed a delta, "stop" from the
         button.
         """
-        kind = message.get("kind")
-        if kind == "hello":
-            self.stoppable = self.running
-        elif kind == "lost":
-            with self._lock:
-                self._checkpoint()
-        elif kind == "stop":
-            self._comparison.stop()
+        return {
+            "hello": lambda _: self._hello(),
+            "lost": lambda _: self._checkpoint_now(),
+            "stop": lambda _: self._comparison.stop(),
+        }
 
     def text_twin(self) -> str:
         """Return it as text."""
@@ -150,6 +148,13 @@ class CompareView(LiveWidget):
         ends = {"done": self._comparison.done, "stopped": self._comparison.stopped}
         self._record |= {**ends, "notes": list(self._comparison.notes)}
         return self._record
+
+    def _hello(self) -> None:
+        self.stoppable = self.running
+
+    def _checkpoint_now(self) -> None:
+        with self._lock:
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
         size = len(str(self.cells))

@@ -6,8 +6,7 @@ Knows the page and its messages; what there is, what fits and how loading goes i
 
 import dataclasses
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llama_nb.core import events
@@ -16,12 +15,13 @@ from llama_nb.planner.fit import gigabytes
 from llama_nb.render import loader as rendered
 from llama_nb.session import loader, loader_plan, registry
 from llama_nb.session.load_job import Choice, JobState, LoadJob
+from llama_nb.widgets import live_view
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.messages import Messages, text
 from llama_nb.widgets.output import Output
 from llama_nb.widgets.traits import Record
 
-MOST_PANELS: Final = 8
 # When the free memory has changed by more than this share, what fits is worked out anew.
 _MOVED: Final = 0.03
 _LONGEST: Final = 4096
@@ -77,27 +77,29 @@ class LoaderPanel(LiveWidget):
                 self.plan = loader_plan.plan_for(source, self.choice.get("device") or "auto")
         self.twin_changed()
 
-    def received(self, message: dict[str, Any]) -> None:
-        """Take the page's messages; what is none of these, or malformed, is ignored.
+    def looks(self) -> Messages:
+        """Return what a page asks for: "hello" comes from one that begins to show the panel."""
+        return {"hello": lambda _: self._hello()}
 
-        "hello" from a page that begins to show the panel; "choose" an entry, "find" what was typed, "chose"
-        how it would be loaded, "load" it, "cancel" that; "use" and "unload" a loaded model.
+    def actions(self) -> Messages:
+        """Return what a page does.
+
+        "choose" an entry, "find" what was typed, "chose" how it would be loaded, "load" it, "cancel" that;
+        "use" and "unload" a loaded model.
         """
-        kinds: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "hello": lambda _: self._hello(),
-            "choose": lambda said: self._show(_text(said, "source")),
-            "find": lambda said: self._find(_text(said, "text")),
+        return {
+            "choose": lambda said: self._show(text(said, "source", _LONGEST).strip()),
+            "find": lambda said: self._find(text(said, "text", _LONGEST).strip()),
             "chose": self._chose,
             "load": self._load,
             "cancel": lambda _: self._cancel(),
-            "use": lambda said: self._use(_text(said, "name")),
-            "unload": lambda said: self._unload(_text(said, "name")),
+            "use": lambda said: self._use(text(said, "name").strip()),
+            "unload": lambda said: self._unload(text(said, "name").strip()),
         }
-        act = kinds.get(str(message.get("kind")))
-        if act is None:
-            return
-        self.error = ""
-        act(message)
+
+    def received(self, message: dict[str, Any]) -> None:
+        """Take the page's messages, and see whether the machine's free memory moved since the last."""
+        super().received(message)
         if self._free and abs((loader_plan.place().memory or 0) - self._free) > _MOVED * self._free:
             self.refresh()
 
@@ -142,11 +144,11 @@ class LoaderPanel(LiveWidget):
             self.choice = loader_plan.suggestion(plan)
         self.twin_changed()
 
-    def _find(self, text: str) -> None:
+    def _find(self, typed: str) -> None:
         """Add what was typed, if it names something, and choose it."""
-        if not text:
+        if not typed:
             return
-        source = loader.look_up(text)
+        source = loader.look_up(typed)
         with self._lock:
             if source not in self._typed:
                 self._typed.append(source)
@@ -208,19 +210,9 @@ class LoaderPanel(LiveWidget):
             self.refresh()
 
 
-_panels: deque[LoaderPanel] = deque()
-
-
 def show(output: Output | None = None) -> LoaderPanel:
-    """Display a new panel, then fill it: the page draws it meanwhile. The oldest of many are closed."""
-    panel = LoaderPanel()
-    made = panel._repr_mimebundle_()
-    (output or Output()).display(made[0] if made else {})
-    panel.guard(panel.fill)()
-    _panels.append(panel)
-    while len(_panels) > MOST_PANELS:
-        _panels.popleft().close()
-    return panel
+    """Display a new panel."""
+    return live_view.show(LoaderPanel(), output)
 
 
 def _choice(record: Mapping[str, Any]) -> Choice:
@@ -230,9 +222,3 @@ def _choice(record: Mapping[str, Any]) -> Choice:
 def _job_record(state: JobState) -> dict[str, Any]:
     record = dataclasses.asdict(state)
     return record | {"source": record.pop("choice")["source"], "notes": list(state.notes)}
-
-
-def _text(message: Mapping[str, Any], key: str) -> str:
-    """A short text of a message, or nothing."""
-    value = message.get(key)
-    return value.strip() if isinstance(value, str) and len(value) <= _LONGEST else ""

@@ -6,8 +6,7 @@ untrusted: it is looked up and checked, never taken as it is.
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from llama_nb.core import events
@@ -19,15 +18,15 @@ from llama_nb.session.laboratory_view import controls_record, place_record, view
 from llama_nb.session.latest import Latest
 from llama_nb.session.model import Model
 from llama_nb.session.subject import Subject, reply_subject, text_subject
+from llama_nb.widgets import live_view
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.messages import Messages, Said, number, text, texts, whole
 from llama_nb.widgets.output import Output
 from llama_nb.widgets.traits import Record, Text
 
-MOST_LABORATORIES: Final = 8
 AHEAD_AFTER_S: Final = 0.35  # of rest, so that a slider on its way asks for no text
 _SHOW_EVERY_S: Final = 0.1
-_LONGEST_NAME: Final = 60
 _LONGEST_TEXT: Final = 20_000
 
 
@@ -64,19 +63,18 @@ class SamplingLab(LiveWidget):
         self.sampling = controls_record(self._laboratory)
         self._go(self._wanted)
 
-    def received(self, message: dict[str, Any]) -> None:
-        """Take the page's messages; what is none of these, or malformed, is ignored.
+    def actions(self) -> Messages:
+        """Return what a page does.
 
         "look" at a position; "set" a parameter, a "preset", an "order" of stages, "reset" or take the
         "session"'s; "draw" and "ahead" on or off, with other dice by "roll"; "apply"; the "newest" reply, or
-        a "text"; "hello" from a page that begins to show the laboratory.
+        a "text".
         """
-        kinds: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "hello": lambda _: None,
-            "look": lambda said: self._go(_whole(said, "position")),
+        return {
+            "look": lambda said: self._go(whole(said, "position")),
             "set": self._set,
-            "preset": lambda said: self._try(lambda lab: lab.change({"preset": _name(said, "name")})),
-            "order": lambda said: self._try(lambda lab: lab.reorder(_names(said))),
+            "preset": lambda said: self._try(lambda lab: lab.change({"preset": text(said, "name")})),
+            "order": lambda said: self._try(lambda lab: lab.reorder(texts(said, "names"))),
             "reset": lambda _: self._try(Laboratory.reset),
             "session": lambda _: self._try(Laboratory.as_session),
             "roll": lambda _: self._try(Laboratory.roll),
@@ -84,13 +82,8 @@ class SamplingLab(LiveWidget):
             "ahead": self._go_on,
             "apply": lambda _: self._apply(),
             "newest": lambda _: self._newest(),
-            "text": lambda said: self._other_text(said.get("text")),
+            "text": lambda said: self._other_text(text(said, "text", _LONGEST_TEXT)),
         }
-        act = kinds.get(str(message.get("kind")))
-        if act is None:
-            return
-        self.error = ""
-        act(message)
 
     def text_twin(self) -> str:
         """Return the distribution as tables."""
@@ -159,9 +152,9 @@ class SamplingLab(LiveWidget):
             raise MessageError("There is no reply yet.")
         self._walk(reply_subject(reply))
 
-    def _other_text(self, text: Any) -> None:
-        if isinstance(text, str) and len(text) <= _LONGEST_TEXT:
-            self._walk(text_subject(self._laboratory.model.engine, text))
+    def _other_text(self, typed: str) -> None:
+        if typed:
+            self._walk(text_subject(self._laboratory.model.engine, typed))
 
     def _walk(self, subject: Subject) -> None:
         """Walk through something else, with the parameters as they are."""
@@ -176,9 +169,9 @@ class SamplingLab(LiveWidget):
 
     # --- parameters -----------------------------------------------------------------------------------
 
-    def _set(self, message: Mapping[str, Any]) -> None:
-        name, value = _name(message, "name"), message.get("value")
-        if name and (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
+    def _set(self, message: Said) -> None:
+        name, value = text(message, "name"), number(message, "value")
+        if name and (value is not None or message.get("value") is None):
             self._try(lambda lab: lab.change({name: value}))
 
     def _try(self, act: Callable[[Laboratory], None]) -> None:
@@ -186,7 +179,7 @@ class SamplingLab(LiveWidget):
             act(self._laboratory)
             self._show()
 
-    def _draw(self, message: Mapping[str, Any]) -> None:
+    def _draw(self, message: Said) -> None:
         with self._lock:
             self._drawing = message.get("on") is True
             self._show()
@@ -205,10 +198,10 @@ class SamplingLab(LiveWidget):
 
     # --- the text that would follow ---------------------------------------------------------------------
 
-    def _go_on(self, message: Mapping[str, Any]) -> None:
+    def _go_on(self, message: Said) -> None:
         with self._lock:
             self._going_on = message.get("on") is True
-            self._instead = _whole(message, "token")
+            self._instead = whole(message, "token")
             if self._going_on:
                 self._write_on(0.0)
             else:
@@ -270,33 +263,8 @@ class SamplingLab(LiveWidget):
         )
 
 
-_open: deque[SamplingLab] = deque()
-
-
 def show(
     model: Model, subject: Subject, position: int | None = None, output: Output | None = None
 ) -> SamplingLab:
-    """Display a new laboratory, then fill it: the page draws it meanwhile. The oldest of many are closed."""
-    made = SamplingLab(model, subject, position)
-    bundle = made._repr_mimebundle_()
-    (output or Output()).display(bundle[0] if bundle else {})
-    made.guard(made.fill)()
-    _open.append(made)
-    while len(_open) > MOST_LABORATORIES:
-        _open.popleft().close()
-    return made
-
-
-def _name(message: Mapping[str, Any], key: str) -> str:
-    value = message.get(key)
-    return value if isinstance(value, str) and len(value) <= _LONGEST_NAME else ""
-
-
-def _names(message: Mapping[str, Any]) -> list[str]:
-    given = message.get("names")
-    return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
-
-
-def _whole(message: Mapping[str, Any], key: str) -> int | None:
-    value = message.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Display a new laboratory."""
+    return live_view.show(SamplingLab(model, subject, position), output)

@@ -73,8 +73,8 @@ def kernel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ker
 def _as_new(kernel: Kernel) -> Iterator[None]:
     yield
     kernel.ok(
-        "m = fake.install()\nfrom llama_nb.widgets import chat_panel\n"
-        "for panel in chat_panel._panels: panel.close()\nchat_panel._panels.clear()"
+        "m = fake.install()\nfrom llama_nb.widgets import chat_panel, live_view\n"
+        "for panel in live_view.shown(chat_panel.ChatPanel): panel.close()"
     )
 
 

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from llama_nb.widgets import live_view
-from llama_nb.widgets.live_view import MIME, LiveWidget
+from llama_nb.widgets.live_view import MIME, MOST_SHOWN, LiveWidget, show, shown
+from llama_nb.widgets.messages import whole
 from llama_nb.widgets.traits import Count
 from tests.widgets.conftest import PAGE, Environment
 
@@ -16,8 +17,24 @@ class Counter(LiveWidget):
     _esm = "export default { render() {} }"
     value = Count()
 
+    def fill(self):
+        self.value += 1
+
+    def looks(self):
+        return {"hello": lambda _: None}
+
+    def actions(self):
+        return {"count": lambda said: self.set_trait("value", whole(said, "to") or 0)}
+
+    def lasting_error(self):
+        return "it cannot count" if self.value > 100 else ""
+
     def text_twin(self):
         return f"counted to {self.value}"
+
+
+class Other(Counter):
+    """Another kind."""
 
 
 @pytest.fixture
@@ -96,3 +113,36 @@ def test_a_twin_that_cannot_be_made_is_said_in_the_widget(counter, wire, monkeyp
     until(lambda: counter.error)
     assert counter.error == "ZeroDivisionError: division by zero"
     monkeypatch.undo()
+
+
+def test_an_error_stays_while_a_page_looks_and_goes_when_it_acts(counter):
+    counter.error = "what went wrong"
+    for ignored in ({"kind": "hello"}, {"kind": "unknown"}, {}, {"kind": ["count"]}):
+        counter.received(ignored)
+        assert (counter.error, counter.value) == ("what went wrong", 3)
+    counter.received({"kind": "count", "to": 200})
+    assert (counter.error, counter.value) == ("", 200)
+    counter.received({"kind": "count", "to": True})
+    assert (counter.error, counter.value) == ("it cannot count", 0)
+
+
+def test_what_is_shown_is_filled_after_the_page_has_it(notebook, counter):
+    assert show(counter, notebook) is counter
+    assert notebook.shown[0]["text/plain"] == "counted to 3"
+    assert counter.value == 4
+    assert shown(Counter) == [counter]
+
+
+def test_only_the_oldest_that_are_open_are_closed_and_only_of_their_kind(notebook, wire):
+    first, *rest = [show(Counter(), notebook) for _ in range(MOST_SHOWN)]
+    rest[0].close()
+    other = show(Other(), notebook)
+    newest = show(Counter(), notebook)
+    assert first.comm is not None
+    assert shown(Counter) == [first, *rest[1:], newest]
+    rest.append(show(Counter(), notebook))
+    assert first.comm is None
+    assert shown(Other) == [other]
+    for widget in (*shown(Counter), other):
+        widget.close()
+    assert shown(Counter) == []

@@ -12,7 +12,7 @@ import llama_nb as llama
 from llama_nb.loading.turn import turn
 from llama_nb.session import registry
 from llama_nb.session.load_job import Choice, JobState
-from llama_nb.widgets import loader_panel
+from llama_nb.widgets import live_view, loader_panel
 from llama_nb.widgets.live_view import MIME
 from llama_nb.widgets.loader_panel import LoaderPanel
 from tests.conftest import ROOT
@@ -63,12 +63,11 @@ def test_the_page_draws_it_before_it_is_filled(notebook: Notebook, wire: Wire) -
 
 
 def test_the_oldest_of_many_panels_are_closed(notebook: Notebook, wire: Wire) -> None:
-    panels = [loader_panel.show(notebook) for _ in range(loader_panel.MOST_PANELS + 1)]
+    panels = [loader_panel.show(notebook) for _ in range(live_view.MOST_SHOWN + 1)]
     assert panels[0].comm is None
     assert panels[1].comm is not None
     for panel in panels[1:]:
         panel.close()
-    loader_panel._panels.clear()
 
 
 def test_what_it_sends_is_small_enough_to_move_a_slider_with(panel: LoaderPanel) -> None:

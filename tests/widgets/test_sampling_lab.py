@@ -14,7 +14,7 @@ from llama_nb.magics.commands.sampling import EXAMPLES
 from llama_nb.runtime import settings
 from llama_nb.session.model import Model
 from llama_nb.session.subject import find_subject
-from llama_nb.widgets import sampling_lab
+from llama_nb.widgets import live_view, sampling_lab
 from llama_nb.widgets.live_view import MIME
 from llama_nb.widgets.sampling_lab import SamplingLab
 from tests.conftest import ROOT
@@ -246,7 +246,7 @@ def test_the_oldest_of_many_are_closed_with_what_the_model_kept_for_them(
     cria: Model, notebook: Notebook, wire: Wire
 ) -> None:
     subject = find_subject(cria, "The sea is")
-    count = sampling_lab.MOST_LABORATORIES + 1
+    count = live_view.MOST_SHOWN + 1
     made = [sampling_lab.show(cria, subject, output=notebook) for _ in range(count)]
     assert made[0].comm is None
     assert made[1].comm is not None
@@ -281,8 +281,9 @@ def test_every_example_opens_one(kernel: Kernel, example: str) -> None:
     shown = kernel.ok(example)
     assert VIEW in shown.displays[0]["data"]
     found = kernel.ok(
-        "from llama_nb.widgets import sampling_lab\nsampling_lab._open[-1].settle(60)\n"
-        "len(sampling_lab._open[-1].view['rows'])"
+        "from llama_nb.widgets import live_view, sampling_lab\n"
+        "lab = live_view.shown(sampling_lab.SamplingLab)[-1]\nlab.settle(60)\n"
+        "len(lab.view['rows'])"
     )
     assert int(found.text) >= 12
 
@@ -293,7 +294,8 @@ def test_a_slider_of_the_page_is_answered_between_cells(kernel: Kernel) -> None:
     content = {"kind": "set", "name": "temperature", "value": 1.7}
     kernel.send_comm(model_id, {"method": "custom", "content": content})
     found = kernel.ok(
-        "import time\nfrom llama_nb.widgets import sampling_lab\nlab = sampling_lab._open[-1]\n"
+        "import time\nfrom llama_nb.widgets import live_view, sampling_lab\n"
+        "lab = live_view.shown(sampling_lab.SamplingLab)[-1]\n"
         "end = time.monotonic() + 30\n"
         "value = lambda: lab.view.get('values', {}).get('temperature')\n"
         "while value() != 1.7 and time.monotonic() < end: time.sleep(0.05)\nvalue()"

@@ -9,7 +9,7 @@ import llama_nb as llama
 from llama_nb.runtime import settings
 from llama_nb.session.model import Model
 from llama_nb.session.panel import Panel
-from llama_nb.widgets import chat_panel, live_view
+from llama_nb.widgets import live_view
 from llama_nb.widgets.chat_panel import ChatPanel
 from tests.widgets.chat_panel.page import Page, until
 from tests.widgets.conftest import Wire
@@ -27,9 +27,8 @@ def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(live_view, "TWIN_AFTER_S", 0.01)
     yield
     settings.clear_sampling()
-    for panel in chat_panel._panels:
+    for panel in live_view.shown(ChatPanel):
         panel.close()
-    chat_panel._panels.clear()
 
 
 @pytest.fixture

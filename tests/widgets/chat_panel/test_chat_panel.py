@@ -345,6 +345,6 @@ def test_a_closed_panel_follows_nothing(page: Page, model: Model, wire: Wire) ->
 
 
 def test_the_oldest_of_many_panels_are_closed(model: Model, notebook: Notebook, wire: Wire) -> None:
-    panels = [chat_panel.show(model, output=notebook) for _ in range(chat_panel.MOST_PANELS + 1)]
+    panels = [chat_panel.show(model, output=notebook) for _ in range(live_view.MOST_SHOWN + 1)]
     assert panels[0].comm is None
     assert panels[1].comm is not None

@@ -48,8 +48,8 @@ def colour(colours: ColourMap, share: float) -> Colour:
 
 
 def css(colours: ColourMap, share: float) -> str:
-    """Return the colour of a share as CSS writes it: "rgb(0,34,78)"."""
-    return "rgb({},{},{})".format(*colour(colours, share))
+    """Return the colour of a share as CSS writes it: "#00224e"."""
+    return f"#{bytes(colour(colours, share)).hex()}"
 
 
 def ink(ground: Colour) -> str:

@@ -62,19 +62,8 @@ _CODE_STYLES: Final[Mapping[str, str]] = {
 
 _TEXT: Final = re.compile(r">[^<>]*<")
 
-# The second wall. It allows the containers that this layer writes itself, and no class, id or other scheme.
-_WALL: Final = nh3.Cleaner(
-    tags=set(TAGS),
-    clean_content_tags={"script", "style"},
-    attributes={
-        "*": {"style", "title", "role", "aria-label"},
-        "a": {"href", "target"},
-        "ol": {"start"},
-    },
-    url_schemes={"https"},
-    link_rel="noopener noreferrer nofollow",
-    strip_comments=True,
-    filter_style_properties={
+_STYLE_PROPERTIES: Final = frozenset(
+    {
         "background-color",
         "border",
         "border-bottom",
@@ -106,8 +95,40 @@ _WALL: Final = nh3.Cleaner(
         "white-space",
         "width",
         "overflow-wrap",
-    },
+    }
 )
+_ATTRIBUTES: Final[Mapping[str, set[str]]] = {
+    "*": {"style", "title", "role", "aria-label"},
+    "a": {"href", "target"},
+    "ol": {"start"},
+}
+_PICTURE: Final = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
+
+
+def _picture_only(_tag: str, name: str, value: str) -> str | None:
+    """Let an image show a PNG that it holds itself, and a link lead where links may."""
+    if name == "src":
+        return value if _PICTURE.fullmatch(value) else None
+    return value if name != "href" or value.lower().startswith("https:") else None
+
+
+def _cleaner(*, pictures: bool) -> nh3.Cleaner:
+    images = {"img": {"src", "alt", "width", "height"}} if pictures else {}
+    return nh3.Cleaner(
+        tags={*TAGS, *images},
+        clean_content_tags={"script", "style"},
+        attributes={**_ATTRIBUTES, **images},
+        attribute_filter=_picture_only if pictures else None,
+        url_schemes={"https", "data"} if pictures else {"https"},
+        link_rel="noopener noreferrer nofollow",
+        strip_comments=True,
+        filter_style_properties=set(_STYLE_PROPERTIES),
+    )
+
+
+# The second wall. It allows the containers that this layer writes itself, and no class, id or other scheme.
+_WALL: Final = _cleaner(pictures=False)
+_WALL_WITH_PICTURES: Final = _cleaner(pictures=True)
 
 
 def escape(text: str) -> str:
@@ -123,9 +144,12 @@ def to_html(nodes: Iterable[Node]) -> str:
     return wall("".join(pieces))
 
 
-def wall(html: str) -> str:
-    """Return HTML of this layer with everything taken out that it never writes."""
-    return _WALL.clean(html)
+def wall(html: str, *, pictures: bool = False) -> str:
+    """Return HTML of this layer with everything taken out that it never writes.
+
+    With `pictures` an image may show a PNG that stands in the page itself; nothing is ever loaded.
+    """
+    return (_WALL_WITH_PICTURES if pictures else _WALL).clean(html)
 
 
 def without_math(html: str) -> str:

@@ -38,9 +38,8 @@ def prepare(out: Path, args: argparse.Namespace) -> dict[str, Any]:
         (out / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
     if not (out / "tokenizer.json").exists():
         size = recipe["vocabulary"]
-        learned = bpe.learn(
-            bpe.corpus(recipe["seed"], recipe["tokenizer_texts"]), size["size"], size["glued"]
-        )
+        texts = bpe.corpus(recipe["seed"], recipe["tokenizer_texts"], recipe.get("tokenizer_corpus"))
+        learned = bpe.learn(texts, size["size"], size["glued"])
         learned.save(str(out / "tokenizer.json"))
     return recipe
 
@@ -53,6 +52,7 @@ def stage_of(recipe: dict[str, Any], step: int) -> dict[str, Any]:
 def save_checkpoint(out: Path, crew: Crew, optimiser: Optimiser, progress: dict[str, Any]) -> None:
     """Write the whole state beside the old one, then put it in its place."""
     state = {"flat": crew.flat.clone(), "optimiser": optimiser.state, "progress": progress}
+    state["loads"] = crew.shared.loads.clone()
     temporary = out / "checkpoint.tmp"
     with temporary.open("wb") as file:
         torch.save(state, file)
@@ -68,6 +68,7 @@ def load_checkpoint(out: Path, crew: Crew, optimiser: Optimiser, progress: dict[
         return
     state = torch.load(out / "checkpoint.pt", weights_only=True)
     crew.flat.copy_(state["flat"])
+    crew.shared.loads.copy_(state.get("loads", crew.shared.loads))
     for name, value in state["optimiser"].items():
         optimiser.state[name].copy_(value)
     progress.update(state["progress"])
@@ -104,12 +105,14 @@ def steps(
         gradient *= min(1.0, recipe["clip"] / (norm + 1e-9))
         factor = schedule(progress["step"], now)
         optimiser.step(gradient, progress["step"], factor)
-        record = {
+        record: dict[str, Any] = {
             "step": progress["step"],
             "loss": round(loss, 4),
             "norm": round(norm, 3),
             "factor": round(factor, 4),
         }
+        if crew.shared.loads.numel():
+            record["least"] = round(float(crew.shared.loads.min()), 4)
         progress["step"] += 1
         progress["tokens"] += tokens
         yield record | {"tokens": progress["tokens"], "rate": round(tokens / (time.monotonic() - began))}
@@ -132,6 +135,7 @@ def train(args: argparse.Namespace) -> None:
         recipe.get("shape", {}),
         stage["mixture"],
         plan,
+        recipe.get("balance", 0.0),
     )
     crew = Crew(job, args.workers)
     optimiser = Optimiser(crew.model, crew.flat, Rates(**recipe["rates"]))

@@ -1,13 +1,17 @@
 """The generator: repeatable, split without overlap, and true to its own judges."""
 
+import contextlib
+import io
 import json
 
 import pytest
 
 from tools.cria import (
+    code,
     conversation,
     copying,
     follow_ups,
+    german,
     glossary,
     judging,
     obeying,
@@ -55,6 +59,9 @@ def test_no_word_of_one_answer_stands_for_two_questions():
         (copying.all_phrasings(), copying.HELD_OUT_PHRASINGS),
         (sums.PHRASINGS, sums.HELD_OUT_PHRASINGS),
         (stories.PHRASINGS, stories.HELD_OUT_PHRASINGS),
+        (code.PHRASINGS, code.HELD_OUT_PHRASINGS),
+        (german.PHRASINGS, german.HELD_OUT_PHRASINGS),
+        (german.WORD_PHRASINGS, german.HELD_OUT_WORD_PHRASINGS),
         *((obeying.WORDINGS[form], obeying.HELD_OUT_WORDINGS[form]) for form in obeying.FORMS),
         *((follow_ups.all_wordings(kind), follow_ups.HELD_OUT_WORDINGS[kind]) for kind in follow_ups.KINDS),
         *(
@@ -80,6 +87,27 @@ def test_held_out_strings_pairs_and_casts_never_come_up_in_training():
         assert not (hero in stories.HEROES and held_out("hero", hero, part=0.15))
     held = [(a, b) for a in range(100) for b in range(100) if held_out("sum", a, b)]
     assert 900 <= len(held) <= 1100
+
+
+def test_functions_run_and_held_out_ones_never_come_up_in_training():
+    asked = {code.ask(seeded("code", n)).keys[0] for n in range(1500)}
+    held = {code.ask(seeded("held code", n), held=True).keys[0] for n in range(200)}
+    assert not asked & held
+    for n in range(60):
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(code.file(seeded("file", n), 3), {})
+
+
+def test_german_stories_agree_with_the_gender_of_their_animal():
+    genders = {name: gender for _, name, gender in german.ANIMALS}
+    for n in range(300):
+        told = german.ask(seeded("german", n), held=n % 2 == 1)
+        hero, animal = told.keys
+        assert held_out("german", hero, animal) == (n % 2 == 1)
+        for article, fitting in (("Der", "m"), ("Die", "f"), ("Das", "n")):
+            if f"{article} {animal}" in told.answer:
+                assert genders[animal] == fitting
+        assert told.answer.count(animal) >= 1
 
 
 def test_held_out_cities_and_fillers_never_come_up_in_training():

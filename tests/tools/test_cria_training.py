@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import AutoTokenizer, Llama4ForCausalLM, LlamaForCausalLM
 
 from tools import train_cria
+from tools.cria import experts
 from tools.cria import model as models
 from tools.cria.optimiser import Optimiser, Rates, decay_now, orthogonal, plain_knots, schedule
 
@@ -106,14 +107,71 @@ def test_what_is_exported_loads_and_computes_the_same(trained):
     assert loaded.generation_config.eos_token_id == models.marks(text.backend_tokenizer)["eos_token_id"]
 
 
-def test_the_sister_with_experts_has_a_forward_too(trained):
+def sister(trained: Path):
+    """A model with experts, on one flat vector."""
     learned = Tokenizer.from_file(str(trained / "tokenizer.json"))
-    sister = models.build("moe", learned, 1, SHAPE | {"num_key_value_heads": 2})
-    flat = models.flatten(sister)
-    models.attach(sister, flat)
-    ids = torch.tensor([learned.encode("What is a token?").ids])
-    assert models.forward_of(sister)(ids).shape == (1, ids.shape[1], 500)
-    assert any("router" in name for name, _ in sister.named_parameters())
+    model = models.build("moe", learned, 1, SHAPE | {"num_hidden_layers": 5, "num_key_value_heads": 2})
+    models.attach(model, models.flatten(model))
+    return model
+
+
+def test_the_sister_with_experts_computes_what_its_own_forward_does(trained):
+    model = sister(trained)
+    ids = torch.randint(0, 500, (2, 70), generator=torch.Generator().manual_seed(0))
+    loads = experts.Loads(experts.fresh_loads(model))
+    with torch.no_grad():
+        lean, own = models.forward_of(model, loads)(ids), model(ids, use_cache=False).logits
+    assert own.std() > 0.1
+    assert torch.allclose(lean, own, atol=1e-5)
+    assert [int(counts.sum()) for counts in loads.counts] == [140, 140]
+    assert float(loads.imbalance) == pytest.approx(2.0)  # one a layer where the running shares are even
+
+
+def test_an_expert_that_got_much_costs_more_and_the_others_are_preferred(trained):
+    model = sister(trained)
+    running = experts.fresh_loads(model)
+    for _ in range(200):
+        experts.update(running, torch.tensor([[8.0] + [1.0] * 7, [1.0] * 8]))
+    assert running[0].tolist() == pytest.approx([8 / 15] + [1 / 15] * 7, abs=0.02)
+    assert running[1].tolist() == pytest.approx([1 / 8] * 8)
+    loads = experts.Loads(running)
+    logits = torch.zeros(10, 8, requires_grad=True)
+    loads.add(logits, torch.zeros(10, dtype=torch.long))
+    loads.imbalance.backward()
+    assert logits.grad is not None
+    assert bool((logits.grad[:, 0] > 0).all())
+    assert bool((logits.grad[:, 1:] < 0).all())
+
+
+def test_a_resumed_training_of_the_sister_equals_an_unbroken_one(tmp_path, monkeypatch):
+    shape = SHAPE | {"num_hidden_layers": 4, "num_key_value_heads": 2, "intermediate_size_mlp": 40}
+    stage = {
+        "from_step": 0,
+        "plan": [[64, 2], [48, 1]],
+        "mixture": {"64": {"programs": 1, "german_chat": 1}, "48": {"code_file": 1, "german_story": 1}},
+    }
+    own = {
+        "shape": shape,
+        "balance": 0.01,
+        "stages": [stage],
+        "tokenizer_corpus": {"programs": 1, "german_chat": 1},
+    }
+    for name, stops in (("whole", [9]), ("broken", [2, 9])):
+        (tmp_path / name).mkdir()
+        args = options(tmp_path / name / "run", 4)
+        args.architecture = "moe"
+        Path(args.recipe).write_text(json.dumps(RECIPE | own))
+        for stop in stops:
+            steps = iter(range(100))
+            monkeypatch.setattr(train_cria, "control", lambda _, n=steps, s=stop: {"stop": next(n) == s})
+            train_cria.train(args)
+    whole, broken = (tmp_path / name / "run" for name in ("whole", "broken"))
+    assert torch.equal(weights(whole), weights(broken))
+    loads = torch.load(whole / "checkpoint.pt", weights_only=True)["loads"]
+    assert loads.shape == (2, 8)
+    assert loads.sum(-1).tolist() == pytest.approx([1, 1])
+    made = Llama4ForCausalLM.from_pretrained(whole / "export", dtype=torch.float32)
+    assert made.config.moe_layers == [1, 3]
 
 
 def test_orthogonal_matrices_have_singular_values_near_one():
@@ -133,9 +191,10 @@ def test_the_schedule_warms_up_stays_and_decays():
     assert decay_now(knots, 6, 2) == [[0, 0.0], [4, 1.0], [6, 1.0], [8, 0.0]]
 
 
-def test_the_optimiser_leaves_nothing_out(trained):
+@pytest.mark.parametrize("architecture", ["dense", "moe"])
+def test_the_optimiser_leaves_nothing_out(trained, architecture):
     learned = Tokenizer.from_file(str(trained / "tokenizer.json"))
-    model = models.build("dense", learned, 1, SHAPE)
+    model = models.build(architecture, learned, 1, SHAPE | {"num_key_value_heads": 2})
     flat = models.flatten(model)
     models.attach(model, flat)
     before = flat.clone()

@@ -8,7 +8,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tools.cria import copying, follow_ups, glossary, obeying, outside, remembering, stories, sums, tool_calls
+from tools.cria import (
+    code,
+    copying,
+    follow_ups,
+    german,
+    glossary,
+    obeying,
+    outside,
+    remembering,
+    stories,
+    sums,
+    tool_calls,
+)
 from tools.cria.exchange import Exchange
 from tools.cria.rendering import BOS, EOS, Message, Pieces, render
 
@@ -206,11 +218,33 @@ def sum_sheet(rng: random.Random) -> Conversation:
     return Conversation("arithmetic", [*pieces, (EOS, 0.1)])
 
 
+def programs(rng: random.Random) -> Conversation:
+    """Requests for Python functions."""
+    return Conversation("code", render(_messages(_some(rng, code.ask, 3), _neutral(rng))))
+
+
+def code_file(rng: random.Random) -> Conversation:
+    """A small Python file as plain text."""
+    return Conversation("code", [(BOS, 0.0), (code.file(rng, rng.randint(2, 5)) + EOS, 1.0)])
+
+
+def german_chat(rng: random.Random) -> Conversation:
+    """A story in German, or a few German words."""
+    exchanges = [german.ask(rng)] if rng.random() < 0.65 else _some(rng, german.ask_word, 4)
+    return Conversation("German", render(_messages(exchanges, _neutral(rng))))
+
+
+def german_story(rng: random.Random) -> Conversation:
+    """A German story as plain text."""
+    return Conversation("German", [(BOS, 0.0), (german.plain_story(rng) + EOS, 1.0)])
+
+
 KINDS: dict[str, Callable[[random.Random], Conversation]] = {
     "chat": chat, "copies": copies, "additions": additions, "story": story, "obedient": obedient,
     "with_follow_ups": with_follow_ups, "tool_chat": tool_chat, "long_chat": long_chat, "plain_story": plain_story,
     "sum_sheet": sum_sheet, "short_sums": short_sums, "sum_follow_ups": sum_follow_ups, "anyone": anyone,
-    "copies_of_anything": copies_of_anything, "unknowns": unknowns,
+    "copies_of_anything": copies_of_anything, "unknowns": unknowns, "programs": programs, "code_file": code_file,
+    "german_chat": german_chat, "german_story": german_story,
 }  # fmt: skip
 
 

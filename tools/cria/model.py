@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import Llama4ForCausalLM, Llama4TextConfig, LlamaConfig, LlamaForCausalLM
 
+from tools.cria import experts
 from tools.cria.rendering import BOS, EOM, EOS, EOT, PAD
 
 CONTEXT = 1024
@@ -50,8 +51,9 @@ def build(
     else:
         layers = common["num_hidden_layers"]
         config = Llama4TextConfig(
-            **common, intermediate_size_mlp=512, num_local_experts=8, num_experts_per_tok=1,
-            moe_layers=list(range(1, layers, 2)), attention_chunk_size=CONTEXT, router_aux_loss_coef=0.01,
+            **{"intermediate_size_mlp": 512, "num_local_experts": 8, **common},
+            num_experts_per_tok=1, moe_layers=list(range(1, layers, 2)), attention_chunk_size=CONTEXT,
+            attn_temperature_tuning=False, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         )  # fmt: skip
         model = Llama4ForCausalLM(config)
     _initialise(model, common["num_hidden_layers"])
@@ -63,7 +65,7 @@ def _initialise(model: nn.Module, layers: int) -> None:
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 nn.init.normal_(parameter, std=0.02 if "embed" in name else 0.06)
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
+            if name.endswith(("o_proj.weight", "down_proj.weight", "experts.down_proj")):
                 parameter.div_((2 * layers) ** 0.5)
 
 
@@ -88,10 +90,11 @@ def attach_gradients(model: nn.Module, flat: torch.Tensor) -> None:
         at += parameter.numel()
 
 
-def forward_of(model: nn.Module) -> Forward:
-    """Return ids [B, T] -> logits [B, T, V]: lean for the dense model, the model's own otherwise."""
-    if not isinstance(model, LlamaForCausalLM):
-        return lambda ids: model(ids, use_cache=False).logits
+def forward_of(model: nn.Module, loads: experts.Loads | None = None) -> Forward:
+    """Return ids [B, T] -> logits [B, T, V], leaner than the model's own; `loads` notes what experts get."""
+    if isinstance(model, Llama4ForCausalLM):
+        return experts.forward_of(model, loads or experts.Loads(experts.fresh_loads(model)))
+    assert isinstance(model, LlamaForCausalLM)
     tables: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def forward(ids: torch.Tensor) -> torch.Tensor:

@@ -70,12 +70,16 @@ class Optimiser:
 
     def __init__(self, model: nn.Module, flat: torch.Tensor, rates: Rates) -> None:
         self.flat, self.rates = flat, rates
-        self.groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        self.groups: dict[tuple[int, int, float], list[int]] = defaultdict(list)
         other = torch.ones(flat.numel(), dtype=torch.bool)
         at = 0
         for name, parameter in model.named_parameters():
-            if parameter.ndim == 2 and ".layers." in name and "router" not in name:
-                self.groups[(parameter.shape[0], parameter.shape[1])].append(at)
+            if parameter.ndim >= 2 and ".layers." in name and "router" not in name:
+                rows, columns = parameter.shape[-2:]
+                # Experts come stacked, and hold their matrices as [in, out].
+                ratio = max(1.0, columns / rows if parameter.ndim == 3 else rows / columns)
+                places = range(at, at + parameter.numel(), rows * columns)
+                self.groups[(rows, columns, ratio)] += places
                 other[at : at + parameter.numel()] = False
             at += parameter.numel()
         self.other = other.nonzero().squeeze(1)
@@ -101,7 +105,7 @@ class Optimiser:
     def _muon(self, gradient: torch.Tensor, factor: float) -> None:
         momentum = self.state["momentum"]
         momentum.lerp_(gradient, 1 - MOMENTUM)
-        for (rows, columns), places in self.groups.items():
+        for (rows, columns, ratio), places in self.groups.items():
             size = rows * columns
             stack = torch.stack(
                 [torch.lerp(gradient[at : at + size], momentum[at : at + size], MOMENTUM) for at in places]
@@ -110,4 +114,4 @@ class Optimiser:
             rate = self.rates.matrices * factor
             for at, change in zip(places, update, strict=True):
                 view = self.flat[at : at + size]
-                view.mul_(1 - rate * DECAY).sub_(change, alpha=rate * max(1.0, rows / columns) ** 0.5)
+                view.mul_(1 - rate * DECAY).sub_(change, alpha=rate * ratio**0.5)

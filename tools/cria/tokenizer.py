@@ -27,11 +27,11 @@ CORPUS = {
 }
 
 
-def corpus(seed: int, conversations: int = 6000) -> list[str]:
-    """Return the texts on which the merges are learned, special tokens left out."""
+def corpus(seed: int, conversations: int = 6000, kinds: dict[str, float] | None = None) -> list[str]:
+    """Return the texts on which the merges are learned, special tokens left out; `kinds` in place of CORPUS."""
     texts = []
     for index in range(conversations):
-        pieces = conversation.draw(seeded(seed, "tokenizer", index), CORPUS).pieces
+        pieces = conversation.draw(seeded(seed, "tokenizer", index), kinds or CORPUS).pieces
         text = "".join(piece for piece, _ in pieces)
         for mark in SPECIAL:
             text = text.replace(mark, "\n")

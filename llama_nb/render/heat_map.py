@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 Row = Sequence[float | None]
 
 _TABLE: Final = f"border-collapse:collapse;color:inherit;font-size:0.8em;white-space:nowrap;{FIGURES}"
-    f"border-collapse:collapse;color:inherit;font-size:0.8em;margin:0.4em 0;white-space:nowrap;{FIGURES}"
-)
 _NAME: Final = f"padding:1px 6px;text-align:right;font-weight:normal;{MUTED}"
 _HEAD: Final = f"padding:1px 4px;text-align:center;font-weight:normal;{MUTED}"
 # JupyterLab aligns cells to the right; the rest they take from their table, since there may be a thousand.

@@ -100,6 +100,14 @@ class CostError(LlamaError, ValueError):
     """An amount or a price is missing, impossible, or not written so that it can be read."""
 
 
+class InterventionError(LlamaError, ValueError):
+    """A part of a model that is to be turned off is written wrongly, or the model has none such."""
+
+
+class TraceError(LlamaError, ValueError):
+    """What was captured has no such layer, head or token, is too large, or stands damaged in its file."""
+
+
 class RecordingError(LlamaError):
     """Replies cannot be recorded or played back, or what is asked differs from what was recorded."""
 

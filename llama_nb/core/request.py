@@ -1,10 +1,12 @@
 """What is asked of an engine, as one frozen value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from llama_nb.core.grammar import Grammar
+from llama_nb.core.intervention import Intervention
 from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
 
@@ -37,6 +39,12 @@ class Request:
         Where mirostat stands behind `begun`, in bits; None: where it begins.
     grammar
         What the reply must be; for engines that can (`Capabilities.schema`).
+    interventions
+        What is turned off in the model while it answers this request and no other. Such a request runs alone,
+        with a cache of its own that is dropped afterwards.
+    watch
+        Looks on while the model works: entered with the module on the thread that owns it, around all that is
+        computed for this request, which runs alone. It must leave the module as it found it.
     purpose
         What this is, for the one who waits for it: "chat main", "complete".
     """
@@ -50,4 +58,16 @@ class Request:
     begun: tuple[int, ...] = ()
     surprise: float | None = None
     grammar: Grammar | None = None
+    interventions: tuple[Intervention, ...] = ()
+    watch: Callable[[Any], AbstractContextManager[Any]] | None = None
     purpose: str = "request"
+
+    @property
+    def kept_in(self) -> str | None:
+        """The cache that it reads and extends; None with interventions, whose keys and values are its own."""
+        return None if self.interventions else self.cache_key
+
+    @property
+    def alone(self) -> bool:
+        """Whether it can share no computation with others."""
+        return bool(self.interventions) or self.watch is not None

@@ -140,6 +140,10 @@ class Generation:
                 return
         yield writer.closing(reason)
 
+    def closing(self, reason: str) -> TokenEvent:
+        """Return the one event of a generation that is stopped before its first step."""
+        return Writer(self).closing(reason)
+
     @property
     def ids(self) -> tuple[int, ...]:
         """All token ids that stand before the first one to write."""

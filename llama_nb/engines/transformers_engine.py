@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from llama_nb.core.errors import ContextOverflow, EngineError, LlamaError, MessageError
+from llama_nb.core.errors import ContextOverflow, EngineError, LlamaError, MessageError, Stopped
 from llama_nb.core.events import Finish, TokenEvent, Usage
 from llama_nb.core.grammar import Grammar
 from llama_nb.core.messages import Message
@@ -28,6 +28,7 @@ from llama_nb.engines.detokenize import StopStrings, TextStream
 from llama_nb.engines.embedding import embed
 from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
+from llama_nb.engines.interventions import changed
 from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
 from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.engines.sampler import NonFiniteLogitsError
@@ -138,12 +139,13 @@ class TransformersEngine:
         self._check_length(ids)
 
         def work(_module: Any, stopped: Callable[[], str | None]) -> Floats | None:
-            entry = self._caches.borrow(request.cache_key, ids)
+            entry = self._caches.borrow(request.kept_in, ids)
             logits: Floats | None = None
-            for chunk in self._forward.chunks(ids[len(entry.ids) :]):
-                if stopped() is not None:
-                    return None
-                logits = self._forward(chunk, entry)
+            with changed(self._module, request, prompt, stopped):
+                for chunk in self._forward.chunks(ids[len(entry.ids) :]):
+                    if stopped() is not None:
+                        return None
+                    logits = self._forward(chunk, entry)
             if logits is not None and not math.isfinite(logits.max()):
                 raise self._not_numbers(entry)
             return logits
@@ -213,7 +215,10 @@ class TransformersEngine:
         generation = self._prepare(request)
         entry = generation.entry
         try:
-            yield from generation.run(self._forward, stopped)
+            with changed(self._module, request, generation.prompt, stopped):
+                yield from generation.run(self._forward, stopped)
+        except Stopped:
+            yield generation.closing(stopped() or "stopped")
         except NonFiniteLogitsError:
             raise self._not_numbers(entry) from None
         except torch.OutOfMemoryError as error:
@@ -234,7 +239,8 @@ class TransformersEngine:
         alone: list[tuple[int, Request]] = []
         for row, request in enumerate(requests):
             # A seed promises the same reply whatever else runs; sums over a batch round otherwise.
-            if request.sampling.seed is not None or request.begun or not batchable(self._module):
+            unlike = request.sampling.seed is not None or request.begun or request.alone
+            if unlike or not batchable(self._module):
                 alone.append((row, request))
                 continue
             if stopped() is not None:
@@ -300,7 +306,7 @@ class TransformersEngine:
         if sampling.seed is None and not sampling.greedy:
             sampling = sampling.replace(seed=secrets.randbits(32))
         grammar = self._grammars.begin(request.grammar, before) if request.grammar is not None else None
-        entry = self._caches.take(request.cache_key, ids)
+        entry = self._caches.take(request.kept_in, ids)
         return Generation(
             prompt,
             before,

@@ -12,8 +12,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import EngineError, LlamaError
 from llama_nb.core.events import (
@@ -27,6 +28,7 @@ from llama_nb.core.events import (
     Waiting,
     publish,
 )
+from llama_nb.core.intervention import names
 from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import cell
@@ -60,6 +62,8 @@ class Generation:
         The lock of the chat, and what to say while another reply has it.
     on_begin, on_end
         Called when the reply can be seen to run or wait, and when it has ended, before who waits goes on.
+    watch
+        Looks on while the model works; see Request.watch.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Generation:
         waits_for: str = "",
         on_begin: Callable[[Reply], None] = lambda _: None,
         on_end: Callable[[Reply], None] = lambda _: None,
+        watch: Callable[[Any], AbstractContextManager[Any]] | None = None,
     ) -> None:
         self.reply = reply
         self._engine = engine
@@ -78,6 +83,7 @@ class Generation:
         self._on_begin, self._on_end = on_begin, on_end
         self._lock = lock
         self._waits_for = waits_for
+        self._watch = watch
         self._request: Request | None = None
         self._has_turn = False
         self._announced = False
@@ -179,9 +185,12 @@ class Generation:
         return True
 
     def _prepare(self) -> None:
-        self._request = self._steps.prepare(self._engine)
-        # What it begins with is among the reply's own tokens.
-        self.reply.request = dataclasses.replace(self._request, begun=(), surprise=None)
+        asked, off = self._steps.prepare(self._engine), self.reply.interventions
+        self._request = dataclasses.replace(asked, interventions=off, watch=self._watch)
+        # What it begins with is among the reply's own tokens; and who asks again asks the whole model.
+        self.reply.request = dataclasses.replace(asked, begun=(), surprise=None)
+        if off:
+            self.reply.notes.append(f"While this was written: {names(off)}.")
 
     def _pull(self) -> Iterator[TokenEvent]:
         if self._request is None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from llama_nb.core.errors import ModelGone
 from llama_nb.core.events import Finish, TokenEvent, Usage
 from llama_nb.core.grammar import Grammar
+from llama_nb.core.intervention import Intervention
 from llama_nb.core.messages import Message, ToolCall
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
@@ -70,6 +71,8 @@ class Reply:
         Takes apart what it says when it is done, where that is more than text; versions of it share this.
     special
         Which of its tokens and of their alternatives are control tokens; known when it is done.
+    interventions
+        What was turned off in the model while it wrote this.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Reply:
         self.begun: tuple[TokenEvent, ...] = ()
         self.reader: Callable[[Reply], object] | None = None
         self.special: frozenset[int] = frozenset()
+        self.interventions: tuple[Intervention, ...] = ()
         self.stop_flag = StopFlag()
         self.rerunner: Callable[[Reply, Sampling, bool], Reply] | None = None
         self._tokens: list[TokenEvent] = []

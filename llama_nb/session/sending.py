@@ -5,12 +5,14 @@ Everything is checked before anything is sent. Running it is generation's busine
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import MessageError, UnsupportedError
 from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
+from llama_nb.session.ablating import active
 from llama_nb.session.asking import Asked, check_text, read_question, refuse_images
 from llama_nb.session.chat import Chat
 from llama_nb.session.defaults import check_options, idle_options, resolve
@@ -159,7 +161,14 @@ class Sender(Handle):
         reply.rerunner = functools.partial(self._rerun, None)
         return reply
 
-    def _generation(self, reply: Reply, turn: Turn, talk: Chat | None = None) -> Generation:
+    def _generation(
+        self,
+        reply: Reply,
+        turn: Turn,
+        talk: Chat | None = None,
+        watch: Callable[[Any], AbstractContextManager[Any]] | None = None,
+    ) -> Generation:
+        reply.interventions = active(self)
         return Generation(
             reply,
             self.engine,
@@ -168,4 +177,5 @@ class Sender(Handle):
             waits_for=f"chat {talk.name} on {self.name}" if talk else self.name,
             on_begin=self._add_active,
             on_end=self._drop_active,
+            watch=watch,
         )

@@ -28,7 +28,7 @@ Stopping = Callable[[], str | None]
 SIZE: Final = 512  # pixels a side
 SIDE: Final = 64  # of a thumbnail
 EQUAL: Final = 128  # the byte of no difference
-LEGEND: Final = (
+LEGEND: Final = "Each pixel is the largest weight of its rectangle; brightness is the square root of the weight."
     "Each pixel is the largest weight of its rectangle. Brightness: square root of the weight, 0 to 1."
 )
 

@@ -28,9 +28,7 @@ Stopping = Callable[[], str | None]
 SIZE: Final = 512  # pixels a side
 SIDE: Final = 64  # of a thumbnail
 EQUAL: Final = 128  # the byte of no difference
-LEGEND: Final = "Each pixel is the largest weight of its rectangle; brightness is the square root of the weight."
-    "Each pixel is the largest weight of its rectangle. Brightness: square root of the weight, 0 to 1."
-)
+LEGEND: Final = "each pixel is the largest weight of its rectangle; brightness: square root of the weight"
 
 # Weights that are computed between two looks at `stopped`: about 30 ms on one core.
 _BLOCK: Final = 2**21

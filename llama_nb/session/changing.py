@@ -1,0 +1,122 @@
+"""What a user changes inside a model to see what it is for: the methods of `Model` that turn parts off.
+
+The weights stay as they are; who asks something else meanwhile is answered by the whole model.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, cast
+
+from llama_nb.core.intervention import Intervention, Mode
+from llama_nb.core.stop import StopFlag
+from llama_nb.session.ablating import AblationEffect, ablation_effect, read_parts, turned_off
+from llama_nb.session.reading import find_reading
+from llama_nb.session.sending import Sender
+
+if TYPE_CHECKING:
+    from llama_nb.session.chat import Chat
+    from llama_nb.session.model import Model
+    from llama_nb.session.reply import Reply
+
+
+class Changer(Sender):
+    """A model of which parts can be turned off."""
+
+    def ablate(
+        self,
+        *parts: str | Intervention,
+        heads: Iterable[tuple[int, int]] = (),
+        attention: Iterable[int] = (),
+        mlps: Iterable[int] = (),
+        layers: Iterable[int] = (),
+        mode: Mode = "zero",
+        over: str | None = None,
+    ) -> AbstractContextManager[tuple[Intervention, ...]]:
+        """Turn parts off for what is asked of this model in a `with` block.
+
+        Replies that are asked for in the block are made without these parts, in the background too, and so is
+        what is looked at there. They say so in a note, compute everything anew and leave the chat's cache as it
+        is. Nobody else notices: panels and other threads have the whole model. A thread that you start yourself
+        takes the block along with `contextvars.copy_context().run`.
+
+        Parameters
+        ----------
+        *parts
+            As on a line: "3.5" is head 5 of layer 3, "3.attn" and "3.mlp" its attention and its MLP, "3" the
+            whole layer.
+        heads
+            Pairs (layer, head), from 0: what the head mixed never reaches the output projection.
+        attention, mlps
+            Layers whose attention or MLP adds nothing to the residual stream.
+        layers
+            Layers that add nothing at all: the residual stream passes through.
+        mode
+            "zero" has a part add nothing; "mean" has it add at every position the mean of what it adds to a
+            text in the whole model.
+        over
+            The text of that mean; default the prompt of what is asked.
+
+        Raises
+        ------
+        InterventionError
+            If nothing is named, or the model has no such part.
+        UnsupportedError
+            If the model's weights are not in this kernel.
+
+        Examples
+        --------
+        >>> with m.ablate(heads=[(3, 5)]):  # doctest: +SKIP
+        ...     m.chat("What is a token?", seed=1)
+        """
+        model = cast("Model", self)
+        off = read_parts(
+            model, parts, heads=heads, attention=attention, mlps=mlps, layers=layers, mode=mode, over=over
+        )
+        return turned_off(model, off)
+
+    def ablation(
+        self,
+        text: "str | Reply | Chat | None" = None,
+        *parts: str | Intervention,
+        chat: str | None = None,
+        heads: Iterable[tuple[int, int]] = (),
+        attention: Iterable[int] = (),
+        mlps: Iterable[int] = (),
+        layers: Iterable[int] = (),
+        mode: Mode = "zero",
+        over: str | None = None,
+        position: int | None = None,
+        tokens: int = 24,
+        stop: StopFlag | None = None,
+    ) -> AblationEffect:
+        """Return what changes on a text when parts are turned off.
+
+        Parameters
+        ----------
+        text
+            A text, a Reply or a Chat; default the last reply, with the prompt that it answers.
+        *parts, heads, attention, mlps, layers, mode, over
+            What is turned off; see `ablate`.
+        chat
+            Name of the chat whose newest reply is meant.
+        position
+            The token behind which one looks, negative ones from the end; default the end of a text, and of a
+            reply the place where it begins.
+        tokens
+            How many tokens both texts go on for, the likeliest each time.
+        stop
+            Ends the work, as an interrupt does.
+
+        Raises
+        ------
+        InterventionError, MessageError, ContextOverflow, UnsupportedError
+            If there is nothing to turn off or to look at.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        off = read_parts(
+            model, parts, heads=heads, attention=attention, mlps=mlps, layers=layers, mode=mode, over=over
+        )
+        reading = find_reading(model, text, chat=chat, what="ablate")
+        return ablation_effect(model, reading, off, position=position, tokens=tokens, stop=stop)

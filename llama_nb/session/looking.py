@@ -3,8 +3,103 @@
 Each finds what is to be read, asks `interpret` on the model's worker, and hands back a value.
 """
 
-from llama_nb.session.sending import Sender
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from llama_nb.core.stop import StopFlag
+from llama_nb.session.anatomy import Anatomy, measure_text, take_apart
+from llama_nb.session.changing import Changer
+from llama_nb.session.lens import LensTrace, Positions, look
+from llama_nb.session.reading import find_reading
+
+if TYPE_CHECKING:
+    from llama_nb.session.chat import Chat
+    from llama_nb.session.model import Model
+    from llama_nb.session.reply import Reply
 
 
-class Looker(Sender):
+class Looker(Changer):
     """A model that can be looked into."""
+
+    def lens(
+        self,
+        text: "str | Reply | Chat | None" = None,
+        *,
+        chat: str | None = None,
+        top: int = 5,
+        positions: Positions = None,
+        tuned: str | Path | None = None,
+        track: Sequence[int | str] = (),
+        stop: StopFlag | None = None,
+    ) -> LensTrace:
+        """Return what the model would say behind each of its layers (the logit lens, nostalgebraist 2020).
+
+        The state behind a layer goes through the final norm and the unembedding, as if no layer followed. The
+        last row is what the model itself says. Distances to it are D(final || layer) = sum p (ln p - ln q), in
+        nats, where p is the last layer's distribution and q that of the layer.
+
+        Parameters
+        ----------
+        text
+            A text, a Reply or a Chat; default the last reply, with the prompt that it answers.
+        chat
+            Name of the chat whose newest reply is meant.
+        top
+            How many of the likeliest tokens are kept at each place, 1 to 50.
+        positions
+            Which tokens are looked at: numbers, a range or a slice; default the last 512.
+        tuned
+            A tuned lens (Belrose et al. 2023): its folder or safetensors file.
+        track
+            Tokens (ids, or texts that are one token) whose probability is kept everywhere.
+        stop
+            Ends the work, as an interrupt does.
+
+        Raises
+        ------
+        MessageError, ContextOverflow, UnsupportedError, FitError
+            If there is nothing to look at, or no way to do it.
+        LoadError
+            If the tuned lens is damaged or belongs to another model.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        reading = find_reading(model, text, chat=chat, what="lens")
+        return look(model, reading, top=top, positions=positions, tuned=tuned, track=track, stop=stop)
+
+    def anatomy(
+        self,
+        text: "str | Reply | Chat | None" = None,
+        *,
+        chat: str | None = None,
+        stop: StopFlag | None = None,
+    ) -> Anatomy:
+        """Return what the model is made of: every block with its shapes, parameters and bytes.
+
+        Parameters
+        ----------
+        text
+            A text, a Reply or a Chat: what runs through each block when the model reads it is measured as
+            well (mean, std, rms, largest value, shares of zeros and of negative numbers).
+        chat
+            Name of the chat whose newest reply is read.
+        stop
+            Ends the measurement, as an interrupt does.
+
+        Raises
+        ------
+        UnsupportedError
+            If the weights are not in this kernel.
+        MessageError, ContextOverflow
+            If there is nothing to read, or more than the context.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        found = take_apart(model)
+        if text is None and chat is None:
+            return found
+        reading = find_reading(model, text, chat=chat, what="anatomy")
+        return measure_text(model, found, reading, stop=stop)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # bitsandbytes' look-up tables: one for all models of the process, so no model may empty them.
 _SHARED: Final = {"code", "quant_map", "nested_quant_map"}
+# The outlier columns of int8's last input: work, not weights.
+_WORK: Final = {"idx"}
 
 
 def plain_tensors(module: "torch.nn.Module") -> Iterator["torch.Tensor"]:
@@ -21,10 +23,19 @@ def plain_tensors(module: "torch.nn.Module") -> Iterator["torch.Tensor"]:
     """
     seen: set[int] = set()
     for part in module.modules():
-        for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
-            yield from _inside(tensor, seen)
-        for value in vars(part).values():
-            yield from _inside(value, seen)
+        for _, tensor in held(part, seen):
+            yield tensor
+
+
+def held(part: "torch.nn.Module", seen: set[int]) -> Iterator[tuple[str, "torch.Tensor"]]:
+    """Yield the plain tensors that a module holds itself, each with the name of what it is in.
+
+    `seen` gets the objects that were looked into, so that none is yielded twice.
+    """
+    named = (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False), *vars(part).items())
+    for name, value in named:
+        for tensor in _inside(value, seen):
+            yield name, tensor
 
 
 def _inside(value: Any, seen: set[int]) -> Iterator["torch.Tensor"]:
@@ -40,7 +51,7 @@ def _inside(value: Any, seen: set[int]) -> Iterator["torch.Tensor"]:
         yield value
     fields = vars(value) if hasattr(value, "__dict__") else {}
     inner = [getattr(value, name) for name in wrapped]
-    inner += [field for name, field in fields.items() if name not in _SHARED and name not in wrapped]
+    inner += [field for name, field in fields.items() if name not in _SHARED | _WORK and name not in wrapped]
     for field in inner:
         yield from _inside(field, seen)
 

@@ -1,18 +1,57 @@
 """The attention explorer in a page: maps of heads, links between tokens, parts of the model to turn off.
 
-Knows the page and its messages; what is computed is `session.explorer`'s business. What the page sends is
-untrusted: it is looked up and checked, never taken as it is.
+Knows the page and its messages; what is computed is `session.explorer`'s business, in threads.
+What the page sends is untrusted: it is looked up and checked, and ignored where it is wrong.
 """
 
-from typing import Any
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
+from llama_nb.core import events
+from llama_nb.core.errors import Stopped, TraceError
+from llama_nb.core.stop import StopFlag
+from llama_nb.render import attention as rendered
+from llama_nb.session.explorer import Explorer
+from llama_nb.session.explorer_effect import read_parts
+from llama_nb.session.explorer_maps import Band
+from llama_nb.session.explorer_records import MOST_TOKENS, head_record, tokens_record, view_record
+from llama_nb.session.latest import Latest, Work
+from llama_nb.widgets import live_view
+from llama_nb.widgets.attention_switches import Switches
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.messages import Messages, Said, text, whole, wholes
+from llama_nb.widgets.output import Output
 from llama_nb.widgets.traits import Binary, Record, Text
+
+if TYPE_CHECKING:
+    from llama_nb.interpret.attention import AttentionTrace
+    from llama_nb.render.attention import AttentionTwin
+
+_MORE: Final = STATIC / "attention_more.js"  # what opens on demand; a page asks for it once
+_JOBS: Final = ("map", "second map", "thumbs", "links", "value", "copy", "scores", "reading")
+_LONGEST_TEXT: Final = 20_000
+_MAPS: Final = {"map": "tile", "second map": "tile2"}
 
 
 class AttentionExplorer(LiveWidget):
-    """What the heads of a model attend to."""
+    """What the heads of a model attend to. Empty until `fill`.
+
+    Parameters
+    ----------
+    trace
+        What was captured.
+    layer, head
+        Where to begin.
+
+    Raises
+    ------
+    TraceError
+        If the trace has no such layer or head.
+    """
 
     _esm = STATIC / "attention.js"
     _css = STATIC / "attention.css"
@@ -29,6 +68,363 @@ class AttentionExplorer(LiveWidget):
     effect = Record("AttentionEffect")
     status = Text()
 
-    def __init__(self, trace: Any, **traits: Any) -> None:
-        self._trace = trace
+    def __init__(
+        self, trace: "AttentionTrace", layer: int | None = None, head: int | None = None, **traits: Any
+    ) -> None:
+        # Messages come on the shell's or a subshell's thread, what they ask for is computed on others.
+        self._lock = threading.RLock()
+        self._explorer = Explorer(trace, layer, head)
+        self._jobs = {name: Latest(f"attention {name}") for name in _JOBS}
+        self._numbers = itertools.count(1)
+        self._maps: dict[str, Band] = {}
+        self._switches = Switches(self._explorer, self._show_effect, self.guard)
+        self._scores: tuple[list[dict[str, Any]], str] = ([], "none")
+        self._twin_of: tuple[Any, AttentionTwin] | None = None
         super().__init__(**traits)
+        self._unsubscribe = events.subscribe(self.guard(self._watch))
+
+    # --- what is shown ----------------------------------------------------------------------------------
+
+    def fill(self) -> None:
+        """Show the tokens, and begin to compute the map and the heads of the layer."""
+        with self._lock, self.hold_sync():
+            self._show_head()
+            self._show_tokens()
+            self._show_view()
+        self._draw()
+        self._draw_thumbs(self._explorer.layer)
+        if self._explorer.cheap():
+            self._score()
+
+    def grow(self) -> None:
+        """Follow the trace, to which rows were added, or which is whole now."""
+        with self._lock, self.hold_sync():
+            self._explorer.grow()
+            self._show_head()
+            self._show_tokens()
+            self._show_view()
+        self._draw()
+        if not self._explorer.growing:
+            self._draw_thumbs(self._explorer.layer)
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until what was asked for is shown."""
+        for job in (*self._jobs.values(), self._switches.job):
+            job.join(timeout)
+
+    def looks(self) -> Messages:
+        """Return what a page asks for; the shapes are `AttentionAsk`'s."""
+        return {
+            "hello": self._hello,
+            "row": lambda said: self._links("row", said, whole(said, "query")),
+            "column": lambda said: self._links("column", said, whole(said, "key")),
+            "value": self._value,
+            "tokens": self._window_of_tokens,
+            "thumbs": lambda said: self._draw_thumbs(whole(said, "layer")),
+            "scores": lambda _: self._score(),
+            "data": self._copy,
+            "cancel": lambda _: self._cancel(),
+            "code": lambda _: self.send({"kind": "code", "text": _MORE.read_text("utf-8")}),
+        }
+
+    def actions(self) -> Messages:
+        """Return what a page does."""
+        return {
+            "look": self._look,
+            "zoom": self._zoom,
+            "query": self._ask,
+            "compare": self._compare,
+            "mode": self._mode,
+            "prompt": self._other_text,
+            "off": self._turn_off,
+        }
+
+    def received(self, message: dict[str, Any]) -> None:
+        """Take the page's messages; what names nothing that there is, is ignored."""
+        with contextlib.suppress(TraceError):
+            super().received(message)
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
+        """Return the state; a page that asks for all of it gets whole maps, not their last bands."""
+        with self._lock:
+            state = super().get_state(key, drop_defaults=drop_defaults)
+            if key is None:
+                for name, band in self._maps.items():
+                    complete = band.complete()
+                    state |= {f"{name}_info": complete.info, name: complete.bytes}
+            return state
+
+    def text_twin(self) -> str:
+        """Return the shown head's strongest links as text."""
+        return rendered.to_plain(self._twin(), watched=True)
+
+    def html_twin(self) -> str:
+        """Return its map as a picture, with the same."""
+        return rendered.to_html(self._twin(), watched=True)
+
+    def close(self) -> None:
+        """Close the explorer and end what it computes; the trace is the user's."""
+        self._unsubscribe()
+        for job in (*self._jobs.values(), self._switches.job):
+            job.stop()
+        super().close()
+
+    # --- where one looks --------------------------------------------------------------------------------
+
+    def _look(self, said: Said) -> None:
+        layer, head = whole(said, "layer"), whole(said, "head")
+        if layer is None or head is None:
+            return
+        other_layer = layer != self._explorer.layer
+        with self._lock:
+            self._explorer.look(layer, head)
+            self._show_view()
+        self._draw()
+        if other_layer:
+            self._draw_thumbs(layer)
+
+    def _zoom(self, said: Said) -> None:
+        rows, cols = wholes(said, "rows", 2), wholes(said, "cols", 2)
+        if rows is None or cols is None:
+            return
+        with self._lock:
+            self._explorer.zoom((rows[0], rows[1]), (cols[0], cols[1]))
+            self._show_view()
+        self._draw()
+
+    def _ask(self, said: Said) -> None:
+        query = whole(said, "query")
+        if query is None and said.get("query") is not None:
+            return
+        with self._lock:
+            self._explorer.ask(query)
+            self._show_view()
+        self._switches.again()
+
+    def _compare(self, said: Said) -> None:
+        layer, head = whole(said, "layer"), whole(said, "head")
+        with self._lock:
+            if said.get("off") is True:
+                self._explorer.alone()
+            elif layer is not None and head is not None:
+                self._explorer.compare(text(said, "trace"), layer, head)
+            else:
+                return
+            self._show_view()
+        self._draw_second()
+
+    def _mode(self, said: Said) -> None:
+        mode = said.get("mode")
+        if mode == "one" or mode == "two" or mode == "difference":
+            with self._lock:
+                self._explorer.choose(mode)
+                self._show_view()
+            self._draw_second()
+
+    def _other_text(self, said: Said) -> None:
+        """Read another text with the same model, and put it beside this one."""
+        typed = text(said, "text", _LONGEST_TEXT)
+        if not typed.strip():
+            return
+
+        def read(flag: StopFlag) -> None:
+            self.status = "Reading the other text …"
+            try:
+                place = self._explorer.read(typed, flag)
+            finally:
+                self.status = ""
+            with self._lock:
+                self._explorer.compare(place.trace, place.layer, place.head)
+                self._show_head()
+                self._show_view()
+            self._draw_second()
+
+        self._do("reading", read)
+
+    # --- maps -------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """Compute the map of the window, and of what it is compared with."""
+        self._draw_map("map", self._explorer.map)
+        self._draw_second()
+
+    def _draw_second(self) -> None:
+        if self._explorer.mode != "one":
+            self._draw_map("second map", self._explorer.second_map)
+            return
+        self._jobs["second map"].stop()
+        with self._lock, self.hold_sync():
+            self._maps.pop("tile2", None)
+            self.tile2, self.tile2_info = b"", {}
+
+    def _draw_map(self, job: str, compute: Callable[[StopFlag], Any]) -> None:
+        number, name = next(self._numbers), _MAPS[job]
+
+        def draw(flag: StopFlag) -> None:
+            for band in compute(flag):
+                if flag.is_set():
+                    return
+                self._show_band(name, Band({**band.info, "number": number}, band.values))
+            self.twin_changed()
+
+        self._do(job, draw)
+
+    def _show_band(self, name: str, band: Band, *, again: bool = False) -> None:
+        # The bytes and what they are arrive in one message.
+        with self._lock:
+            self._maps[name] = band
+            with self.hold_sync():
+                self.set_trait(f"{name}_info", band.info)
+                self.set_trait(name, band.bytes)
+            if again:
+                self.send_state([f"{name}_info", name])
+
+    def _draw_thumbs(self, layer: int | None) -> None:
+        if layer is None:
+            return
+
+        def draw(flag: StopFlag) -> None:
+            info, values = self._explorer.thumbs(layer, flag)
+            if not flag.is_set():
+                with self._lock, self.hold_sync():
+                    self.thumbs_info, self.thumbs = info, values
+
+        self._do("thumbs", draw, quiet=True)
+
+    def _hello(self, said: Said) -> None:
+        """Send whole maps to a page that begins to show them and missed a band."""
+        if said.get("whole") is False:
+            for name, band in dict(self._maps).items():
+                self._show_band(name, band.complete(), again=True)
+
+    # --- links, values, scores ----------------------------------------------------------------------------
+
+    def _links(self, kind: str, said: Said, position: int | None) -> None:
+        number, second = whole(said, "number"), said.get("second") is True
+        if position is None or number is None:
+            return
+
+        def find(flag: StopFlag) -> None:
+            explorer = self._explorer
+            is_row = kind == "row"
+            found = explorer.row(position, second) if is_row else explorer.column(position, flag, second)
+            if not flag.is_set():
+                self.send({"kind": kind, "number": number, "second": second, **found})
+
+        self._do("links", find, quiet=True)
+
+    def _value(self, said: Said) -> None:
+        number, row, col = whole(said, "number"), whole(said, "row"), whole(said, "col")
+        second = said.get("second") is True
+        if number is None or row is None or col is None:
+            return
+
+        def find(flag: StopFlag) -> None:
+            value = self._explorer.value(row, col, second)
+            if not flag.is_set():
+                answer = {"kind": "value", "number": number, "row": row, "col": col}
+                self.send({**answer, "value": value, "second": second})
+
+        self._do("value", find, quiet=True)
+
+    def _copy(self, said: Said) -> None:
+        number = whole(said, "number")
+        if number is not None:
+            self._do(
+                "copy",
+                lambda flag: self.send({"kind": "data", "number": number, "text": self._explorer.data(flag)}),
+            )
+
+    def _window_of_tokens(self, said: Said) -> None:
+        start, end = whole(said, "start"), whole(said, "end")
+        if start is not None and end is not None:
+            name = text(said, "trace") or self._explorer.id
+            record = tokens_record(self._explorer.find(name), start, end)
+            self.send({"kind": "tokens", "trace": name, **record})
+
+    def _score(self) -> None:
+        if self._scores[1] != "none":
+            return
+        self._scores = ([], "running")
+
+        def score(flag: StopFlag) -> None:
+            found: list[dict[str, Any]] | None = None
+            try:
+                found = self._explorer.scores(flag)
+            finally:
+                self._scores = ([], "none") if found is None else (found, "done")
+                with self._lock:
+                    self._show_head()
+
+        with self._lock:
+            self._show_head()
+        self._do("scores", score)
+
+    # --- what is turned off -------------------------------------------------------------------------------
+
+    def _turn_off(self, said: Said) -> None:
+        parts = read_parts(said.get("parts"), self._explorer.trace)
+        mode = said.get("mode")
+        if parts is None or mode not in ("zero", "mean"):
+            return
+        self._switches.set(parts, str(mode))
+        with self._lock:
+            self._show_view()
+
+    def _show_effect(self, effect: dict[str, Any]) -> None:
+        with self._lock:
+            self.effect = effect
+
+    # --- all of it ------------------------------------------------------------------------------------------
+
+    def _do(self, job: str, work: Work, *, quiet: bool = False) -> None:
+        """Do the newest work of its kind; `quiet` where what the page named may not be there."""
+        ignored = (Stopped, TraceError) if quiet else (Stopped,)
+
+        def run(flag: StopFlag) -> None:
+            with contextlib.suppress(*ignored):
+                work(flag)
+
+        self._jobs[job].put(self.guard(run))
+
+    def _cancel(self) -> None:
+        for name in ("map", "second map", "scores", "reading"):
+            self._jobs[name].stop()
+        self._switches.cancel()
+
+    def _show_head(self) -> None:
+        found, state = self._scores
+        self.head = head_record(self._explorer, scores=found, scored=state)
+
+    def _show_tokens(self) -> None:
+        trace = self._explorer.trace
+        start = max(0, trace.length - MOST_TOKENS) if self._explorer.growing else 0
+        self.tokens = tokens_record(trace, start, trace.length)
+
+    def _show_view(self) -> None:
+        self.view = view_record(self._explorer, self._switches.off, next(self._numbers))
+
+    def _watch(self, event: events.Event) -> None:
+        if self.comm is None or not self.head:
+            return
+        if isinstance(event, events.ModelsChanged):
+            with self._lock:
+                self._show_head()
+
+    def _twin(self) -> "AttentionTwin":
+        """Return the twin; before there is a map it says only what is looked at."""
+        explorer = self._explorer
+        band = self._maps.get("tile")
+        if band is None or band.info["done"] < 1:
+            return explorer.bare_twin()
+        of = (explorer.layer, explorer.head, explorer.trace.length)
+        if self._twin_of is None or self._twin_of[0] != of:
+            self._twin_of = (of, explorer.twin())
+        return self._twin_of[1]
+
+
+def show(
+    trace: "AttentionTrace", layer: int | None = None, head: int | None = None, output: Output | None = None
+) -> AttentionExplorer:
+    """Display an explorer of a trace."""
+    return live_view.show(AttentionExplorer(trace, layer, head), output)

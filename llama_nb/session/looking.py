@@ -35,9 +35,9 @@ class Looker(Changer):
     ) -> LensTrace:
         """Return what the model would say behind each of its layers (the logit lens, nostalgebraist 2020).
 
-        The state behind a layer goes through the final norm and the unembedding, as if no layer followed. The
-        last row is what the model itself says. Distances to it are D(final || layer) = sum p (ln p - ln q), in
-        nats, where p is the last layer's distribution and q that of the layer.
+        The state behind a layer goes through the final norm and the unembedding, as if no layer followed.
+        The last row is what the model itself says. Distances to it are D(final || layer) =
+        sum p (ln p - ln q), in nats, where p is the last layer's distribution and q that of the layer.
 
         Parameters
         ----------

@@ -1,0 +1,300 @@
+"""What each layer of a model would say: hidden states through final norm and unembedding, the logit lens.
+
+It is nostalgebraist's (2020, "interpreting GPT: the logit lens"); with the translators of a tuned lens
+(Belrose et al. 2023, https://arxiv.org/abs/2303.08112) each state is first carried to the last layer's basis.
+Logits are made in slices of positions: a vocabulary of 128,256 never stands in memory for a whole text. Knows
+torch; knows no sessions and no tokenizers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import torch
+from transformers import DynamicCache
+
+from llama_nb.core.errors import EngineError, Stopped, UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+    Whole = npt.NDArray[np.int32]
+
+# 32 positions of logits at V = 128,256 are 16 MB in float32; a slice needs about six copies.
+_SLICE: Final = 32
+_COPIES: Final = 6
+# Longer texts go through in pieces with a cache, so that activations stay small.
+_PIECE: Final = 1024
+# Nats between what the lens and what the model itself says at the last position: rounding in half precision
+# stays far below, a head that does more than multiply (soft-capping, scaling) does not.
+_SAME_HEAD: Final = 0.005
+
+Stop = Callable[[], str | None]
+Told = Callable[[int, int], None]
+
+
+class Translators(Protocol):
+    """What carries a hidden state to the basis of the last layer."""
+
+    def __call__(self, states: torch.Tensor, depth: int) -> torch.Tensor:
+        """Return `states` of shape (n, hidden), found at `depth`, as the last layer would have them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Depths:
+    """What a model would say at every depth and position.
+
+    Depth 0 is what enters the first layer (the embedding), depth k what layer k - 1 leaves behind. Arrays are
+    float32 or int32 of shape (depths, positions), or (depths, positions, n).
+
+    Attributes
+    ----------
+    ids, chances
+        The likeliest tokens and their probabilities, most likely first.
+    final, final_rank
+        Probability and rank (1 is the likeliest) of the token that is likeliest behind the last layer.
+    next, next_rank
+        Those of the token that comes next in the text; NaN and 0 where none does.
+    entropy
+        Of the distribution, in nats.
+    kl
+        How far the last layer's distribution p is from this one, q: sum p (ln p - ln q), in nats.
+    tracked
+        Probabilities of the tokens that were asked for.
+    """
+
+    ids: "Whole"
+    chances: "Floats"
+    final: "Floats"
+    final_rank: "Whole"
+    next: "Floats"
+    next_rank: "Whole"
+    entropy: "Floats"
+    kl: "Floats"
+    tracked: "Floats"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The parts of a decoder that the lens needs."""
+
+    layers: tuple[Any, ...]
+    norm: Any
+    head: Any
+
+
+def find_stack(module: Any) -> Stack:
+    """Return the layers, the final norm and the unembedding of a causal language model.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is not built that way.
+    """
+    decoder = module.get_decoder()
+    head = module.get_output_embeddings()
+    layers, norm = getattr(decoder, "layers", None), getattr(decoder, "norm", None)
+    if layers is None or norm is None or head is None:
+        raise UnsupportedError(
+            f"A {type(module).__name__} has no list of layers with a norm and an unembedding behind it.",
+            "The lens reads decoders that are built as Llama is.",
+        )
+    return Stack(tuple(layers), norm, head)
+
+
+def lens_cost(module: Any, tokens: int, positions: int) -> int:
+    """Return about how many bytes `read_depths` takes beside the weights."""
+    config = module.config.get_text_config()
+    width = torch.finfo(module.dtype).bits // 8
+    states = (len(find_stack(module).layers) + 1) * positions * config.hidden_size * width
+    slices = _COPIES * min(_SLICE, positions) * config.vocab_size * 4
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cache = 2 * config.num_hidden_layers * heads * size * tokens * width if tokens > _PIECE else 0
+    return int(states + slices + cache)
+
+
+@torch.inference_mode()
+def read_depths(
+    module: Any,
+    ids: Sequence[int],
+    positions: Sequence[int],
+    *,
+    top: int = 5,
+    tracked: Sequence[int] = (),
+    translators: Translators | None = None,
+    stopped: Stop = lambda: None,
+    told: Told = lambda _done, _all: None,
+) -> Depths:
+    """Return what the model would say at each depth and position.
+
+    Parameters
+    ----------
+    module
+        A causal language model of transformers, in eval mode.
+    ids
+        Token ids of one text.
+    positions
+        Which of them are looked at, in ascending order.
+    top
+        How many of the likeliest tokens are kept.
+    tracked
+        Tokens whose probability is kept everywhere.
+    translators
+        Those of a tuned lens; None: the logit lens.
+    stopped
+        Asked before every layer and every slice; a reason ends the work with `Stopped`.
+    told
+        Gets how many of all positions are done.
+
+    Raises
+    ------
+    EngineError
+        If hidden states are not finite.
+    UnsupportedError
+        If the model does more behind its last layer than norm and unembedding.
+    """
+    stack = find_stack(module)
+    states, own = _hidden(module, stack, ids[: positions[-1] + 1], positions, stopped)
+    _check_finite(states)
+    ends = torch.tensor([ids[at + 1] if at + 1 < len(ids) else -1 for at in positions], device=states.device)
+    follow = torch.tensor(list(tracked), dtype=torch.long, device=states.device)
+    parts: list[list[tuple[torch.Tensor, ...]]] = []
+    for start in range(0, len(positions), _SLICE):
+        part = slice(start, start + _SLICE)
+        last = _logprobs(stack, states[-1, part])
+        if part.stop >= len(positions):
+            _check_head(own, last[-1], module)
+        rows = []
+        for depth in range(len(states)):
+            _check(stopped)
+            found = last if depth == len(states) - 1 else _said(stack, states, depth, part, translators)
+            rows.append(_figures(found, last, ends[part], follow, top))
+        parts.append(rows)
+        told(min(part.stop, len(positions)), len(positions))
+    return Depths(*(_joined(parts, figure) for figure in range(len(Depths.__slots__))))
+
+
+def _said(
+    stack: Stack, states: torch.Tensor, depth: int, part: slice, translators: Translators | None
+) -> torch.Tensor:
+    found = states[depth, part]
+    return _logprobs(stack, found if translators is None else translators(found, depth))
+
+
+def _logprobs(stack: Stack, states: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities in float32, shape (n, V), computed as the model does: in its own dtype until here."""
+    return torch.log_softmax(stack.head(stack.norm(states)).float(), dim=-1)
+
+
+def _figures(
+    found: torch.Tensor, last: torch.Tensor, ends: torch.Tensor, follow: torch.Tensor, top: int
+) -> tuple[torch.Tensor, ...]:
+    """The figures of one depth in the order of `Depths`, each of shape (n,) or (n, k)."""
+    chances, ids = found.topk(min(top, found.shape[1]))
+    final = last.argmax(1, keepdim=True)
+    final_p, final_rank = _chance(found, final)
+    next_p, next_rank = _chance(found, ends.clamp(min=0)[:, None])
+    none = ends < 0
+    entropy = torch.special.entr(found.exp()).sum(1)
+    # A token that the last layer rules out adds nothing to the divergence.
+    kl = torch.where(last == -torch.inf, 0.0, last.exp() * (last - found)).double().sum(1).clamp(min=0.0)
+    return (
+        ids,
+        chances.exp(),
+        final_p,
+        final_rank,
+        next_p.masked_fill(none, torch.nan),
+        next_rank.masked_fill(none, 0),
+        entropy,
+        kl,
+        found[:, follow].exp(),
+    )
+
+
+def _chance(found: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The probability and the rank of one token a row."""
+    own = found.gather(1, tokens)
+    return own[:, 0].exp(), (found > own).sum(1) + 1
+
+
+def _joined(parts: list[list[tuple[torch.Tensor, ...]]], figure: int) -> Any:
+    rows = [torch.cat([part[depth][figure] for part in parts]) for depth in range(len(parts[0]))]
+    array = torch.stack(rows).cpu()
+    return (array.float() if array.is_floating_point() else array.int()).numpy()
+
+
+def _hidden(
+    module: Any, stack: Stack, ids: Sequence[int], positions: Sequence[int], stopped: Stop
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The states of shape (depths, positions, hidden), and the model's own logits at the last position."""
+    wanted = torch.tensor(list(positions))
+    whole = len(ids) <= _PIECE
+    cache = None if whole else DynamicCache(config=module.config.get_text_config())
+    pieces: list[torch.Tensor] = []
+    logits = torch.empty(0)
+    for start in range(0, len(ids), _PIECE):
+        piece = list(ids[start : start + _PIECE])
+        inside = wanted[(wanted >= start) & (wanted < start + len(piece))] - start
+        with _keeping(stack, inside, stopped) as kept:
+            output = module(
+                input_ids=torch.tensor([piece], device=module.device),
+                past_key_values=cache,
+                use_cache=not whole,
+                logits_to_keep=1,
+            )
+        logits = output.logits[0, -1]
+        pieces.append(torch.stack(kept))
+    return torch.cat(pieces, dim=1), logits
+
+
+@contextmanager
+def _keeping(stack: Stack, inside: torch.Tensor, stopped: Stop) -> Iterator[list[torch.Tensor]]:
+    """Keep what enters each layer and the final norm during a forward pass, at the positions `inside`.
+
+    What enters the next module is what the layer left, whatever was done to it in between.
+    """
+    kept: list[torch.Tensor] = []
+
+    def keep(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        _check(stopped)
+        states = args[0] if args else kwargs["hidden_states"]
+        place = states.device if not kept else kept[0].device
+        kept.append(states[0, inside.to(states.device)].to(place))
+
+    modules = (*stack.layers, stack.norm)
+    hooks = [module.register_forward_pre_hook(keep, with_kwargs=True) for module in modules]
+    try:
+        yield kept
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _check(stopped: Stop) -> None:
+    if (reason := stopped()) is not None:
+        raise Stopped(f"The lens was stopped: {reason}.")
+
+
+def _check_finite(states: torch.Tensor) -> None:
+    bad = ~states.isfinite().flatten(1).all(1)
+    if bad.any():
+        depth = int(bad.int().argmax())
+        where = f"layer {depth - 1} leaves" if depth else "the embedding gives"
+        raise EngineError(
+            f"What {where} is NaN or infinite: the weights are damaged, or overflow in this dtype.",
+            "Load the model again with `--dtype float32`.",
+        )
+
+
+def _check_head(own: torch.Tensor, last: torch.Tensor, module: Any) -> None:
+    """Compare the model's own logits at the last position with the lens behind the last layer."""
+    said = torch.log_softmax(own.float(), dim=-1).to(last.device)
+    if float((said.exp() * (said - last)).sum()) > _SAME_HEAD:
+        raise UnsupportedError(
+            f"A {type(module).__name__} does more behind its last layer than a norm and an unembedding.",
+            "The lens would not show what this model says.",
+        )

@@ -24,11 +24,11 @@ from llama_nb.widgets.attention_switches import Switches
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.live_view import LiveWidget
 from llama_nb.widgets.messages import Messages, Said, text, whole, wholes
-from llama_nb.widgets.output import Output
 from llama_nb.widgets.traits import Binary, Record, Text
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
+    from llama_nb.interpret.attention_twin import AttentionView
     from llama_nb.render.attention import AttentionTwin
 
 _MORE: Final = STATIC / "attention_more.js"  # what opens on demand; a page asks for it once
@@ -423,8 +423,8 @@ class AttentionExplorer(LiveWidget):
         return self._twin_of[1]
 
 
-def show(
-    trace: "AttentionTrace", layer: int | None = None, head: int | None = None, output: Output | None = None
-) -> AttentionExplorer:
-    """Display an explorer of a trace."""
-    return live_view.show(AttentionExplorer(trace, layer, head), output)
+def explorer(shown: "AttentionTrace | AttentionView") -> AttentionExplorer:
+    """Return a new explorer of a trace, or of one head of it, that is about to be displayed."""
+    trace = getattr(shown, "trace", shown)
+    layer, head = getattr(shown, "layer", None), getattr(shown, "head", None)
+    return live_view.begin(AttentionExplorer(trace, layer, head))

@@ -109,9 +109,14 @@ _shown: defaultdict[str, list[LiveWidget]] = defaultdict(list)
 
 
 def show(widget: _Shown, output: Output | None = None) -> _Shown:
-    """Display a widget, then fill it: the page draws it meanwhile. The oldest of a kind are closed."""
+    """Display a widget, then begin it: the page draws it meanwhile."""
     made = widget._repr_mimebundle_()
     (output or Output()).display(made[0] if made else {})
+    return begin(widget)
+
+
+def begin(widget: _Shown) -> _Shown:
+    """Fill a widget that is displayed, or will be at once; the oldest of its kind are closed."""
     widget.guard(widget.fill)()
     kind = type(widget).__name__
     alive = [other for other in _shown[kind] if other.comm is not None] + [widget]

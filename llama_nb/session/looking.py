@@ -5,15 +5,17 @@ Each finds what is to be read, asks `interpret` on the model's worker, and hands
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.anatomy import Anatomy, measure_text, take_apart
+from llama_nb.session.attention import Layers, capture, check_texts
 from llama_nb.session.changing import Changer
 from llama_nb.session.lens import LensTrace, Positions, look
 from llama_nb.session.reading import find_reading
 
 if TYPE_CHECKING:
+    from llama_nb.interpret.attention import AttentionTrace
     from llama_nb.session.chat import Chat
     from llama_nb.session.model import Model
     from llama_nb.session.reply import Reply
@@ -21,6 +23,68 @@ if TYPE_CHECKING:
 
 class Looker(Changer):
     """A model that can be looked into."""
+
+    @overload
+    def attention(
+        self,
+        text: "str | Reply | Chat | None" = None,
+        *,
+        chat: str | None = None,
+        layers: Layers = "all",
+        offload: bool = False,
+        stop: StopFlag | None = None,
+    ) -> "AttentionTrace": ...
+
+    @overload
+    def attention(
+        self, text: list[str], *, layers: Layers = "all", offload: bool = False, stop: StopFlag | None = None
+    ) -> "list[AttentionTrace]": ...
+
+    def attention(
+        self,
+        text: "str | Reply | Chat | list[str] | None" = None,
+        *,
+        chat: str | None = None,
+        layers: Layers = "all",
+        offload: bool = False,
+        stop: StopFlag | None = None,
+    ) -> "AttentionTrace | list[AttentionTrace]":
+        """Return what the model attends to when it reads something.
+
+        The queries and keys of the layers are kept, from which any weight is computed when it is asked for; no
+        logits are computed, and the model's own results and caches stay as they are.
+
+        Parameters
+        ----------
+        text
+            A text, a Reply or a Chat; default the last reply, with the prompt that it answers. A list of texts
+            gives a list of traces.
+        chat
+            Name of the chat whose newest reply is meant.
+        layers
+            "all", or numbers counted from 0: the reading ends behind the last of them.
+        offload
+            Keep the queries and keys in files of the temporary folder, which go with the trace.
+        stop
+            Ends the work within a layer, as an interrupt does.
+
+        Raises
+        ------
+        MessageError, ContextOverflow, UnsupportedError
+            If there is nothing to read, more than the context, or no way to look at it.
+        TraceError
+            If the model has no such layer.
+        FitError
+            If queries and keys would take more than half of the free memory.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        if isinstance(text, list):
+            readings = [find_reading(model, each, what="attention") for each in check_texts(text)]
+            return capture(model, readings, layers=layers, offload=offload, stop=stop)
+        reading = find_reading(model, text, chat=chat, what="attention")
+        return capture(model, [reading], layers=layers, offload=offload, stop=stop)[0]
 
     def lens(
         self,

@@ -1,0 +1,144 @@
+"""The attention of one layer over one sequence, from its queries and keys: any weight when it is asked for.
+
+Knows torch; knows no model, no tokens' texts and no other layer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from llama_nb.interpret.attention_mask import Allowed
+
+Kind = Literal["full", "sliding", "chunked"]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionLayer:
+    """What decides the attention of one layer.
+
+    Attributes
+    ----------
+    q, k
+        Queries (H, T, d) and keys (Hkv, T, d) behind the rotary embedding, in the model's dtype.
+    allowed
+        What each query may read.
+    scaling
+        Factor of the scores q k'.
+    softcap
+        Bound c of the scores, c tanh(s / c), in the models that have one.
+    sinks
+        A score for each head that takes its share of the softmax and is read by nobody, float32 (H,).
+    """
+
+    q: torch.Tensor
+    k: torch.Tensor
+    allowed: Allowed
+    scaling: float
+    softcap: float | None = None
+    sinks: torch.Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the queries and keys."""
+        return int(self.q.nbytes + self.k.nbytes)
+
+    def group(self, head: int) -> int:
+        """Return the key/value head that a query head reads."""
+        return head // (self.q.shape[0] // self.k.shape[0])
+
+    @torch.inference_mode()
+    def rows(self, heads: Sequence[int], start: int, stop: int) -> tuple[Floats, Floats]:
+        """Return softmax rows (n, rows, T) and the logarithms of their normalisers, (n, rows).
+
+        Both are computed in float32, whatever the dtype of queries and keys.
+        """
+        length = self.k.shape[1]
+        found = torch.zeros((len(heads), stop - start, length), device=self.q.device)
+        log_sums = torch.full((len(heads), stop - start), -torch.inf, device=self.q.device)
+        low, high = self.allowed.span(start, stop)
+        forbidden = self.allowed.forbidden(start, stop, low, high, self.q.device) if high else None
+        empty = torch.from_numpy(self.allowed.last[start:stop] < self.allowed.first[start:stop])
+        for places in self._by_group(heads) if high else ():
+            group = [heads[place] for place in places]
+            scores = self._scores(group, start, stop, low, high)
+            if forbidden is not None:
+                scores.masked_fill_(forbidden, -torch.inf)
+            log_sums[places] = self._log_sums(scores, group)
+            found[places, :, low:high] = scores.sub_(log_sums[places][..., None]).exp_()
+        if bool(empty.any()):
+            found[:, empty.to(found.device)] = 0.0
+        return found.cpu().numpy(), log_sums.cpu().numpy()
+
+    @torch.inference_mode()
+    def window(self, head: int, start: int, stop: int, low: int, high: int, log_sums: Floats) -> Floats:
+        """Return a rectangle of one head's weights, (stop - start, high - low), from its rows' normalisers."""
+        scores = self._scores([head], start, stop, low, high)[0]
+        forbidden = self.allowed.forbidden(start, stop, low, high, self.q.device)
+        scores -= torch.from_numpy(log_sums).to(scores.device)[:, None]
+        weights = scores.exp_()
+        if forbidden is not None:
+            weights.masked_fill_(forbidden, 0.0)
+        found: Floats = weights.cpu().numpy()
+        return found
+
+    def _scores(self, heads: Sequence[int], start: int, stop: int, low: int, high: int) -> torch.Tensor:
+        """Scores of heads that share their keys, float32 (n, stop - start, high - low)."""
+        first = heads[0]
+        consecutive = list(heads) == list(range(first, first + len(heads)))
+        chosen = self.q[first : first + len(heads)] if consecutive else self.q[list(heads)]
+        queries = chosen[:, start:stop].float()
+        keys = self.k[self.group(first), low:high].float()
+        scores = (queries.reshape(-1, queries.shape[-1]) @ keys.T).mul_(self.scaling)
+        if self.softcap is not None:
+            scores.div_(self.softcap).tanh_().mul_(self.softcap)
+        return scores.view(len(heads), stop - start, high - low)
+
+    def _log_sums(self, scores: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+        sums = torch.logsumexp(scores, dim=-1)
+        if self.sinks is None:
+            return sums
+        return torch.logaddexp(sums, self.sinks[list(heads)].to(sums.device)[:, None])
+
+    def _by_group(self, heads: Sequence[int]) -> list[list[int]]:
+        """Places in `heads`, those with the same keys together: their scores are one product of matrices."""
+        groups: dict[int, list[int]] = {}
+        for place, head in enumerate(heads):
+            groups.setdefault(self.group(head), []).append(place)
+        return list(groups.values())
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedAttention:
+    """The layers of one sequence that were kept of a forward pass.
+
+    Attributes
+    ----------
+    layers
+        By number; all have the same T.
+    kinds
+        What each layer of the model does: reads all before it, a sliding window, or chunks.
+    heads, kv_heads
+        Query heads, and the key/value heads that they share.
+    length
+        T, in tokens.
+    dtype
+        That of queries and keys: "float32".
+    """
+
+    layers: Mapping[int, AttentionLayer]
+    kinds: Mapping[int, Kind]
+    heads: int
+    kv_heads: int
+    length: int
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all queries and keys, and of what stands of the masks."""
+        masks = {id(layer.allowed): layer.allowed.nbytes for layer in self.layers.values()}
+        return sum(layer.nbytes for layer in self.layers.values()) + sum(masks.values())

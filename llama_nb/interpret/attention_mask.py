@@ -1,0 +1,109 @@
+"""Which keys each query of a layer may read, kept small: an interval a row, or bits where it is none.
+
+Causal, sliding and chunked attention allow intervals, and so does what padding leaves of them. Knows masks as
+the model made them; knows no heads and no weights.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+_ROWS: Final = (
+    1024  # rows of a mask that are looked at together: at 32,768 keys their int32 numbers are 134 MB
+)
+
+Places = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The keys that each query may read.
+
+    Attributes
+    ----------
+    first, last
+        The first and the last of them, int32 of shape (T,); where `last < first` there is none.
+    bits
+        With gaps between them: which they are, packed, uint8 of shape (T, (T + 7) // 8); else None.
+    """
+
+    first: Places
+    last: Places
+    bits: npt.NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return self.first.nbytes + self.last.nbytes + (self.bits.nbytes if self.bits is not None else 0)
+
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the range of keys outside of which no query of a range reads anything."""
+        reads = self.last[start:stop] >= self.first[start:stop]
+        if not reads.any():
+            return 0, 0
+        return int(self.first[start:stop][reads].min()), int(self.last[start:stop][reads].max()) + 1
+
+    def forbidden(
+        self, start: int, stop: int, low: int, high: int, device: "torch.device | str"
+    ) -> torch.Tensor | None:
+        """Return which keys of a range queries must not read, (stop - start, high - low); None if they may all."""
+        first, last = self.first[start:stop], self.last[start:stop]
+        if self.bits is None and first.max() <= low and last.min() >= high - 1:
+            return None
+        if self.bits is not None:
+            read = np.unpackbits(self.bits[start:stop], axis=1, count=len(self))[:, low:high]
+            return torch.from_numpy(read == 0).to(device)
+        keys = torch.arange(low, high, dtype=torch.int32, device=device)
+        begin = torch.from_numpy(np.ascontiguousarray(first)).to(device)[:, None]
+        end = torch.from_numpy(np.ascontiguousarray(last)).to(device)[:, None]
+        return (keys < begin) | (keys > end)
+
+    def one(self, query: int, low: int, high: int) -> npt.NDArray[np.bool_]:
+        """Return which keys of a range one query reads."""
+        if self.bits is not None:
+            return np.unpackbits(self.bits[query], count=len(self))[low:high] != 0
+        keys = np.arange(low, high)
+        return (keys >= self.first[query]) & (keys <= self.last[query])
+
+    def readers(self, key: int) -> npt.NDArray[np.bool_]:
+        """Return which queries read a key, shape (T,)."""
+        between = (self.first <= key) & (key <= self.last)
+        if self.bits is None:
+            return between
+        found: npt.NDArray[np.bool_] = between & ((self.bits[:, key // 8] >> (7 - key % 8)) & 1).astype(
+            np.bool_
+        )
+        return found
+
+
+def causal(length: int) -> Allowed:
+    """Return the mask under which each token reads itself and all before it."""
+    return Allowed(np.zeros(length, dtype=np.int32), np.arange(length, dtype=np.int32))
+
+
+def compact(mask: torch.Tensor) -> Allowed:
+    """Return what a boolean mask of shape (T, T) allows; True stands for "may read"."""
+    pieces = [_intervals(mask[start : start + _ROWS]) for start in range(0, len(mask), _ROWS)]
+    first, last, gaps = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    if not gaps.any():
+        return Allowed(first, last)
+    packed = [
+        np.packbits(mask[start : start + _ROWS].cpu().numpy(), axis=1) for start in range(0, len(mask), _ROWS)
+    ]
+    return Allowed(first, last, np.concatenate(packed))
+
+
+def _intervals(rows: torch.Tensor) -> tuple[Places, Places, npt.NDArray[np.bool_]]:
+    """First and last key of each row, and whether there are gaps between them."""
+    count = rows.sum(1, dtype=torch.int32)
+    first = rows.to(torch.uint8).argmax(1).to(torch.int32)
+    places = torch.arange(rows.shape[1], dtype=torch.int32, device=rows.device)
+    last = torch.where(rows, places, -1).amax(1)
+    gaps = (count > 0) & (last - first + 1 != count)
+    return first.cpu().numpy(), last.cpu().numpy(), gaps.cpu().numpy()

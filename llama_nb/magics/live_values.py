@@ -30,11 +30,26 @@ def _comparison(comparison: Any) -> Any:
     return CompareView(comparison)
 
 
+def _anatomy(anatomy: Any) -> Any:
+    from llama_nb.widgets.anatomy_view import show
+
+    return show(anatomy)
+
+
+def _attention(shown: Any) -> Any:
+    from llama_nb.widgets import attention_explorer
+
+    return attention_explorer.explorer(shown)
+
+
 # The type's full name, and what makes its widget: None where the value's own bundle is shown.
 _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.planner.plan.Plan": _plan,
     "llama_nb.magics.status_report.StatusReport": _status,
     "llama_nb.session.comparison.Comparison": _comparison,
+    "llama_nb.interpret.attention.AttentionTrace": _attention,
+    "llama_nb.interpret.attention_twin.AttentionView": _attention,
+    "llama_nb.session.anatomy.Anatomy": _anatomy,
 }
 
 

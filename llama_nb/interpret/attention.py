@@ -1,4 +1,4 @@
-"""What a model attended to in one sequence: an AttentionTrace, which computes any weight when it is asked for.
+"""What a model attended to in one sequence: an AttentionTrace computes each weight when it is asked for.
 
 Knows tokens, queries and keys; the model itself is not kept and not needed.
 """
@@ -37,10 +37,10 @@ class Link:
 class AttentionTrace:
     """The attention of one sequence, on every captured layer and head.
 
-    Made by `Model.attention`. It holds the queries and keys of the layers and the tokens' texts, so it goes on
-    working when the model is unloaded. Layers and heads count from 0. A row belongs to a query, the token that
-    reads; a column to a key, the token that is read. Weights are softmax rows in float32: where the model runs
-    in float32 they are what it computes, to 1e-5.
+    Made by `Model.attention`. It holds the queries and keys of the layers and the texts of the tokens, so it
+    works when the model is unloaded. Layers and heads count from 0. A row belongs to a query, the token that
+    reads; a column to a key, the token that is read. Weights are softmax rows in float32: where the model
+    runs in float32 they are what it computes, to 1e-5.
 
     Attributes
     ----------

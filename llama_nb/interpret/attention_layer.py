@@ -76,7 +76,7 @@ class AttentionLayer:
 
     @torch.inference_mode()
     def window(self, head: int, start: int, stop: int, low: int, high: int, log_sums: Floats) -> Floats:
-        """Return a rectangle of one head's weights, (stop - start, high - low), from its rows' normalisers."""
+        """Return some weights of one head, (stop - start, high - low), given the rows' normalisers."""
         scores = self._scores([head], start, stop, low, high)[0]
         forbidden = self.allowed.forbidden(start, stop, low, high, self.q.device)
         scores -= torch.from_numpy(log_sums).to(scores.device)[:, None]

@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-_ROWS: Final = (
-    1024  # rows of a mask that are looked at together: at 32,768 keys their int32 numbers are 134 MB
-)
+_ROWS: Final = 1024  # of a mask are looked at together: at 32,768 keys their int32 numbers are 134 MB
 
 Places = npt.NDArray[np.int32]
 
@@ -52,7 +50,7 @@ class Allowed:
     def forbidden(
         self, start: int, stop: int, low: int, high: int, device: "torch.device | str"
     ) -> torch.Tensor | None:
-        """Return which keys of a range queries must not read, (stop - start, high - low); None if they may all."""
+        """Return which keys queries must not read, (stop - start, high - low); None if they may read all."""
         first, last = self.first[start:stop], self.last[start:stop]
         if self.bits is None and first.max() <= low and last.min() >= high - 1:
             return None

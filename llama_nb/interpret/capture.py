@@ -151,6 +151,16 @@ def capture_batch(
     return [recorder.result(row) for row in range(len(spans))]
 
 
+def padded(sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids (B, T), shorter sequences filled up behind their ends, and the mask that says so."""
+    ids = torch.zeros((len(sequences), max(map(len, sequences))), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(list(sequence))
+        mask[row, : len(sequence)] = 1
+    return ids, mask
+
+
 def attention_cost(model: Any, tokens: int, layers: Layers = "all") -> int:
     """Return the bytes of the queries and keys of `tokens` tokens; `model` is a module or a configuration."""
     config = getattr(model, "config", model).get_text_config()
@@ -176,8 +186,7 @@ def find_layers(model: Any, layers: Layers) -> tuple[int, ...]:
             f'layers is {layers!r}; it is "all" or a list of numbers.', "An example: layers=[0, 3]"
         )
     chosen = tuple(sorted(set(layers)))
-    wrong = [layer for layer in chosen if isinstance(layer, bool) or not isinstance(layer, int)]
-    wrong = wrong or [layer for layer in chosen if not 0 <= layer < count]
+    wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(count)]
     if wrong or not chosen:
         what = f"no layer {wrong[0]!r}" if wrong else "no layer named"
         raise TraceError(f"There is {what}: the model has {count}, from 0 to {count - 1}.")
@@ -250,7 +259,7 @@ class _Sequences:
         if not kept:
             raise UnsupportedError(
                 f"{type(self._module).__name__} computes its attention where it cannot be seen.",
-                "Models of transformers that use its AttentionInterface can be looked into: Llama, Mistral, Qwen.",
+                "Models that use transformers' AttentionInterface can be looked into: Llama, Mistral, Qwen.",
             )
         first = next(iter(kept.values()))
         return CapturedAttention(

@@ -1,9 +1,9 @@
 """Tensors in files that go when nobody holds the tensor any more. Knows no attention."""
 
-import contextlib
 import os
 import tempfile
 import weakref
+from pathlib import Path
 
 import torch
 
@@ -15,16 +15,12 @@ def on_disk(tensor: torch.Tensor) -> torch.Tensor:
     try:
         kept = torch.from_file(path, shared=True, size=tensor.numel(), dtype=tensor.dtype).view(tensor.shape)
         kept.copy_(tensor)
-        # A mapped file that has no name any more goes with its last mapping; Windows keeps the name till then.
-        os.unlink(path)
-    except PermissionError:
-        weakref.finalize(kept, _remove, path)
     except BaseException:
-        _remove(path)
+        Path(path).unlink()
         raise
+    try:
+        # A mapped file without a name goes with its last mapping; Windows keeps the name as long.
+        Path(path).unlink()
+    except PermissionError:
+        weakref.finalize(kept, Path(path).unlink, missing_ok=True)
     return kept
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)

@@ -46,7 +46,13 @@ def capture(
             publish(Progress(_WHAT, done, total, "layers", ended=done == total))
 
     def work(module: Any, stopped: Any) -> "list[CapturedAttention]":
-        from llama_nb.interpret.capture import attention_cost, capture_attention, capture_batch, find_layers
+        from llama_nb.interpret.capture import (
+            attention_cost,
+            capture_attention,
+            capture_batch,
+            find_layers,
+            padded,
+        )
         from llama_nb.interpret.interventions import applied
 
         chosen = find_layers(module, layers)
@@ -54,7 +60,7 @@ def capture(
         _check_room(cost, tokens, len(chosen), str(module.device), offload=offload)
         how: dict[str, Any] = {"layers": chosen, "stopped": stopped, "told": told, "offload": offload}
         if len(readings) > 1 and not off:
-            return capture_batch(module, *_padded(readings), **how)
+            return capture_batch(module, *padded([reading.ids for reading in readings]), **how)
         found = []
         for reading in readings:  # a part at its mean has another mean in every text
             with applied(module, off, prompt=reading.ids[: reading.prompt], stopped=stopped):
@@ -87,19 +93,6 @@ def trace_of(
         prompt=reading.prompt,
         off=off,
     )
-
-
-def _padded(readings: Sequence[Reading]) -> "tuple[Any, Any]":
-    """Token ids (B, T), the shorter ones filled up behind their end, and the mask that says so."""
-    import torch
-
-    longest = max(map(len, readings))
-    ids = torch.zeros((len(readings), longest), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, reading in enumerate(readings):
-        ids[row, : len(reading)] = torch.tensor(reading.ids)
-        mask[row, : len(reading)] = 1
-    return ids, mask
 
 
 def _check_room(cost: int, tokens: int, layers: int, device: str, *, offload: bool) -> None:

@@ -11,7 +11,8 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.session.anatomy import Anatomy, measure_text, take_apart
 from llama_nb.session.attention import Layers, capture, check_texts
 from llama_nb.session.changing import Changer
-from llama_nb.session.lens import LensTrace, Positions, look
+from llama_nb.session.lens import LensTrace
+from llama_nb.session.lens_look import Positions, look
 from llama_nb.session.reading import find_reading
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ class Looker(Changer):
     ) -> "AttentionTrace | list[AttentionTrace]":
         """Return what the model attends to when it reads something.
 
-        The queries and keys of the layers are kept, from which any weight is computed when it is asked for; no
+        Queries and keys of the layers are kept, from which any weight is computed when it is asked for. No
         logits are computed, and the model's own results and caches stay as they are.
 
         Parameters
         ----------
         text
-            A text, a Reply or a Chat; default the last reply, with the prompt that it answers. A list of texts
-            gives a list of traces.
+            A text, a Reply or a Chat; default the last reply, with the prompt that it answers. A list of
+            texts gives a list of traces.
         chat
             Name of the chat whose newest reply is meant.
         layers

@@ -8,7 +8,7 @@ import contextvars
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llama_nb.core.errors import InterventionError, Stopped, UnsupportedError
 from llama_nb.core.intervention import Intervention, Mode, check_parts, merged, names, read_part
@@ -29,6 +29,8 @@ LIKELIEST: Final = 10  # tokens of each of the two distributions that are kept
 _MOST_TOKENS: Final = 1_000
 _PURPOSE: Final = "a look at what changes"
 
+T = TypeVar("T")
+Work = Callable[[Any, Callable[[], str | None]], T]
 _Off = tuple[tuple["Handle", tuple[Intervention, ...]], ...]
 _off: contextvars.ContextVar[_Off] = contextvars.ContextVar("what is turned off in models", default=())
 
@@ -47,6 +49,33 @@ def turned_off(model: "Handle", parts: Sequence[Intervention]) -> Iterator[tuple
         yield together
     finally:
         _off.reset(token)
+
+
+def carrying(model: "Handle", request: Request) -> Request:
+    """Return a request to `model` with what is turned off here."""
+    return dataclasses.replace(request, interventions=active(model))
+
+
+def without(parts: Sequence[Intervention], prompt: Sequence[int], work: Work[T]) -> Work[T]:
+    """Return `work(module, stopped)` with parts turned off around it; means are taken over `prompt`."""
+
+    def changed(module: Any, stopped: Callable[[], str | None]) -> T:
+        from llama_nb.interpret.interventions import applied
+
+        with applied(module, parts, prompt=prompt, stopped=stopped):
+            return work(module, stopped)
+
+    return changed if parts else work
+
+
+def refuse_in_block(model: "Handle", what: str) -> None:
+    """Raise UnsupportedError where something is turned off and `what` would not heed it."""
+    off = active(model)
+    if off:
+        raise UnsupportedError(
+            f"{what} takes the whole of {model.name}, and here {names(off)}.",
+            "Call it behind the block of m.ablate.",
+        )
 
 
 def read_parts(

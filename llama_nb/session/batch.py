@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import BatchError, LlamaError, MessageError
 from llama_nb.core.events import Note, Progress, publish
+from llama_nb.core.intervention import Intervention, names
 from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
@@ -102,6 +103,7 @@ def run_batch(
     overwrite: bool = False,
     batch_size: int | None = None,
     stop: StopFlag | None = None,
+    interventions: tuple[Intervention, ...] = (),
 ) -> BatchResult:
     """Answer every prompt that has no answer in `out` yet; an interrupt or `stop` keeps what is done.
 
@@ -113,13 +115,16 @@ def run_batch(
         If the engine fails as a whole; what came before is in the file.
     """
     flag = stop or StopFlag()
-    file = BatchFile(out, fingerprint, sampling_key(sampling), [each.key for each in asked]) if out else None
+    made_by = sampling_key(sampling, interventions)
+    file = BatchFile(out, fingerprint, made_by, [each.key for each in asked]) if out else None
     rows = file.restore(overwrite=overwrite) if file is not None else {}
-    run = _Run(engine, asked, sampling, file, rows)
+    run = _Run(engine, asked, sampling, file, rows, interventions)
     if run.restored:
         publish(Note(f"{run.restored:,} of {len(asked):,} rows are in the file already: not computed again."))
     if sampling.seed is not None and len(asked) > 1:
         publish(Note("With a seed, rows run one at a time: beside others their sums are rounded otherwise."))
+    if interventions:
+        publish(Note(f"While these are answered: {names(interventions)}. Rows run one at a time."))
     began = time.monotonic()
     with interrupt_stops(flag):
         try:
@@ -149,7 +154,9 @@ class _Run:
         sampling: Sampling,
         file: BatchFile | None,
         rows: dict[int, BatchRow],
+        interventions: tuple[Intervention, ...],
     ) -> None:
+        self._interventions = interventions
         self._engine, self._asked, self._sampling, self._file = engine, asked, sampling, file
         self._rows = rows
         self._began = time.monotonic()
@@ -173,7 +180,7 @@ class _Run:
     def _stream(self, numbers: Sequence[int], batch_size: int | None, flag: StopFlag) -> None:
         purpose = f"a batch of {len(self._asked):,} prompts"
         requests = [
-            Request(given, self._sampling, alternatives=0, purpose=purpose)
+            Request(given, self._sampling, alternatives=0, interventions=self._interventions, purpose=purpose)
             for number in numbers
             if (given := self._asked[number].input) is not None
         ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llama_nb.core.errors import BatchError, nearest
+from llama_nb.core.intervention import Intervention
 from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
 from llama_nb.session.batch_result import BatchRow
@@ -30,9 +31,13 @@ def prompt_key(asked: Sequence[Message] | str) -> str:
     return _digest([[message.role, message.content] for message in asked])
 
 
-def sampling_key(sampling: Sampling) -> str:
-    """Return what tells these sampling parameters from others: 16 hexadecimal digits."""
-    return _digest(sampling.to_dict())
+def sampling_key(sampling: Sampling, interventions: Sequence[Intervention] = ()) -> str:
+    """Return what tells these sampling parameters from others: 16 hexadecimal digits.
+
+    So does what is turned off in the model.
+    """
+    off = {"interventions": [each.record() for each in interventions]} if interventions else {}
+    return _digest(sampling.to_dict() | off)
 
 
 def _digest(value: Any) -> str:

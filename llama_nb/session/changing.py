@@ -3,13 +3,14 @@
 The weights stay as they are; who asks something else meanwhile is answered by the whole model.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
 from llama_nb.core.intervention import Intervention, Mode
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.ablating import AblationEffect, ablation_effect, read_parts, turned_off
+from llama_nb.session.patching import PatchMap, Site, patch
 from llama_nb.session.reading import find_reading
 from llama_nb.session.sending import Sender
 
@@ -35,9 +36,9 @@ class Changer(Sender):
         """Turn parts off for what is asked of this model in a `with` block.
 
         Replies that are asked for in the block are made without these parts, in the background too, and so is
-        what is looked at there. They say so in a note, compute everything anew and leave the chat's cache as it
-        is. Nobody else notices: panels and other threads have the whole model. A thread that you start yourself
-        takes the block along with `contextvars.copy_context().run`.
+        what is looked at there. They say so in a note, compute everything anew and leave the cache of their
+        chat as it is. Nobody else notices: panels and other threads have the whole model. A thread that you
+        start yourself takes the block along with `contextvars.copy_context().run`.
 
         Parameters
         ----------
@@ -120,3 +121,45 @@ class Changer(Sender):
         )
         reading = find_reading(model, text, chat=chat, what="ablate")
         return ablation_effect(model, reading, off, position=position, tokens=tokens, stop=stop)
+
+    def patch(
+        self,
+        clean: "str | Reply | Chat",
+        corrupt: "str | Reply | Chat",
+        answer: str | int | None = None,
+        wrong: str | int | None = None,
+        *,
+        site: Site = "layer",
+        positions: Sequence[int] | slice | None = None,
+        stop: StopFlag | None = None,
+    ) -> PatchMap:
+        """Put what the model knows in one text into its run on another, place by place: activation patching.
+
+        Where the answer of the clean text comes back, the model holds what decides it (Meng et al. 2022, Wang et
+        al. 2022). The measure is logit(answer) - logit(wrong) behind the last token, scaled: 0 is the corrupt
+        run, 1 the clean one.
+
+        Parameters
+        ----------
+        clean, corrupt
+            Two texts with equally many tokens, such as "The capital of France is" and "... of Italy is".
+        answer, wrong
+            The tokens that are compared, as text or id; default what either text goes on with.
+        site
+            What is put in, one layer and position at a time: the residual stream behind the "layer", or what its
+            "attention" or its "mlp" adds. With "head" one head at a time, at all positions.
+        positions
+            Which tokens: numbers, a range or a slice; default all.
+        stop
+            Ends the work, as an interrupt does.
+
+        Raises
+        ------
+        MessageError
+            If the texts differ in length, or both go on alike.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        readings = [find_reading(model, text, what="patch") for text in (clean, corrupt)]
+        return patch(model, *readings, answer, wrong, site=site, positions=positions, stop=stop)

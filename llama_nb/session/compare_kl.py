@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from llama_nb.core.errors import LlamaError, Stopped, UnsupportedError
+from llama_nb.core.intervention import Intervention
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines.recording import digest
+from llama_nb.session.ablating import without
 from llama_nb.session.compare_cell import Cell
 from llama_nb.session.measuring import measured
 from llama_nb.session.model import Model
@@ -78,7 +80,7 @@ class Divergences:
         for number, cells in waiting.items():
             begin(cells)
             try:
-                found = self._divergence(self._kept[number], model)
+                found = self._divergence(self._kept[number], model, _off(cells[0]))
             except LlamaError as error:
                 for cell in cells:
                     cell.divergence_note = error.message.rstrip(".")
@@ -109,21 +111,23 @@ class Divergences:
             reply = [token.id for token in cell.reply.tokens if token.id is not None][:most]
             ids = (*prompt, *reply)
             try:
-                kept = measured(model.engine, self._flag, _predicting(ids, len(prompt)), _PURPOSE)
+                predicting = without(_off(cell), prompt, _predicting(ids, len(prompt)))
+                kept = measured(model.engine, self._flag, predicting, _PURPOSE)
             except Stopped:
                 return
             self._kept[number] = _Kept(ids, len(prompt), kept)
 
-    def _divergence(self, kept: _Kept, model: Model) -> tuple[float, ...]:
+    def _divergence(self, kept: _Kept, model: Model, off: tuple[Intervention, ...]) -> tuple[float, ...]:
         def work(module: Any, stopped: Callable[[], str | None]) -> tuple[float, ...]:
             from llama_nb.interpret.quality import divergences
 
             found: tuple[float, ...] = divergences(kept.logprobs, module, kept.ids, kept.first, stopped)
             return found
 
-        asked = digest([kept.ids, kept.first])
+        asked = digest([kept.ids, kept.first, *(each.record() for each in off)])
+        measure = without(off, kept.ids[: kept.first], work)
         found: tuple[float, ...] = remembered(
-            model.engine, "divergence", asked, lambda: measured(model.engine, self._flag, work, _PURPOSE)
+            model.engine, "divergence", asked, lambda: measured(model.engine, self._flag, measure, _PURPOSE)
         )
         return tuple(found)
 
@@ -156,6 +160,11 @@ class Divergences:
             there = f"cell {other.number} has {tokens:,} tokens with its prompt"
             return f"{there}, and the context of {cell.model} is {model.context:,}"
         return ""
+
+
+def _off(cell: Cell) -> tuple[Intervention, ...]:
+    """Return what was turned off while a cell's model answered."""
+    return cell.reply.interventions if cell.reply is not None else ()
 
 
 def _predicting(ids: tuple[int, ...], first: int) -> Callable[[Any, Callable[[], str | None]], Any]:

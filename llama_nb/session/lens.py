@@ -1,40 +1,24 @@
 """What a model would say behind each of its layers at each place of a text: the value of `Model.lens`.
 
-How it is computed is `interpret.logit_lens`; how it is shown is render's and the widget's business.
+How it is asked for is `lens_look`, how it is computed `interpret.logit_lens`; render and the widget show it.
 """
 
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.core.errors import FitError, MessageError, did_you_mean
-from llama_nb.core.intervention import names
-from llama_nb.core.stop import StopFlag
-from llama_nb.render.units import size
-from llama_nb.runtime.devices import available_memory
-from llama_nb.session.ablating import active
-from llama_nb.session.generation import interrupt_stops
-from llama_nb.session.measuring import measured
-from llama_nb.session.reading import Reading
+from llama_nb.core.errors import MessageError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from llama_nb.engines.base import Engine
     from llama_nb.interpret.logit_lens import Depths
-    from llama_nb.session.model import Model
 
-MOST_POSITIONS: Final = 512
-MOST_TOP: Final = 50
 EMBEDDING: Final = "embedding"
-_PURPOSE: Final = "the logit lens"
-_SHARE: Final = 0.5  # of the free memory that it may take
-
-Positions = int | slice | Sequence[int] | None
+MOST_IN_RECORD: Final = 16  # columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +95,7 @@ class LensTrace:
         MessageError
             If there is no such layer, or it was not looked at that position.
         """
-        row, column = self.depth(layer), self.column(position)
-        found = zip(
-            self.depths.ids[row, column].tolist(), self.depths.chances[row, column].tolist(), strict=True
-        )
-        return tuple(SaidToken(token, *self.names[token], chance) for token, chance in found)
+        return self._said(self.depth(layer), self.column(position))
 
     def probability(self, token: int | str) -> "npt.NDArray[np.float32]":
         """Return how likely a token is at every depth and position, float32 (depths, positions).
@@ -168,7 +148,7 @@ class LensTrace:
             if layer in self.layers:
                 return self.layers.index(layer)
             raise MessageError(f"There is no layer {layer!r}.", did_you_mean(layer, self.layers))
-        number = _whole(layer, "layer")
+        number = whole_number(layer, "layer")
         if not -count <= number < count:
             raise MessageError(
                 f"{self.model} has no layer {number}: it has {count:,}, from 0 to {count - 1}.",
@@ -178,7 +158,7 @@ class LensTrace:
 
     def column(self, position: int) -> int:
         """Return where a position stands among those that were looked at."""
-        number = _whole(position, "position")
+        number = whole_number(position, "position")
         at = number + len(self.ids) if number < 0 else number
         if at not in self.positions:
             raise MessageError(
@@ -211,6 +191,49 @@ class LensTrace:
         ]
         return pd.DataFrame(rows)
 
+    def to_record(self, around: int | None = None, *, most: int = MOST_IN_RECORD) -> dict[str, Any]:
+        """Return it as JSON values: at most `most` columns, those around one (default the last ones)."""
+        count = len(self.positions)
+        middle = count - 1 if around is None else around
+        start = min(max(0, middle - most // 2), max(0, count - most))
+        return {
+            "model": self.model,
+            "title": self.title,
+            "tuned": self.tuned,
+            "off": self.off,
+            "notes": list(self.notes),
+            "layers": list(self.layers),
+            "tokens": len(self.ids),
+            "prompt": self.prompt,
+            "positions": count,
+            "columns": [self._column(column) for column in range(start, min(start + most, count))],
+        }
+
+    def _column(self, column: int) -> dict[str, Any]:
+        at, depths = self.positions[column], self.depths
+        ahead = self.following(at)
+        figures = ("final", "final_rank", "next", "next_rank", "entropy", "kl")
+        cells = [
+            {
+                "top": [[token.text, token.special, token.probability] for token in self._said(row, column)],
+                **{name: getattr(depths, name)[row, column].item() for name in figures},
+            }
+            for row in range(len(depths.ids))
+        ]
+        return {
+            "position": at,
+            "token": self.texts[at],
+            "special": self.special[at],
+            "final": self.names[int(depths.ids[-1, column, 0])][0],
+            "next": None if ahead is None else self.names[ahead][0],
+            "cells": cells,
+        }
+
+    def _said(self, row: int, column: int) -> tuple[SaidToken, ...]:
+        ids, chances = self.depths.ids[row, column].tolist(), self.depths.chances[row, column].tolist()
+        found = zip(ids, chances, strict=True)
+        return tuple(SaidToken(token, *self.names[token], chance) for token, chance in found)
+
     def _find(self, token: int | str) -> int:
         if isinstance(token, str):
             same = [number for number, (text, _) in self.names.items() if text == token]
@@ -227,7 +250,7 @@ class LensTrace:
         from llama_nb.render.lens import bundle
         from llama_nb.runtime.environment import detect
 
-        return bundle(self, watched=detect().watched)
+        return bundle(self.to_record(), watched=detect().watched)
 
     def __repr__(self) -> str:
         layers, count = len(self.layers) - 1, len(self.positions)
@@ -235,138 +258,8 @@ class LensTrace:
         return f"LensTrace({self.title} of {self.model}: {layers} layers at {count:,} positions{kind})"
 
 
-def look(
-    model: "Model",
-    reading: Reading,
-    *,
-    top: int = 5,
-    positions: Positions = None,
-    tuned: str | Path | None = None,
-    track: Sequence[int | str] = (),
-    stop: StopFlag | None = None,
-) -> LensTrace:
-    """Compute what a model would say behind each layer; see `Looker.lens`."""
-    engine = model.engine
-    asked = _whole(top, "top")
-    if not 1 <= asked <= MOST_TOP:
-        raise MessageError(f"top is {asked}; it must be from 1 to {MOST_TOP}.")
-    chosen, notes = find_positions(positions, len(reading))
-    tracked = tuple(_token(engine, token) for token in track)
-    fingerprint, off = model.fingerprint, active(model)
-
-    def work(module: Any, stopped: Any) -> "tuple[Depths, str | None]":
-        from llama_nb.interpret.interventions import applied
-        from llama_nb.interpret.logit_lens import lens_cost, read_depths
-        from llama_nb.interpret.tuned_lens import load_tuned_lens
-
-        _check_tokens(tracked, int(module.config.get_text_config().vocab_size))
-        _check_room(lens_cost(module, chosen[-1] + 1, len(chosen)), str(module.device), chosen)
-        translators = None if tuned is None else load_tuned_lens(tuned, module, fingerprint)
-        with applied(module, off, prompt=reading.ids[: reading.prompt], stopped=stopped):
-            depths = read_depths(
-                module,
-                reading.ids,
-                chosen,
-                top=asked,
-                tracked=tracked,
-                translators=translators,
-                stopped=stopped,
-            )
-        return depths, None if translators is None else translators.name
-
-    flag = stop or StopFlag()
-    with interrupt_stops(flag):
-        depths, lens = measured(engine, flag, work, _PURPOSE)
-    return LensTrace(
-        model=model.name,
-        fingerprint=fingerprint,
-        title=reading.title,
-        ids=reading.ids,
-        texts=reading.texts,
-        special=reading.special,
-        prompt=reading.prompt,
-        positions=chosen,
-        depths=depths,
-        names=_names(engine, {*reading.ids, *tracked, *depths.ids.ravel().tolist()}),
-        tracked=tracked,
-        tuned=lens,
-        off=names(off),
-        notes=notes,
-    )
-
-
-def find_positions(given: Positions, count: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the positions that a call means, ascending, and what there is to say of them.
-
-    Raises
-    ------
-    MessageError
-        If one of them is none of `count` tokens, or there are none.
-    """
-    if given is None:
-        first = max(0, count - MOST_POSITIONS)
-        note = (f"Of {count:,} positions the last {MOST_POSITIONS} were looked at.",) if first else ()
-        return tuple(range(first, count)), note
-    if isinstance(given, slice):
-        found = set(range(count)[given])
-    elif isinstance(given, int | Sequence) and not isinstance(given, str):
-        asked = [given] if isinstance(given, int) else list(given)
-        found = {_position(position, count) for position in asked}
-    else:
-        raise MessageError(f"positions is {given!r}.", "A list of token numbers, a range or a slice.")
-    if not found:
-        raise MessageError(f"positions is {given!r}, which is none of the {count:,} tokens.")
-    return tuple(sorted(found)), ()
-
-
-def _position(position: object, count: int) -> int:
-    number = _whole(position, "position")
-    if not -count <= number < count:
-        raise MessageError(
-            f"There is no position {number}: the text has {count:,} tokens, from 0 to {count - 1:,}."
-        )
-    return number % count
-
-
-def _token(engine: "Engine", token: object) -> int:
-    """The id of a token that is to be tracked."""
-    if isinstance(token, str):
-        ids = engine.tokenize(token)
-        if len(ids) != 1:
-            pieces = ", ".join(map(repr, engine.token_texts(ids))) or "no token"
-            raise MessageError(
-                f"{token!r} is not one token but {len(ids)}: {pieces}.",
-                "A token mostly begins with its space: track=[' Paris'].",
-            )
-        return ids[0]
-    number = _whole(token, "a tracked token")
-    if number < 0:
-        raise MessageError(f"There is no token {number}.")
-    return number
-
-
-def _check_tokens(tokens: Sequence[int], vocabulary: int) -> None:
-    for token in tokens:
-        if token >= vocabulary:
-            raise MessageError(f"There is no token {token}: the vocabulary has {vocabulary:,}.")
-
-
-def _names(engine: "Engine", ids: set[int]) -> dict[int, tuple[str, bool]]:
-    ordered = sorted(ids)
-    texts = engine.token_texts(ordered)
-    return {token: (text, engine.is_special(token)) for token, text in zip(ordered, texts, strict=True)}
-
-
-def _check_room(needed: int, device: str, positions: Sequence[int]) -> None:
-    free = available_memory(device)
-    if needed > _SHARE * free:
-        raise FitError(
-            f"The lens at {len(positions):,} positions takes about {size(needed)}; {size(free)} are free.",
-            "Look at fewer: positions=range(-64, 0)",
-        )
-
-
-def _whole(value: object, name: str) -> int:
+def whole_number(value: object, name: str) -> int:
+    """Return a whole number; MessageError names what is none."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise MessageError(f"{name} is {value!r}; it must be a whole number.")
     return operator.index(value)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """What a user does with a loaded model: chats with it, asks it for objects, looks at what it sees."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from llama_nb.core.errors import MessageError
 from llama_nb.core.request import Overflow
 from llama_nb.core.stop import StopFlag
 from llama_nb.runtime import presets
+from llama_nb.session.ablating import active, carrying, refuse_in_block
 from llama_nb.session.asking import Asked
 from llama_nb.session.batch import check_size, read_prompts, run_batch
 from llama_nb.session.batch_result import BatchResult
@@ -243,6 +245,7 @@ class Model(ToolUser, Brancher, Looker):
             overwrite=overwrite,
             batch_size=check_size(batch_size),
             stop=stop,
+            interventions=active(self),
         )
 
     def embed(
@@ -279,10 +282,12 @@ class Model(ToolUser, Brancher, Looker):
         Raises
         ------
         MessageError, ContextOverflow, UnsupportedError
-            If a text is empty or too long, or the engine has no hidden states to give.
+            If a text is empty or too long, the engine has no hidden states to give, or a part of the model
+            is turned off.
         Stopped
             If it was stopped or interrupted.
         """
+        refuse_in_block(self, "embed()")
         return embed_texts(
             self.engine,
             texts,
@@ -350,6 +355,7 @@ class Model(ToolUser, Brancher, Looker):
         check_options(sampling, ("chat", "position", "head"))
         talk = self._talk(chat) if chat is not None or text is None else None
         place = find_place(self.engine, text, position, self._last, talk)
+        place = dataclasses.replace(place, request=carrying(self, place.request))
         if place.reply is not None:
             used = place.reply.sampling.replace(**presets.expand(sampling))
         else:

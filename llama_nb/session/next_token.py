@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from llama_nb.core.errors import MessageError, Stopped, UnsupportedError
 from llama_nb.core.events import TokenEvent
+from llama_nb.core.intervention import names
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
@@ -103,7 +104,9 @@ def examine(
     if place.reply is not None and sampling.mirostat_tau == place.reply.sampling.mirostat_tau:
         tokens = [token for token in place.reply.tokens if token.id is not None]
         found = replace(found, surprise=surprise(place.reply.sampling, tokens[: len(place.after)]))
-    return Distribution(found, sampling, TokenNames(engine), place=place.name, chosen=place.chosen, head=head)
+    off = place.request.interventions
+    name = f"{place.name} with {names(off)}" if off else place.name
+    return Distribution(found, sampling, TokenNames(engine), place=name, chosen=place.chosen, head=head)
 
 
 def _in_reply(reply: Reply | None, position: int | None) -> Place:

@@ -8,8 +8,8 @@ import llama_nb as llama
 from llama_nb.core.errors import FitError, MessageError, Stopped, UnsupportedError
 from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
-from llama_nb.session import lens
-from llama_nb.session.lens import find_positions
+from llama_nb.session import lens_look
+from llama_nb.session.lens_look import find_positions
 from tests.session.fakes import FakeEngine, fake_model
 
 TEXT = "Once upon a time there was a llama who lived in the mountains."
@@ -146,7 +146,7 @@ def test_it_is_stopped_refused_for_room_and_elsewhere(cria, monkeypatch):
     flag.set("enough")
     with pytest.raises(Stopped):
         cria.lens(TEXT, stop=flag)
-    monkeypatch.setattr(lens, "available_memory", lambda _: 10_000)
+    monkeypatch.setattr(lens_look, "available_memory", lambda _: 10_000)
     with pytest.raises(FitError, match="positions takes about") as refused:
         cria.lens(TEXT)
     assert "Look at fewer" in str(refused.value)

@@ -135,9 +135,9 @@ class Changer(Sender):
     ) -> PatchMap:
         """Put what the model knows in one text into its run on another, place by place: activation patching.
 
-        Where the answer of the clean text comes back, the model holds what decides it (Meng et al. 2022, Wang et
-        al. 2022). The measure is logit(answer) - logit(wrong) behind the last token, scaled: 0 is the corrupt
-        run, 1 the clean one.
+        Where the answer of the clean text comes back, the model holds what decides it (Meng et al. 2022,
+        https://arxiv.org/abs/2202.05262; Wang et al. 2022, https://arxiv.org/abs/2211.00593). The measure is
+        logit(answer) - logit(wrong) behind the last token, scaled: 0 is the corrupt run, 1 the clean one.
 
         Parameters
         ----------
@@ -146,8 +146,8 @@ class Changer(Sender):
         answer, wrong
             The tokens that are compared, as text or id; default what either text goes on with.
         site
-            What is put in, one layer and position at a time: the residual stream behind the "layer", or what its
-            "attention" or its "mlp" adds. With "head" one head at a time, at all positions.
+            What is put in, one layer and position at a time: the residual stream behind the "layer", or what
+            its "attention" or its "mlp" adds. With "head" one head at a time, at all positions.
         positions
             Which tokens: numbers, a range or a slice; default all.
         stop
@@ -161,5 +161,5 @@ class Changer(Sender):
             If it was stopped or interrupted.
         """
         model = cast("Model", self)
-        readings = [find_reading(model, text, what="patch") for text in (clean, corrupt)]
-        return patch(model, *readings, answer, wrong, site=site, positions=positions, stop=stop)
+        both = (find_reading(model, clean, what="patch"), find_reading(model, corrupt, what="patch"))
+        return patch(model, both, (answer, wrong), site=site, positions=positions, stop=stop)

@@ -11,12 +11,14 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.session.anatomy import Anatomy, measure_text, take_apart
 from llama_nb.session.attention import Layers, capture, check_texts
 from llama_nb.session.changing import Changer
+from llama_nb.session.heads import score
 from llama_nb.session.lens import LensTrace
 from llama_nb.session.lens_look import Positions, look
 from llama_nb.session.reading import find_reading
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
+    from llama_nb.interpret.head_scores import HeadScores
     from llama_nb.session.chat import Chat
     from llama_nb.session.model import Model
     from llama_nb.session.reply import Reply
@@ -86,6 +88,40 @@ class Looker(Changer):
             return capture(model, readings, layers=layers, offload=offload, stop=stop)
         reading = find_reading(model, text, chat=chat, what="attention")
         return capture(model, [reading], layers=layers, offload=offload, stop=stop)[0]
+
+    def heads(
+        self,
+        kind: str | None = None,
+        text: "str | Reply | Chat | None" = None,
+        *,
+        chat: str | None = None,
+        stop: StopFlag | None = None,
+    ) -> "HeadScores":
+        """Return what each attention head does, as numbers: whether it copies, looks back and so on.
+
+        Parameters
+        ----------
+        kind
+            One score: "induction", "previous", "duplicate", "sink", "local" or "entropy"; default all.
+        text
+            A text, a Reply or a Chat. Default random tokens that come twice, four times: how the second copy
+            goes on is known from the first alone, so that the scores are the heads' and not the text's.
+        chat
+            Name of the chat whose newest reply is read.
+        stop
+            Ends the work, as an interrupt does.
+
+        Raises
+        ------
+        MessageError, ContextOverflow, UnsupportedError, FitError
+            If there is no such score, nothing to read, or no way to look at it.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        given = text is not None or chat is not None
+        reading = find_reading(model, text, chat=chat, what="heads") if given else None
+        return score(model, reading, kind, stop=stop)
 
     def lens(
         self,

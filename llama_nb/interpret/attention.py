@@ -6,12 +6,15 @@ Knows tokens, queries and keys; the model itself is not kept and not needed.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from llama_nb.core.errors import Stopped, TraceError
 from llama_nb.interpret.attention_layer import AttentionLayer, CapturedAttention, Floats, Kind
+
+if TYPE_CHECKING:
+    from llama_nb.interpret.attention_twin import AttentionView
 
 MOST_BYTES: Final = 2_000_000_000  # of one array that is handed out
 _BLOCK: Final = 2**24  # weights that are computed together in a pass over all rows: 64 MB in float32
@@ -275,6 +278,17 @@ class AttentionTrace:
                     grown[: len(kept) if kept is not None else 0] = kept if kept is not None else ()
                     kept = self._log_sums[layer, head] = grown
                 kept[start : start + len(sums)] = sums
+
+    # --- how it is shown --------------------------------------------------------------------------------
+
+    def view(self, layer: int | None = None, head: int | None = None) -> "AttentionView":
+        """Return one head to be shown; default a head of the middle layer that tells something."""
+        from llama_nb.interpret.attention_twin import AttentionView
+
+        return AttentionView(self, layer, head)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return self.view()._repr_mimebundle_()
 
     def __repr__(self) -> str:
         layers = f"layers {_numbers(self.layers)}" if len(self.layers) > 1 else f"layer {self.layers[0]}"

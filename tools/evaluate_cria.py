@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
+import transformers
+from transformers import AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.cria.judging import SKILLS, Case, Skill, cases
+from tools.cria import specialising
+from tools.cria.judging import SISTERS, SKILLS, Case, Skill, cases
 from tools.cria.rendering import EOM, EOT
 
 BEGIN, END = "<!-- evaluation: written by tools/evaluate_cria.py -->", "<!-- end of evaluation -->"
@@ -25,8 +27,21 @@ INDUCTION_GATE = 0.4
 
 def load(folder: Path) -> tuple[Any, Any]:
     """Return the model in float32 and its tokenizer."""
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
-    return model, AutoTokenizer.from_pretrained(folder)
+    kind = json.loads((folder / "config.json").read_text())["architectures"][0]
+    made = getattr(transformers, kind).from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    return made.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def skills_of(model: Any) -> tuple[Skill, ...]:
+    """Return the skills that a model was trained for."""
+    return SKILLS + SISTERS if has_experts(model) else SKILLS
+
+
+def has_experts(model: Any) -> bool:
+    """Whether it is the sister with experts."""
+    return bool(getattr(model.config, "moe_layers", None))
 
 
 def answers(model: Any, tokenizer: Any, batch: list[Case], most: int = 200) -> list[str]:
@@ -91,7 +106,7 @@ def table(result: dict[str, Any]) -> str:
         "| skill | what is measured (greedy, held out) | right | of | accuracy | gate |",
         "|---|---|---:|---:|---:|---:|",
     ]
-    for skill in SKILLS:
+    for skill in SKILLS + SISTERS:
         row = result["skills"].get(skill.name)
         if row:
             gate = f"{row['gate']:.0%}" if row["gate"] else "reported"
@@ -104,12 +119,33 @@ def table(result: dict[str, Any]) -> str:
         f"Strongest induction head on random tokens that come twice: {where}, score {head['score']:.2f}",
     ]
     lines[-1] += f" (wanted: {head['gate']})."
-    return "\n".join(lines)
+    return "\n".join([*lines, *_experts_table(result.get("experts", []))])
+
+
+def _experts_table(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "",
+        f"Experts on held-out text of {len(specialising.DOMAINS)} domains (wanted: "
+        f"{specialising.MUTUAL_GATE} bits in some layer, every expert {specialising.SHARE_GATE:.0%} of the tokens):",
+        "",
+        "| layer | domain tells of expert | smallest share | largest share |",
+        "|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        figures = f"{row['mutual_information']:.2f} bits | {row['least']:.1%} | {row['most']:.1%}"
+        lines.append(f"| {row['layer']} | {figures} |")
+    return lines
 
 
 def passes(result: dict[str, Any]) -> bool:
     """Tell whether every gate is met."""
     rows = [row["accuracy"] >= row["gate"] for row in result["skills"].values() if row["gate"]]
+    experts = result.get("experts", [])
+    if experts:
+        rows.append(max(row["mutual_information"] for row in experts) >= specialising.MUTUAL_GATE)
+        rows.append(min(row["least"] for row in experts) >= specialising.SHARE_GATE)
     return all(rows) and result["induction"]["score"] >= result["induction"]["gate"]
 
 
@@ -138,11 +174,13 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model, tokenizer = load(Path(args.model))
-    wanted = [skill for skill in SKILLS if not args.skill or skill.name in args.skill]
+    wanted = [skill for skill in skills_of(model) if not args.skill or skill.name in args.skill]
     skills = {
         skill.name: measure(model, tokenizer, skill, args.seed, args.count, args.show) for skill in wanted
     }
     result = {"seed": args.seed, "temperature": 0, "skills": skills, "induction": induction(model, args.seed)}
+    if has_experts(model):
+        result["experts"] = specialising.measure(model, tokenizer, args.seed)
     print(table(result))
     if args.write:
         write(Path(args.model), result)

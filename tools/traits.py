@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from llama_nb.widgets import traits
+from llama_nb.widgets.anatomy_view import AnatomyView
 from llama_nb.widgets.attention_explorer import AttentionExplorer
 from llama_nb.widgets.base import Widget
 from llama_nb.widgets.chat_panel import ChatPanel
 from llama_nb.widgets.compare_view import CompareView
+from llama_nb.widgets.lens_view import LensView
 from llama_nb.widgets.loader_panel import LoaderPanel
 from llama_nb.widgets.plan_view import PlanView
 from llama_nb.widgets.reply_view import ReplyView
@@ -26,7 +28,9 @@ WIDGETS: Final[tuple[type[Widget], ...]] = (
     ChatPanel,
     SamplingLab,
     CompareView,
+    AnatomyView,
     AttentionExplorer,
+    LensView,
 )
 
 LONGEST: Final = 110  # of a line, as in biome.json

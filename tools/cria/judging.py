@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.cria import copying, follow_ups, glossary, obeying, outside, stories, sums, tool_calls
+from tools.cria import (
+    code,
+    copying,
+    follow_ups,
+    german,
+    glossary,
+    obeying,
+    outside,
+    stories,
+    sums,
+    tool_calls,
+)
 from tools.cria.exchange import Exchange
 from tools.cria.rendering import CALL, Message
 from tools.cria.words import seeded
@@ -167,6 +178,26 @@ SKILLS: tuple[Skill, ...] = (
         "tool calls", "exact calls of three tools, and answers that use the result", None, _tool_calls, 150
     ),
     Skill("follow-ups", "held-out wordings (again, one word, capitals, JSON), exact", None, _follow_ups, 240),
+)
+
+
+def _code(rng: random.Random, count: int) -> list[Case]:
+    asked = [code.ask(rng, held=True) for _ in range(count)]
+    return [Case(_user(exchange.question), _equals(exchange.answer)) for exchange in asked]
+
+
+def _german(rng: random.Random, count: int) -> list[Case]:
+    asked = [german.ask(rng, held=True) if n % 2 else german.ask_word(rng, held=True) for n in range(count)]
+    judges = [_story_judge(each) if len(each.keys) == 2 else _equals(each.answer) for each in asked]
+    return [Case(_user(each.question), judge) for each, judge in zip(asked, judges, strict=True)]
+
+
+# What the model with experts can do besides.
+SISTERS: tuple[Skill, ...] = (
+    Skill("code", "held-out functions in held-out wordings, exact", None, _code, 150),
+    Skill(
+        "German", "held-out casts, both named at least twice; words in held-out wordings", None, _german, 150
+    ),
 )
 
 

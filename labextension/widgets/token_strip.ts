@@ -72,8 +72,8 @@ function described(token: StripToken, index: number): string {
   return [`token ${index}: ${visible(token.text)}`, ...figures.filter(Boolean)].join(", ");
 }
 
-/** Spaces are marked faintly, so that the words stand out. */
-function write(into: HTMLElement, text: string): void {
+/** Write a token's text; spaces are marked faintly, so that the words stand out. */
+export function write(into: HTMLElement, text: string): void {
   const pieces = text === "" ? ["∅"] : text.split(/([ \n\t])/).filter(Boolean);
   into.replaceChildren(
     ...pieces.map((piece) => (MARKS[piece] ? element("i", "llama-nb-space", MARKS[piece]) : piece)),

@@ -111,4 +111,5 @@ def _facts(trace: "AttentionTrace", layer: int, head: int) -> tuple[str, ...]:
     return (
         f"{len(trace.layers)} {layers} of {trace.heads} heads; {read}",
         f"Shown: L{layer} H{head}{group}, {trace.kind(layer)} attention",
+        *((f"Turned off in the model: {trace.off}",) if trace.off else ()),
     )

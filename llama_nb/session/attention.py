@@ -14,6 +14,7 @@ from llama_nb.render.units import size
 from llama_nb.runtime.devices import available_memory
 from llama_nb.session.ablating import active
 from llama_nb.session.generation import interrupt_stops
+from llama_nb.session.known_traces import identify
 from llama_nb.session.measuring import measured
 from llama_nb.session.reading import Reading
 
@@ -82,7 +83,7 @@ def trace_of(
     """Return what was captured of a reading, with its tokens."""
     from llama_nb.interpret.attention import AttentionTrace
 
-    return AttentionTrace(
+    trace = AttentionTrace(
         captured,
         model=model,
         fingerprint=fingerprint,
@@ -93,6 +94,8 @@ def trace_of(
         prompt=reading.prompt,
         off=off,
     )
+    identify(trace)  # from now on an explorer of another one can be asked to compare with it
+    return trace
 
 
 def _check_room(cost: int, tokens: int, layers: int, device: str, *, offload: bool) -> None:

@@ -3,9 +3,6 @@
 Knows traces and what is computed of them; knows no page. Numbers that name nothing in a trace are refused.
 """
 
-import itertools
-import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from llama_nb.core.errors import ModelGone, TraceError
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.explorer_maps import Band, bands, links, thumbs_side
+from llama_nb.session.known_traces import find_trace, identify, traces
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
@@ -27,10 +25,6 @@ MOST_LINKS: Final = 64
 TILE: Final = 512  # pixels a side
 _CHEAP: Final = 50_000_000  # weights of all heads together
 _MOST_DATA: Final = 4_000  # weights that are copied at once
-
-_numbers = itertools.count(1)
-_known: "weakref.WeakValueDictionary[str, AttentionTrace]" = weakref.WeakValueDictionary()
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,14 +228,9 @@ class Explorer:
 
         return bare_twin(self.trace, self.layer, self.head)
 
-    def find(self, trace: str) -> "AttentionTrace":
-        """Return the trace of an id."""
-        return find_trace(trace)
-
     def others(self) -> dict[str, "AttentionTrace"]:
         """Return the traces of this kernel that can be compared with, by id."""
-        with _lock:
-            return {name: trace for name, trace in _known.items() if name != self.id}
+        return {name: trace for name, trace in traces().items() if name != self.id}
 
     def model(self) -> "Model | None":
         """Return the model that the trace is of, if it is loaded."""
@@ -281,26 +270,6 @@ class Explorer:
         if not 0 <= position < trace.length:
             raise TraceError(f"There is no token {position}: from 0 to {trace.length - 1:,}.")
         return position
-
-
-def identify(trace: "AttentionTrace") -> str:
-    """Return the name of a trace in this kernel; it is held weakly."""
-    with _lock:
-        for name, known in _known.items():
-            if known is trace:
-                return name
-        name = f"t{next(_numbers)}"
-        _known[name] = trace
-        return name
-
-
-def find_trace(name: str) -> "AttentionTrace":
-    """Return the trace of a name, while somebody holds it."""
-    with _lock:
-        found = _known.get(name)
-    if found is None:
-        raise TraceError(f"There is no trace {name!r} any more.")
-    return found
 
 
 def _first(trace: "AttentionTrace", layer: int) -> int:

@@ -18,6 +18,7 @@ from llama_nb.session.explorer import Explorer
 from llama_nb.session.explorer_effect import read_parts
 from llama_nb.session.explorer_maps import Band
 from llama_nb.session.explorer_records import MOST_TOKENS, head_record, tokens_record, view_record
+from llama_nb.session.known_traces import find_trace
 from llama_nb.session.latest import Latest, Work
 from llama_nb.widgets import live_view
 from llama_nb.widgets.attention_switches import Switches
@@ -339,7 +340,7 @@ class AttentionExplorer(LiveWidget):
         start, end = whole(said, "start"), whole(said, "end")
         if start is not None and end is not None:
             name = text(said, "trace") or self._explorer.id
-            record = tokens_record(self._explorer.find(name), start, end)
+            record = tokens_record(find_trace(name), start, end)
             self.send({"kind": "tokens", "trace": name, **record})
 
     def _score(self) -> None:

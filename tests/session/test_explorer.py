@@ -8,10 +8,11 @@ import pytest
 from llama_nb.core.errors import TraceError
 from llama_nb.core.stop import StopFlag
 from llama_nb.session import explorer_maps
-from llama_nb.session.explorer import Explorer, find_trace, identify
+from llama_nb.session.explorer import Explorer
 from llama_nb.session.explorer_effect import interventions, names_of, read_parts
 from llama_nb.session.explorer_maps import bands, links, thumbs_side
 from llama_nb.session.explorer_records import head_record, tokens_record, view_record
+from llama_nb.session.known_traces import find_trace, identify
 from tests.traces import HOSTILE, random_trace
 
 

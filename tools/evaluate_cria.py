@@ -127,8 +127,8 @@ def _experts_table(rows: list[dict[str, Any]]) -> list[str]:
         return []
     lines = [
         "",
-        f"Experts on held-out text of {len(specialising.DOMAINS)} domains (wanted: "
-        f"{specialising.MUTUAL_GATE} bits in some layer, every expert {specialising.SHARE_GATE:.0%} of the tokens):",
+        f"Experts on held-out text of {len(specialising.DOMAINS)} domains (wanted: in some layer "
+        f"{specialising.MUTUAL_GATE} bits, for every expert {specialising.SHARE_GATE:.0%} of the tokens):",
         "",
         "| layer | domain tells of expert | smallest share | largest share |",
         "|---:|---:|---:|---:|",

@@ -53,6 +53,8 @@ class LlamaMagics(Magics):
         %%llama why                      a message, and how sure the model was of each token of its reply
         %llama sampling                  the laboratory: why this word, and what other parameters would do
         %%llama batch data.csv --column q    answer every row of a table, many at once
+        %%llama ablate 5.attn            turn a head, an MLP or a layer off, and see what that changes
+        %%llama patch                    where in the model the answer comes from: two lines, two texts
         %llama record                    keep every reply in a file; %llama load NAME --replay plays them back
         %%llama compare cria ./other     several models, samplings and seeds side by side; where they part
         %llama set temperature 0.2       for the rest of the session

@@ -30,12 +30,12 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     title, facts = _title(record), _facts(record, watched)
     rows = _rows(record, watched)
     figures = [[name, before, after] for name, before, after in rows]
-    text = [title, to_text([table_node(("next token", "whole", "off"), figures)]), "\n".join(facts)]
+    text = [title, to_text([table_node(("next token", "whole", "changed"), figures)]), "\n".join(facts)]
     html = [styled("div", "font-weight:bold", escape(title)), _tokens_html(record, rows, watched)]
     html += [styled("div", SMALL, escape(fact)) for fact in facts]
     if record["text_before"] or record["text_after"]:
-        both = [("whole", _said(record["text_before"])), ("off", _said(record["text_after"]))]
-        text.append("\n".join(f"{name + ':':7}{said}" for name, said in both))
+        both = [("whole", _said(record["text_before"])), ("changed", _said(record["text_after"]))]
+        text.append("\n".join(f"{name + ':':9}{said}" for name, said in both))
         html.append(_texts_html(both))
     page = wall(styled("div", FIGURES, "".join(html)))
     return {"text/plain": "\n\n".join(text), "text/html": without_math(page)}
@@ -50,7 +50,7 @@ def _facts(record: Mapping[str, Any], watched: bool) -> list[str]:
     before, after = record["loss_before"], record["loss_after"]
     if before is not None and after is not None:
         figures = f"{nats(before, watched=watched)} \u2192 {nats(after, watched=watched)}"
-        facts.append(f"mean loss on the {record['title']}: {figures} nats a token")
+        facts.append(f"Mean loss on the {record['title']}: {figures} nats a token")
     return facts
 
 
@@ -71,7 +71,7 @@ def _shown(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _tokens_html(record: Mapping[str, Any], rows: Sequence[tuple[str, str, str]], watched: bool) -> str:
-    heads = (("next token", _CELL), ("whole", _RIGHT), ("", _CELL), ("off", _RIGHT), ("", _CELL))
+    heads = (("next token", _CELL), ("whole", _RIGHT), ("", _CELL), ("changed", _RIGHT), ("", _CELL))
     body = [styled("tr", "", "".join(styled("th", style, head) for head, style in heads))]
     for token, (_, before, after) in zip(_shown(record), rows, strict=True):
         whole, off = (share if watched else round(share, 2) for share in (token["before"], token["after"]))
@@ -81,7 +81,7 @@ def _tokens_html(record: Mapping[str, Any], rows: Sequence[tuple[str, str, str]]
             styled("td", _RIGHT, escape(before)),
             styled("td", _CELL, bar([whole], 1, f"whole: {before}", colours=_BEFORE)),
             styled("td", _RIGHT, escape(after)),
-            styled("td", _CELL, bar([off], 1, f"off: {after}", colours=_AFTER)),
+            styled("td", _CELL, bar([off], 1, f"changed: {after}", colours=_AFTER)),
         ]
         body.append(styled("tr", "", "".join(cells)))
     return styled("table", _TABLE, "".join(body))

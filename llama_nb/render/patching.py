@@ -39,7 +39,7 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     html = [
         styled("div", "font-weight:bold", escape(title)),
         _table(record, columns, watched),
-        legend_html("-1: away from it", "1: the clean answer is back", colours=DIVERGING, middle="0"),
+        legend_html("-1: farther away", "1: the clean answer is back", colours=DIVERGING),
         *(styled("div", f"{SMALL};{MUTED}", escape(fact)) for fact in facts),
     ]
     page = wall(styled("div", FIGURES, "".join(html)))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_nb.core.events import Progress, publisher
 from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
+from llama_nb.interpret.score_kinds import find_kind
 from llama_nb.session.attention import capture
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.measuring import measured
-from llama_nb.session.reading import Reading
+from llama_nb.session.reading import Reading, check_weights
 
 if TYPE_CHECKING:
     from llama_nb.interpret.head_scores import HeadScores
@@ -28,9 +29,10 @@ def score(
     model: "Model", reading: Reading | None, kind: str | None = None, *, stop: StopFlag | None = None
 ) -> "HeadScores":
     """Return the scores of all heads on a reading, or on random tokens; see `Looker.heads`."""
-    from llama_nb.interpret.head_scores import find_kind, score_heads
+    from llama_nb.interpret.head_scores import score_heads
 
     chosen = None if kind is None else find_kind(kind)
+    check_weights(model.engine, "heads")
     flag = stop or StopFlag()
     publish = publisher()
     with interrupt_stops(flag):

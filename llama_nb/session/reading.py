@@ -69,11 +69,7 @@ def find_reading(
         If there is nothing to read, or more than the context.
     """
     engine = model.engine
-    if not engine.capabilities.introspect:
-        raise UnsupportedError(
-            f"{what} needs the weights of {engine.name} in this kernel.",
-            "Load a model into it: %llama load cria",
-        )
+    check_weights(engine, what)
     if given is not None and chat is not None:
         raise MessageError(f"{what}: there is a text or reply, and a chat.", "Give one of them.")
     if isinstance(given, str):
@@ -91,6 +87,15 @@ def find_reading(
             "There is no reply yet.", f'Chat first, or name a text: %llama {what} "Once upon a time"'
         )
     return _reply(engine, model.last)
+
+
+def check_weights(engine: "Engine", what: str) -> None:
+    """Raise UnsupportedError, naming `what` needs them, unless the engine's weights are in this kernel."""
+    if not engine.capabilities.introspect:
+        raise UnsupportedError(
+            f"{what} needs the weights of {engine.name} in this kernel.",
+            "Load a model into it: %llama load cria",
+        )
 
 
 def _text(engine: "Engine", text: str, what: str) -> Reading:

@@ -11,25 +11,7 @@ from llama_nb.core.errors import Stopped, TraceError
 from llama_nb.interpret import tiles
 from llama_nb.interpret.shelf import Shelf
 from llama_nb.interpret.tiles import difference_tile, difference_tiles, thumbnails, tile
-
-
-class Matrices:
-    """A trace whose maps are given; it counts the rows that it is asked for."""
-
-    def __init__(self, length, heads=2, layers=1, seed=0, pause_s=0.0):
-        scores = np.random.default_rng(seed).normal(scale=3, size=(layers, heads, length, length))
-        scores[..., np.triu(np.ones((length, length), bool), 1)] = -np.inf
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        self.weights = (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
-        self.length, self.heads = length, heads
-        self.asked, self.pause_s = 0, pause_s
-
-    def rows(self, layer, heads, start, stop, *, keys=None):
-        assert 0 <= start < stop <= self.length
-        self.asked += (stop - start) * len(heads)
-        time.sleep(self.pause_s)
-        low, high = keys or (0, self.length)
-        return self.weights[layer, heads, start:stop, low:high].copy()
+from tests.interpret.matrices import Matrices
 
 
 def pooled(matrix, height, width, choose):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llama_nb.render.attention import AttentionTwin
 
 _MORE: Final = STATIC / "attention_more.js"  # what opens on demand; a page asks for it once
-_JOBS: Final = ("map", "second map", "thumbs", "links", "value", "copy", "scores", "reading")
+_JOBS: Final = ("reading", "map", "second map", "thumbs", "links", "value", "copy", "scores")
 _LONGEST_TEXT: Final = 20_000
 _MAPS: Final = {"map": "tile", "second map": "tile2"}
 

@@ -289,8 +289,8 @@ def test_another_text_is_read_and_put_beside(wire: Wire, cria: Model) -> None:
     made.close()
 
 
-def test_without_its_model_a_trace_is_there_and_says_what_needs_it(wire: Wire) -> None:
-    model = llama.load("cria", name="cria that goes")
+def test_without_its_model_a_trace_is_there_and_says_what_needs_it(wire: Wire, stories260k) -> None:
+    model = llama.load(stories260k, name="stories that go")
     made = opened(model.attention("The cat sat."), 0, 0)
     model.unload(force=True)
     assert made.head["alive"] is False

@@ -3,31 +3,29 @@
 Knows tokens, queries and keys; the model itself is not kept and not needed.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llama_nb.core.errors import Stopped, TraceError
-from llama_nb.interpret.attention_layer import AttentionLayer, CapturedAttention, Floats, Kind
+from llama_nb.core.errors import TraceError
+from llama_nb.interpret import attention_summary as summary
+from llama_nb.interpret.attention_layer import CapturedAttention, Floats
+from llama_nb.interpret.attention_weights import AttentionWeights, number_ranges
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from llama_nb.interpret.attention_twin import AttentionView
-
-MOST_BYTES: Final = 2_000_000_000  # of one array that is handed out
-_BLOCK: Final = 2**24  # weights that are computed together in a pass over all rows: 64 MB in float32
-
-Blocks = Iterator[tuple[int, int, Floats]]
-Stopping = Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """One weight: what a token reads, or who reads it.
 
-    `key` is the position of the other token, `text` what it shows as.
+    `key` is the position of the other token, `text` what that shows as.
     """
 
     key: int
@@ -37,7 +35,7 @@ class Link:
     head: int
 
 
-class AttentionTrace:
+class AttentionTrace(AttentionWeights):
     """The attention of one sequence, on every captured layer and head.
 
     Made by `Model.attention`. It holds the queries and keys of the layers and the texts of the tokens, so it
@@ -57,7 +55,11 @@ class AttentionTrace:
         How many leading tokens the model was given; it wrote the rest itself.
     off
         What was turned off in the model meanwhile, in words; "" if nothing.
+    growing
+        Whether rows are added to it by a reply on its way.
     """
+
+    growing = False
 
     def __init__(
         self,
@@ -72,212 +74,135 @@ class AttentionTrace:
         prompt: int,
         off: str = "",
     ) -> None:
-        self._captured = captured
+        super().__init__(captured)
         self.model, self.fingerprint, self.title = model, fingerprint, title
         self.ids, self.texts, self.special = tuple(ids), tuple(texts), tuple(special)
         self.prompt, self.off = prompt, off
-        self._log_sums: dict[tuple[int, int], Floats] = {}
-        self._lock = threading.Lock()
 
-    # --- what it is -----------------------------------------------------------------------------------
+    # --- what it comes to -------------------------------------------------------------------------------
 
-    @property
-    def length(self) -> int:
-        """How many tokens were read, T."""
-        return self._captured.length
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The numbers of the captured layers."""
-        return tuple(sorted(self._captured.layers))
-
-    @property
-    def heads(self) -> int:
-        """Query heads of each layer."""
-        return self._captured.heads
-
-    @property
-    def kv_heads(self) -> int:
-        """Key/value heads of each layer; several query heads share one where they are fewer."""
-        return self._captured.kv_heads
-
-    @property
-    def dtype(self) -> str:
-        """The number format of the queries and keys, as the model computed them."""
-        return self._captured.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the queries, keys and masks take, in memory or in files."""
-        return self._captured.nbytes
-
-    def kind(self, layer: int) -> Kind:
-        """Return what a layer reads: "full" (all before), "sliding" (a window) or "chunked"."""
-        self._layer(layer)
-        return self._captured.kinds[layer]
-
-    def group(self, head: int) -> int:
-        """Return the key/value head that a query head reads."""
-        self._check_heads((head,))
-        return head // (self.heads // self.kv_heads)
-
-    def captured(self) -> CapturedAttention:
-        """Return the queries, keys and masks as they are now."""
-        return self._captured
-
-    # --- weights --------------------------------------------------------------------------------------
-
-    def rows(
-        self,
-        layer: int,
-        heads: int | Sequence[int],
-        start: int,
-        stop: int,
-        *,
-        keys: tuple[int, int] | None = None,
-    ) -> Floats:
-        """Return the weights of the queries from `start` up to `stop`, on which everything else is built.
-
-        Parameters
-        ----------
-        heads
-            One head or several.
-        keys
-            A range of keys: only their columns are returned. The rows' sums run over all keys all the same.
-
-        Returns
-        -------
-        numpy.ndarray
-            Float32 of shape (heads, stop - start, T), or as many columns as `keys` has.
-        """
-        found = self._layer(layer)
-        chosen = [heads] if isinstance(heads, int) else list(heads)
-        self._check_heads(chosen)
-        length = found.k.shape[1]
-        _check_range(start, stop, length, "queries")
-        low, high = keys if keys is not None else (0, length)
-        _check_range(low, high, length, "keys")
-        known = self._known(layer, chosen, start, stop) if keys is not None else None
-        if known is not None:
-            pieces = [
-                found.window(head, start, stop, low, high, sums)
-                for head, sums in zip(chosen, known, strict=True)
-            ]
-            return np.stack(pieces)
-        weights, log_sums = found.rows(chosen, start, stop)
-        self._learn(layer, chosen, start, log_sums, length)
-        return weights if keys is None else weights[:, :, low:high]
-
-    def row(self, layer: int, head: int, query: int) -> Floats:
-        """Return what one token reads, shape (T,)."""
-        at = self._place(query)
-        return self.rows(layer, head, at, at + 1)[0, 0]
-
-    def value(self, layer: int, head: int, query: int, key: int) -> float:
-        """Return one weight."""
-        at, other = self._place(query), self._place(key)
-        return float(self.rows(layer, head, at, at + 1, keys=(other, other + 1))[0, 0, 0])
-
-    def column(self, layer: int, head: int, key: int, *, stopped: Stopping = lambda: None) -> Floats:
-        """Return how much each token reads of one token, shape (T,); the first time a pass over all rows."""
-        found = self._layer(layer)
-        at = self._place(key)
-        sums = self.log_sums(layer, head, stopped=stopped)
-        return found.window(head, 0, len(sums), at, at + 1, sums)[:, 0]
-
-    def log_sums(self, layer: int, head: int, *, stopped: Stopping = lambda: None) -> Floats:
-        """Return the logarithm of each row's normaliser, shape (T,); kept, and learnt from all rows computed.
-
-        Raises
-        ------
-        Stopped
-            If `stopped`, asked between blocks of rows, gave a reason.
-        """
-        found = self._layer(layer)
-        self._check_heads((head,))
-        length = found.k.shape[1]
-        known = self._known(layer, [head], 0, length)
-        if known is None:
-            for _ in self.blocks(layer, head, stopped=stopped):
-                pass
-            known = self._known(layer, [head], 0, length)
-            assert known is not None
-        return known[0]
-
-    def blocks(self, layer: int, heads: int | Sequence[int], *, stopped: Stopping = lambda: None) -> Blocks:
-        """Yield all rows, block by block, as (start, stop, weights of shape (heads, stop - start, T)).
-
-        A block has at most 16 million weights. Between blocks `stopped` is asked: a reason raises Stopped.
-        """
-        chosen = [heads] if isinstance(heads, int) else list(heads)
-        length = self._layer(layer).k.shape[1]
-        step = max(1, _BLOCK // max(1, length * len(chosen)))
-        for start in range(0, length, step):
-            if (reason := stopped()) is not None:
-                raise Stopped(f"Computing the attention was stopped: {reason}.")
-            stop = min(start + step, length)
-            yield start, stop, self.rows(layer, chosen, start, stop)
-
-    def matrix(self, layer: int, head: int) -> Floats:
-        """Return the whole map of one head, float32 of shape (T, T).
+    def mean(self, layer: int | None = None) -> Floats:
+        """Return the mean map of all heads of a layer, or of all layers: float32 of shape (T, T).
 
         Raises
         ------
         TraceError
             If that is more than 2 GB.
         """
-        length = self._layer(layer).k.shape[1]
-        refuse_large(length, "A map")
-        found = np.empty((length, length), dtype=np.float32)
-        for start, stop, weights in self.blocks(layer, head):
-            found[start:stop] = weights[0]
-        return found
+        return summary.mean(self, self._chosen_layers(layer))
 
-    # --- what is checked, kept and found ----------------------------------------------------------------
+    def entropy(self, layer: int, head: int) -> Floats:
+        """Return the entropy of each token's weights in nats, shape (T,).
 
-    def _layer(self, layer: int) -> AttentionLayer:
-        layers = self._captured.layers
-        if layer not in layers:
-            raise TraceError(
-                f"Layer {layer!r} was not captured; {_numbers(sorted(layers))} were.",
-                "Capture it with layers=[...], counted from 0.",
+        It is 0 where a token reads one other, and ln n where it reads n of them alike.
+        """
+        return summary.entropy(self, layer, head)
+
+    def rollout(self, query: int | None = None) -> Floats:
+        """Return how much of each token reaches each other through all layers, (T, T), or one token, (T,).
+
+        This is the attention rollout of Abnar & Zuidema (2020): the product over the layers of (A + I) / 2,
+        where A is the mean of a layer's heads and I stands for the residual stream.
+
+        Raises
+        ------
+        TraceError
+            If not every layer from 0 on was captured, or all tokens are asked for of more than 4,096.
+        """
+        return summary.rollout(self, None if query is None else self._place(query))
+
+    def to_frame(
+        self, layer: int | None = None, head: int | None = None, threshold: float = 0.01
+    ) -> "pd.DataFrame":
+        """Return the weights that reach a threshold, one a row.
+
+        Its columns are layer, head, query, query_text, key, key_text, weight.
+
+        Raises
+        ------
+        TraceError
+            If there are more than two million; a layer, a head or a higher threshold makes them fewer.
+        """
+        import pandas as pd
+
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise TraceError(f"threshold is {threshold!r}; it must be from 0 to 1.")
+        texts = np.array(self.texts, dtype=object)
+        found = summary.links(self, self._chosen_layers(layer), self._chosen_heads(head), threshold)
+        frames = [
+            pd.DataFrame(
+                {
+                    "layer": at_layer,
+                    "head": at_head,
+                    "query": queries,
+                    "query_text": texts[queries],
+                    "key": keys,
+                    "key_text": texts[keys],
+                    "weight": weights,
+                }
             )
-        return layers[layer]
+            for at_layer, at_head, queries, keys, weights in found
+        ]
+        return pd.concat(frames, ignore_index=True)
 
-    def _check_heads(self, heads: Sequence[int]) -> None:
-        for head in heads:
-            if isinstance(head, bool) or not 0 <= head < self.heads:
-                raise TraceError(f"There is no head {head!r}: from 0 to {self.heads - 1}.")
-        if not heads:
-            raise TraceError("No head is named.")
+    def top(
+        self,
+        token: int | str,
+        n: int = 10,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        read_by: bool = False,
+    ) -> list[Link]:
+        """Return the links of a token that weigh most, the strongest first.
 
-    def _place(self, position: int) -> int:
-        length = self.length
-        if isinstance(position, bool) or not -length <= position < length:
-            raise TraceError(
-                f"There is no token {position!r}: from 0 to {length - 1:,}.",
-                "Negative positions count from the end.",
-            )
-        return position % length
+        Parameters
+        ----------
+        token
+            Its position, negative ones from the end; or its text, which must occur once.
+        layer, head
+            Where to look; default everywhere.
+        read_by
+            Who reads it, instead of what it reads; needs a pass over all rows.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise TraceError(f"n is {n!r}; it must be a whole number, 1 or more.")
+        at = self._find(token)
+        layers, heads = self._chosen_layers(layer), self._chosen_heads(head)
+        pairs = summary.strongest(self, at, layers, heads, n, read_by=read_by)
+        return [
+            Link(pair.other, self.texts[pair.other], pair.weight, pair.layer, pair.head) for pair in pairs
+        ]
 
-    def _known(self, layer: int, heads: Sequence[int], start: int, stop: int) -> list[Floats] | None:
-        """The normalisers of some rows if all of them are known."""
-        with self._lock:
-            kept = [self._log_sums.get((layer, head)) for head in heads]
-        found = [sums[start:stop] for sums in kept if sums is not None and len(sums) >= stop]
-        if len(found) < len(kept) or any(np.isnan(sums).any() for sums in found):
-            return None
-        return found
+    # --- how it is kept ---------------------------------------------------------------------------------
 
-    def _learn(self, layer: int, heads: Sequence[int], start: int, log_sums: Floats, length: int) -> None:
-        with self._lock:
-            for head, sums in zip(heads, log_sums, strict=True):
-                kept = self._log_sums.get((layer, head))
-                if kept is None or len(kept) < length:
-                    grown = np.full(length, np.nan, dtype=np.float32)
-                    grown[: len(kept) if kept is not None else 0] = kept if kept is not None else ()
-                    kept = self._log_sums[layer, head] = grown
-                kept[start : start + len(sums)] = sums
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the trace into a file (safetensors) and return its path; `AttentionTrace.load` reads it.
+
+        The file holds the tokens' texts, the whole prompt included: who gets it can read what was read. It is
+        written whole or not at all, with mode 0600.
+
+        Raises
+        ------
+        TraceError
+            If there is such a file already (`overwrite=True` replaces it), or it cannot be written.
+        """
+        from llama_nb.interpret.attention_file import save_trace
+
+        return save_trace(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "AttentionTrace":
+        """Read a trace that `save` wrote; the model is not needed.
+
+        Raises
+        ------
+        TraceError
+            If there is no such file, or it is damaged or something else.
+        """
+        from llama_nb.interpret.attention_file import load_trace
+
+        return load_trace(path)
 
     # --- how it is shown --------------------------------------------------------------------------------
 
@@ -291,27 +216,33 @@ class AttentionTrace:
         return self.view()._repr_mimebundle_()
 
     def __repr__(self) -> str:
-        layers = f"layers {_numbers(self.layers)}" if len(self.layers) > 1 else f"layer {self.layers[0]}"
+        layers = f"layers {number_ranges(self.layers)}" if len(self.layers) > 1 else f"layer {self.layers[0]}"
         what = f"{self.title} in {self.model}"
         return f"AttentionTrace({what}: {self.length:,} tokens, {layers}, {self.heads} heads)"
 
+    # --- what is meant ----------------------------------------------------------------------------------
 
-def refuse_large(length: int, what: str) -> None:
-    """Raise TraceError if an array of shape (length, length) is too large to hand out."""
-    if (size := 4 * length * length) > MOST_BYTES:
-        raise TraceError(
-            f"{what} of {length:,} tokens is {size / 1e9:,.1f} GB; the most is {MOST_BYTES / 1e9:.0f} GB.",
-            "Take some rows: trace.rows(layer, head, 0, 512), or one: trace.row(layer, head, 5).",
-        )
+    def _chosen_layers(self, layer: int | None) -> list[int]:
+        if layer is None:
+            return list(self.layers)
+        self._layer(layer)
+        return [layer]
 
+    def _chosen_heads(self, head: int | None) -> list[int]:
+        if head is None:
+            return list(range(self.heads))
+        self._check_heads((head,))
+        return [head]
 
-def _numbers(layers: Sequence[int]) -> str:
-    first, last = layers[0], layers[-1]
-    if len(layers) > 2 and list(layers) == list(range(first, last + 1)):
-        return f"{first} to {last}"
-    return ", ".join(map(str, layers))
-
-
-def _check_range(start: int, stop: int, length: int, what: str) -> None:
-    if not 0 <= start < stop <= length:
-        raise TraceError(f"There are no {what} from {start} up to {stop}: there are {length:,}, from 0.")
+    def _find(self, token: int | str) -> int:
+        if not isinstance(token, str):
+            return self._place(token)
+        texts = self.texts[: self.length]
+        found = [at for at, text in enumerate(texts) if text == token]
+        found = found or [at for at, text in enumerate(texts) if text.strip() == token.strip()]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            places = ", ".join(map(str, found[:8])) + (" ..." if len(found) > 8 else "")
+            raise TraceError(f"The token {token!r} stands at {places}.", f"Name the place: {found[0]}.")
+        raise TraceError(f"No token is {token!r}.", "trace.texts has them all.")

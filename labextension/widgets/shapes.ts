@@ -482,3 +482,151 @@ export interface AttentionLinks<Kind extends "row" | "column"> {
   rest: number;
   second: boolean;
 }
+
+/** One step of a model's forward pass. `formula` is lines of what is computed and the shape that comes out. */
+export interface AnatomyBlock {
+  id: string;
+  name: string;
+  /** Which of the groups of equal layers it is in; null outside of the layers. */
+  group: number | null;
+  kind: "embedding" | "rope" | "norm" | "attention" | "feed-forward" | "experts" | "head" | "other";
+  title: string;
+  summary: string;
+  about: string;
+  formula: [string, string][];
+  /** Whether its result is added to the residual stream. */
+  adds: boolean;
+  parameters: number;
+  bytes: number;
+  tied: boolean;
+  /** Name, shape, parameters, bytes, number format, and whether it is the memory of another tensor. */
+  tensors: [string, string, number, number, string, boolean][];
+}
+
+/** What a model is made of: blocks in the order of the forward pass, those of equal layers once. */
+export interface AnatomyBody {
+  model?: string;
+  architecture?: string;
+  dtype?: string;
+  quant?: string;
+  parameters?: number;
+  bytes?: number;
+  context?: number;
+  hidden?: number;
+  vocabulary?: number;
+  depth?: number;
+  tied?: boolean;
+  /** Whether the model is loaded, so that it can read a text; `example` is one. */
+  alive?: boolean;
+  example?: string;
+  /** What of the whole model: parameters and bytes. */
+  parts?: [string, number, number][];
+  groups?: { layers: number[]; text: string }[];
+  blocks?: AnatomyBlock[];
+  /** Of each group's attention. */
+  heads?: AnatomyHeads[];
+  /** Bytes that the KV cache grows by with a token, and what they would be without grouped queries. */
+  cache?: { token: number; ungrouped: number };
+  rope?: AnatomyRope | null;
+}
+
+export interface AnatomyHeads {
+  heads: number;
+  kv_heads: number;
+  head_dim: number;
+  reach: string;
+  window: number | null;
+  rope: boolean;
+}
+
+/** Radians by which each pair of dimensions turns with each position, and what they would be unscaled. */
+export interface AnatomyRope {
+  frequencies: number[];
+  unscaled: number[];
+  base: number;
+  kind: string;
+  scaling: Record<string, number>;
+  adjacent: boolean;
+}
+
+/** Mean, std, rms, largest, share of zeros, share of negative numbers; null where a figure is no number. */
+export type AnatomyStatistics = (number | null)[];
+
+/** A place in every layer, and what was found there, layer by layer. */
+export interface AnatomySite {
+  place: string;
+  symbol: string;
+  rows: (AnatomyStatistics | null)[];
+}
+
+/** What ran through the model on a text. `positions` are tokens that can be followed: number, text, special. */
+export interface AnatomyMeasured {
+  title?: string;
+  tokens?: number;
+  off?: string;
+  positions?: [number, string, boolean][];
+  sites?: AnatomySite[];
+  whole?: AnatomySite[];
+  /** Norm of the residual stream before the first layer and behind each: at the first token, mean of the others. */
+  residual?: { first: (number | null)[]; others: (number | null)[] };
+}
+
+/** One token's way through one norm, and the gates of one layer. */
+export interface AnatomyDetail {
+  layer?: number;
+  norm?: string;
+  token?: number;
+  rms?: number | null;
+  channels?: number[];
+  before?: (number | null)[];
+  weight?: (number | null)[];
+  behind?: (number | null)[];
+  /** Channel, before, weight, behind. */
+  largest?: (number | null)[][];
+  gates?: { low: number; high: number; counts: number[]; below: number; above: number } | null;
+}
+
+/** Where a page looks: "" is the whole model. */
+export interface AnatomyLook {
+  block?: string;
+  tab?: string;
+  layer?: number;
+  token?: number;
+}
+
+/** What a lens looked at; a column is a position that was looked at, a row a depth, from the embedding on. */
+export interface LensHead {
+  title?: string;
+  layers?: string[];
+  columns?: number;
+  /** Tokens of the whole text; the first `prompt` of them were given. */
+  tokens?: number;
+  prompt?: number;
+  /** How many tokens a cell has. */
+  top?: number;
+  /** The values of the last colour. */
+  ends?: Record<LensGround, number>;
+  notes?: string[];
+}
+export type LensGround = "probability" | "entropy" | "kl";
+
+/** The columns from `start` to `end` (exclusive), whose cells are in the trait of that name. */
+export interface LensWindow {
+  start?: number;
+  end?: number;
+  positions?: number[];
+  tokens?: [string, boolean][];
+  /** The token that comes next in the text. */
+  ahead?: (number | null)[];
+  /** The depth from which on the last layer's token is the likeliest. */
+  settled?: number[];
+  /** Id, text, whether it is a control token. */
+  names?: [number, string, boolean][];
+}
+
+/** The cell that is looked at, and what the grounds mean. */
+export interface LensPlace {
+  row?: number;
+  column?: number;
+  by?: LensGround;
+}

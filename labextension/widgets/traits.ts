@@ -2,6 +2,10 @@
 
 import type { Tree } from "./nodes";
 import type {
+  AnatomyBody,
+  AnatomyDetail,
+  AnatomyLook,
+  AnatomyMeasured,
   AttentionEffect,
   AttentionHead,
   AttentionThumbs,
@@ -18,6 +22,9 @@ import type {
   LabAhead,
   LabPlace,
   LabView,
+  LensHead,
+  LensPlace,
+  LensWindow,
   LoaderCatalogue,
   LoaderChoice,
   LoaderJob,
@@ -96,6 +103,16 @@ export interface CompareViewTraits {
   twin: Bundle;
 }
 
+export interface AnatomyViewTraits {
+  body: AnatomyBody;
+  detail: AnatomyDetail;
+  error: string;
+  look: AnatomyLook;
+  measured: AnatomyMeasured;
+  status: string;
+  twin: Bundle;
+}
+
 export interface AttentionExplorerTraits {
   effect: AttentionEffect;
   error: string;
@@ -110,4 +127,13 @@ export interface AttentionExplorerTraits {
   tokens: AttentionTokens;
   twin: Bundle;
   view: AttentionView;
+}
+
+export interface LensViewTraits {
+  cells: DataView;
+  error: string;
+  head: LensHead;
+  place: LensPlace;
+  twin: Bundle;
+  window: LensWindow;
 }

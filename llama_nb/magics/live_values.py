@@ -42,6 +42,13 @@ def _attention(shown: Any) -> Any:
     return attention_explorer.explorer(shown)
 
 
+def _lens(trace: Any) -> Any:
+    from llama_nb.widgets import live_view
+    from llama_nb.widgets.lens_view import LensView
+
+    return live_view.begin(LensView(trace))
+
+
 # The type's full name, and what makes its widget: None where the value's own bundle is shown.
 _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.planner.plan.Plan": _plan,
@@ -50,6 +57,7 @@ _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.interpret.attention.AttentionTrace": _attention,
     "llama_nb.interpret.attention_twin.AttentionView": _attention,
     "llama_nb.session.anatomy.Anatomy": _anatomy,
+    "llama_nb.session.lens.LensTrace": _lens,
 }
 
 

@@ -4,7 +4,7 @@ It takes the record of `interpret.head_scores.HeadScores` (JSON values). One kin
 of all heads, several as small pictures. Figures have two digits, so that stored pages can be compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from llama_nb.render.bars import bar
@@ -15,13 +15,18 @@ from llama_nb.render.table import table_node
 from llama_nb.render.text import to_text
 
 MOST_CELLS: Final = 1_100  # of a table: 32 layers of 32 heads are 0.1 MB
-_IN_OVERVIEW: Final = 5  # heads of each kind
-_PICTURE: Final = 132  # pixels that a small picture is wide, about
+_IN_OVERVIEW: Final = 3  # heads of each kind
+_PICTURE: Final = 96  # pixels that a small picture is wide, about: six in a row
+
+_MAPS: Final = (
+    "A row is a layer, the first one on top, and a square a head; the brighter, the larger. "
+    "All figures of one score: %llama heads --kind induction"
+)
 
 _TABLE: Final = f"border-collapse:collapse;color:inherit;font-size:inherit;margin:0.4em 0;{FIGURES}"
 _CELL: Final = f"border-bottom:1px solid {LINE};padding:2px 12px 2px 0;text-align:left;vertical-align:top"
 _NOTE: Final = f"{SMALL};{MUTED};margin:0.2em 0"
-_SMALL_MAP: Final = "display:inline-block;vertical-align:top;margin:0.4em 1.2em 0.4em 0"
+_SMALL_MAP: Final = "display:inline-block;vertical-align:top;margin:0.4em 0.6em 0.4em 0"
 
 Kind = Mapping[str, Any]
 
@@ -39,7 +44,7 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
 def _one(record: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
     """All heads of one kind of score, and the ranking."""
     title = f"{kind['label'].capitalize()}: {_extent(record)}"
-    meaning = f"Larger: {kind['meaning']}. {kind['source']}"
+    meaning = f"{kind['meaning'].capitalize()} ({kind['source']})."
     ranking = _ranking(kind)
     layers, heads = _names(record)
     high = _high(kind)
@@ -60,20 +65,20 @@ def _one(record: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
 def _several(record: Mapping[str, Any], kinds: Sequence[Kind], *, pictures: bool) -> tuple[str, str]:
     """A small picture and the strongest heads of each kind of score."""
     title = f"What the heads do: {_extent(record)}"
-    rows = [[kind["label"], _strongest(kind), kind["meaning"]] for kind in kinds]
     headings = ("score", "strongest heads", "a large score says")
     html = [styled("div", "font-weight:bold", escape(title))]
     if pictures:
-        html += [
-            styled(
-                "div",
-                _SMALL_MAP,
-                styled("div", SMALL, escape(kind["label"])) + _picture(record, kind, _PICTURE),
-            )
-            for kind in kinds
-        ]
-        html.append(styled("div", _NOTE, "Rows are layers from the top, columns heads; bright is much."))
-    body = [_row("th", headings), *(_row("td", row) for row in rows)]
+        for kind in kinds:
+            label = styled("div", SMALL, escape(kind["label"]))
+            html.append(styled("div", _SMALL_MAP, label + _picture(record, kind, _PICTURE)))
+        html.append(styled("div", _NOTE, escape(_MAPS)))
+    body = [_row("th", map(escape, headings))]
+    rows = []
+    for kind in kinds:
+        best = _strongest(kind)
+        rows.append([kind["label"], ", ".join(best), kind["meaning"]])
+        whole = ", ".join(styled("span", "white-space:nowrap", escape(name)) for name in best)
+        body.append(_row("td", (escape(kind["label"]), whole, escape(kind["meaning"]))))
     html.append(styled("table", _TABLE, "".join(body)))
     return "\n\n".join((title, to_text([table_node(headings, rows)]))), "".join(html)
 
@@ -115,29 +120,23 @@ def _ranking(kind: Kind) -> list[tuple[str, str, float]]:
     ]
 
 
-def _strongest(kind: Kind) -> str:
+def _strongest(kind: Kind) -> list[str]:
     found = [f"{name} {figure}" for name, figure, _ in _ranking(kind)[:_IN_OVERVIEW]]
-    return ", ".join(found) or "\u2013 (nothing that was read calls for it)"
+    return found or ["\u2013 (nothing that was read calls for it)"]
 
 
 def _ranking_html(kind: Kind, ranking: Sequence[tuple[str, str, float]]) -> str:
     high = _high(kind)
-    rows = [
-        styled(
-            "tr",
-            "",
-            styled("td", _CELL, str(number))
-            + styled("td", _CELL, escape(name))
-            + styled("td", _CELL, escape(figure))
-            + styled("td", f"{_CELL};min-width:160px", bar([value], high, f"{name}: {figure}")),
-        )
-        for number, (name, figure, value) in enumerate(ranking, 1)
-    ]
-    return styled("table", _TABLE, _row("th", ("#", "head", kind["label"], "")) + "".join(rows))
+    rows = [_row("th", ("#", "head", escape(kind["label"]), ""))]
+    for number, (name, figure, value) in enumerate(ranking, 1):
+        drawn = styled("div", "min-width:160px", bar([value], high, f"{name}: {figure}"))
+        rows.append(_row("td", (str(number), escape(name), escape(figure), drawn)))
+    return styled("table", _TABLE, "".join(rows))
 
 
-def _row(tag: str, texts: Sequence[str]) -> str:
-    return styled("tr", "", "".join(styled(tag, _CELL, escape(text)) for text in texts))
+def _row(tag: str, cells: Iterable[str]) -> str:
+    """A row of cells, each HTML already."""
+    return styled("tr", "", "".join(styled(tag, _CELL, cell) for cell in cells))
 
 
 def _picture(record: Mapping[str, Any], kind: Kind, width: int) -> str:
@@ -148,5 +147,5 @@ def _picture(record: Mapping[str, Any], kind: Kind, width: int) -> str:
     shares = [[min(max((value or 0.0) / high, 0.0), 1.0) for value in row] for row in kind["values"]]
     scale = max(2, width // max(record["heads"], len(shares)))
     values = np.rint(255 * np.array(shares)).astype(np.uint8)
-    alt = f"{kind['label']} of {_extent(record)}; strongest: {_strongest(kind)}"
+    alt = f"{kind['label']} of {_extent(record)}; strongest: {', '.join(_strongest(kind))}"
     return picture_html(png(values, scale=scale), alt, scale * values.shape[1], scale * values.shape[0])

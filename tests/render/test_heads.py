@@ -38,7 +38,7 @@ def test_one_kind_is_a_map_of_all_heads_and_a_ranking():
 
 def test_all_kinds_are_small_pictures_and_their_strongest_heads():
     made = shown(scores(sink=(0, 1, 0.5), entropy=(1, 1, 3.21)))
-    assert re.search(r"sink +L0 H1 0\.50, L0 H0 0\.25", made["text/plain"])
+    assert re.search(r"sink +L0 H1 0\.50, L0 H0 0\.25, ", made["text/plain"])
     assert re.search(r"entropy +L1 H1 3\.2, ", made["text/plain"])
     assert made["text/html"].count('<img src="data:image/png;base64,') == len(KINDS)
     alts = re.findall(r'alt="([^"]*)"', made["text/html"])

@@ -32,7 +32,20 @@ SAMPLING = (
     '%llama chat "Tell me a story about Anna and a cat." --seed 3 --temperature 1.3 --top-p 0.9 --min-p 0.05',
     "%llama sampling",
 )
-SCENES = {"chat": CHAT, "plan": PLAN, "load": LOAD, "panel": PANEL, "sampling": SAMPLING}
+ATTENTION = (
+    STORY[0],
+    "%%llama attention\n"
+    "Anna gave the red ball to Tom. Tom gave the blue ball to Anna. Then Anna and Tom went to the park, "
+    "and Anna gave the red ball to",
+)
+SCENES = {
+    "chat": CHAT,
+    "plan": PLAN,
+    "load": LOAD,
+    "panel": PANEL,
+    "sampling": SAMPLING,
+    "attention": ATTENTION,
+}
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
 
@@ -48,8 +61,15 @@ def throw(page: Page) -> None:
     page.get_by_role("button", name="1,000 draws").click()
 
 
+def pick_a_head(page: Page) -> None:
+    """Look at the head of the first layers that copies what followed before, once its scores are there."""
+    explorer = page.locator(".llama-nb-att")
+    explorer.locator("canvas").first.wait_for()
+    page.wait_for_timeout(1500)
+
+
 # What is done in a scene before its pictures are taken.
-ACTS: dict[str, Callable[[Page], None]] = {"panel": pick_a_token, "sampling": throw}
+ACTS: dict[str, Callable[[Page], None]] = {"panel": pick_a_token, "sampling": throw, "attention": pick_a_head}
 
 
 def main(names: Sequence[str]) -> int:

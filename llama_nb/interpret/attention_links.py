@@ -22,15 +22,17 @@ _FIRST_ROWS: Final = 8
 
 
 def first_head(trace: "AttentionTrace", layer: int) -> int:
-    """Return a head worth a first look: in its last rows the first and the own token weigh least.
+    """Return a head worth a first look: its last rows read most elsewhere than at the usual places.
 
-    Many heads of a trained model do little but rest on these two.
+    Many heads of a trained model do little but look at the first token, their own or the one before.
     """
     length = trace.length
     start = max(0, length - _FIRST_ROWS)
-    rows = trace.rows(layer, range(trace.heads), start, length)
-    own = rows[:, np.arange(length - start), np.arange(start, length)]
-    return int((rows[:, :, 0].mean(axis=1) + own.mean(axis=1)).argmin())
+    rows = trace.rows(layer, list(range(trace.heads)), start, length)
+    queries = np.arange(start, length)
+    for keys in (np.zeros_like(queries), queries, np.maximum(queries - 1, 0)):
+        rows[:, queries - start, keys] = 0
+    return int(rows.sum(axis=(1, 2)).argmax())
 
 
 def strongest(

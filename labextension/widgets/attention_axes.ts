@@ -36,7 +36,7 @@ export interface Marks {
 /** Fit a square of cells into a box, with room for the axes. */
 export function plotOf(width: number, height: number, place: Place): Plot {
   const close = (Math.min(width - 62, height - 50) || 0) / place.span >= WORD;
-  const left = close ? 66 : 38;
+  const left = close ? 66 : place.row + place.span > 9999 ? 45 : 38;
   const below = close ? 52 : 19;
   const side = Math.max(40, Math.floor(Math.min(width - left - 4, height - below - 6)));
   // What is left over stands on both sides.

@@ -141,7 +141,7 @@ function rankLine(
       const all = ranking(now().head, score);
       const at = all.findIndex(({ layer, head }) => layer === now().layer && head === now().number);
       const value = all[at]?.value;
-      said.textContent = at < 0 ? "no score" : `#${at + 1} · ${value}`;
+      said.textContent = at < 0 ? "no score" : `${value} · ${at + 1} of ${all.length}`;
       said.title = `${name(now().layer, now().number)} is number ${at + 1} of ${all.length}. ${score.meaning}`;
       better.disabled = at <= 0;
       worse.disabled = at < 0 || at === all.length - 1;
@@ -183,8 +183,7 @@ function offer(head: AttentionHead, layers: HTMLSelectElement, sort: HTMLSelectE
   if (head.scored === "none" && !head.scores?.length) sort.append(option("Score all heads", "scores"));
 }
 
-const CELL = 4;
-
+/** Draw with as many pixels as make cells square on a common screen. */
 function drawGrid(
   grid: HTMLCanvasElement,
   head: AttentionHead,
@@ -193,8 +192,9 @@ function drawGrid(
   number: number,
 ): void {
   const layers = head.layers ?? [];
-  grid.width = CELL * (head.heads ?? 1);
-  grid.height = CELL * layers.length;
+  const cell = Math.max(6, Math.floor(256 / Math.max(head.heads ?? 1, 2 * layers.length)));
+  grid.width = cell * (head.heads ?? 1);
+  grid.height = cell * layers.length;
   const context = grid.getContext("2d");
   if (!context) return;
   const all = score.values.flat().filter((value) => value !== null);
@@ -204,8 +204,9 @@ function drawGrid(
     for (const [column, value] of values.entries()) {
       if (value === null) continue;
       context.fillStyle = css(CIVIDIS, (value - low) / range);
-      context.fillRect(column * CELL, row * CELL, CELL, CELL);
+      context.fillRect(column * cell, row * cell, cell - 1, cell - 1);
     }
-  context.strokeStyle = "#fff";
-  context.strokeRect(number * CELL + 0.5, layers.indexOf(layer) * CELL + 0.5, CELL - 1, CELL - 1);
+  context.lineWidth = 3;
+  context.strokeStyle = getComputedStyle(grid).getPropertyValue("--ln-accent") || "#c65d2e";
+  context.strokeRect(number * cell + 1, layers.indexOf(layer) * cell + 1, cell - 3, cell - 3);
 }

@@ -1,7 +1,7 @@
 /** What the colours mean, how a pixel stands for many weights, and what is pointed at, in one line. */
 
 import { type Look, tokenText, weight } from "./attention_look";
-import type { Tile } from "./attention_tiles";
+import type { Frame, Tile } from "./attention_tiles";
 import { CIVIDIS, css, DIVERGING } from "./colour_maps";
 import { button, element } from "./element";
 
@@ -36,15 +36,22 @@ export function legend(cancel: () => void, signal: AbortSignal): Legend {
 }
 
 /** How many weights are behind one pixel. */
-export function pooling(tile: Pick<Tile, "rows" | "cols" | "height" | "width" | "done">): string {
-  const rows = Math.round((10 * (tile.rows[1] - tile.rows[0])) / tile.height) / 10;
-  const cols = Math.round((10 * (tile.cols[1] - tile.cols[0])) / tile.width) / 10;
-  if (tile.done < 1) return `${Math.round(100 * tile.done)} % exact`;
-  return rows <= 1 && cols <= 1 ? "a pixel is one weight" : `a pixel is the strongest of ${rows} × ${cols}`;
+export function pooling({
+  rows,
+  cols,
+  height,
+  width,
+  done,
+}: Omit<Frame, "signed"> & { done: number }): string {
+  if (done < 1) return `${Math.round(100 * done)} % exact`;
+  const behind = [(rows[1] - rows[0]) / height, (cols[1] - cols[0]) / width].map((one) => Math.ceil(one));
+  return Math.max(...behind) <= 1 ? "pixel: one weight" : `pixel: strongest of ${behind.join(" × ")}`;
 }
 
+const HELP = "A row is a token; bright is what it reads";
+
 function pointed(look: Look, near: number | null): (Node | string)[] {
-  if (!look.cell) return [element("span", "llama-nb-muted", "Point at the map or at a token")];
+  if (!look.cell) return [element("span", "llama-nb-muted", HELP)];
   const { row, col, second } = look.cell;
   const texts = second ? look.others : look.texts;
   const token = (position: number) => tokenText(texts, position, 14);
@@ -65,7 +72,7 @@ function difference(look: Look, row: number, col: number): Node[] {
   const shown = element("output", "llama-nb-att-exact");
   const known = typeof one === "number" && typeof other === "number";
   shown.dataset.exact = String(known);
-  shown.textContent = known ? `${weight(one)} − ${weight(other)} = ${weight(one - other)}` : "…";
+  shown.textContent = known ? `${one.toFixed(4)} − ${other.toFixed(4)} = ${weight(one - other)}` : "…";
   if (one === null) shown.textContent = "comes later: not read";
   return [shown];
 }

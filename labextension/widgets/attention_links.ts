@@ -12,6 +12,9 @@ export interface LinkList {
 }
 
 const SHOWN = 24;
+const FAINTEST = 0.0001;
+/** Bars are relative to the longest, but where all is faint they are short. */
+const LEAST = 0.02;
 
 export function linkList({ turn, pin, pointLink }: Host, signal: AbortSignal): LinkList {
   const root = element("div", "llama-nb-att-links");
@@ -70,19 +73,20 @@ export function linkList({ turn, pin, pointLink }: Host, signal: AbortSignal): L
       const links = linksOf(look);
       root.setAttribute("aria-busy", String(!links));
       if (!links) return;
-      const most = links.links[0]?.[1] || 1;
+      const most = Math.max(links.links[0]?.[1] ?? 0, LEAST);
+      for (const [token] of links.links.slice(0, SHOWN)) look.texts.want(token, token + 1);
       const focused = list.contains(document.activeElement);
-      list.replaceChildren(...links.links.slice(0, SHOWN).map((link) => row(look, link, most)));
+      const strong = links.links.filter(([, value], at) => at === 0 || (at < SHOWN && value >= FAINTEST));
+      list.replaceChildren(...strong.map((link) => row(look, link, most)));
       if (focused) list.querySelector("button")?.focus();
-      rest.textContent = said(look, links.links.slice(SHOWN), links.rest);
+      rest.textContent = said(links.links.slice(strong.length), links.rest);
     },
   };
 }
 
-function said(look: Look, more: [number, number][], rest: number): string {
+function said(more: [number, number][], rest: number): string {
   const left = more.reduce((sum, [, value]) => sum + value, rest);
-  if (look.by === "column" && left < 0.00005) return "";
-  return left < 0.00005 ? "nothing else" : `all others: ${weight(left)}`;
+  return left < FAINTEST / 2 ? "nothing else" : `all others: ${weight(left)}`;
 }
 
 function row(look: Look, [token, value]: [number, number], most: number): HTMLElement {

@@ -6,7 +6,7 @@
 
 import { drawAxes, type Marks, type Plot, plotOf } from "./attention_axes";
 import type { Tile } from "./attention_tiles";
-import { moved, type Place, showing, zoomed } from "./attention_window";
+import { inside, moved, type Place, showing, zoomed } from "./attention_window";
 import { element } from "./element";
 import { svg } from "./svg";
 
@@ -17,6 +17,8 @@ export interface MapData extends Marks {
   /** A small picture of the whole map, drawn where there is nothing better. */
   preview: HTMLCanvasElement | null;
   busy: boolean;
+  /** Which head this is, where two are shown. */
+  caption: string;
 }
 
 export interface MapSays {
@@ -46,7 +48,8 @@ export function attentionMap(label: string, says: MapSays, signal: AbortSignal):
   root.setAttribute("aria-label", label);
   const canvas = document.createElement("canvas");
   const axes = svg("svg", { "aria-hidden": "true" });
-  root.append(canvas, axes);
+  const caption = element("span", "llama-nb-att-caption");
+  root.append(canvas, axes, caption);
   let data: MapData | null = null;
   let plot: Plot = { left: 0, top: 0, side: 1, cell: 1, worded: false };
 
@@ -85,6 +88,7 @@ export function attentionMap(label: string, says: MapSays, signal: AbortSignal):
     },
     update(next) {
       data = next;
+      caption.textContent = next.caption;
       root.setAttribute("aria-busy", String(next.busy));
       redraw();
     },
@@ -153,12 +157,14 @@ const floored = ({ row, col }: { row: number; col: number }) => ({
 /** Pointing, dragging, and two fingers. */
 function followPointer(root: HTMLElement, says: MapSays, gesture: Gesture, signal: AbortSignal): void {
   const down = new Map<number, { clientX: number; clientY: number }>();
+  const box = boxZoom(root, gesture);
   let dragged = 0;
   root.addEventListener(
     "pointerdown",
     (event) => {
       if (event.button !== 0 || event.target instanceof HTMLButtonElement) return;
       if (down.size === 0) dragged = 0;
+      box.begin(event, down.size === 0);
       down.set(event.pointerId, event);
       root.setPointerCapture?.(event.pointerId);
     },
@@ -177,6 +183,7 @@ function followPointer(root: HTMLElement, says: MapSays, gesture: Gesture, signa
       }
       dragged += Math.abs(event.clientX - before.clientX) + Math.abs(event.clientY - before.clientY);
       if (dragged < 4) return;
+      if (box.follow(event)) return;
       root.dataset.dragged = "true";
       says.place(dragging(data, gesture, down, event));
       down.set(event.pointerId, { clientX: event.clientX, clientY: event.clientY });
@@ -186,6 +193,8 @@ function followPointer(root: HTMLElement, says: MapSays, gesture: Gesture, signa
   const up = (event: PointerEvent) => {
     if (!down.delete(event.pointerId)) return;
     delete root.dataset.dragged;
+    const boxed = box.end(event);
+    if (boxed && dragged >= 4) says.place(boxed);
     const point = gesture.at(event);
     if (event.type === "pointerup" && dragged < 4 && point.on) {
       says.point(floored(point));
@@ -203,6 +212,42 @@ function followPointer(root: HTMLElement, says: MapSays, gesture: Gesture, signa
     },
     { signal },
   );
+}
+
+/** Where all is seen there is nothing to drag: a mouse draws a box there, which then fills the map. */
+function boxZoom(root: HTMLElement, { at, data }: Gesture) {
+  let from: { clientX: number; clientY: number } | null = null;
+  const shown = element("div", "llama-nb-att-box");
+  shown.hidden = true;
+  root.append(shown);
+  return {
+    begin(event: PointerEvent, alone: boolean) {
+      const now = data();
+      const out = now !== null && (now.place.span >= now.tokens || event.shiftKey);
+      from = alone && out && event.pointerType === "mouse" && at(event).on ? event : null;
+    },
+    follow(event: PointerEvent): boolean {
+      if (!from) return false;
+      const { left, top } = root.getBoundingClientRect();
+      shown.hidden = false;
+      Object.assign(shown.style, {
+        left: `${Math.min(from.clientX, event.clientX) - left}px`,
+        top: `${Math.min(from.clientY, event.clientY) - top}px`,
+        width: `${Math.abs(event.clientX - from.clientX)}px`,
+        height: `${Math.abs(event.clientY - from.clientY)}px`,
+      });
+      return true;
+    },
+    end(event: PointerEvent): Place | null {
+      shown.hidden = true;
+      if (!from) return null;
+      const [one, other] = [at(from), at(event)];
+      from = null;
+      const [row, col] = [Math.min(one.row, other.row), Math.min(one.col, other.col)];
+      const span = Math.max(Math.abs(one.row - other.row), Math.abs(one.col - other.col));
+      return inside({ row, col, span }, data()?.tokens ?? 1);
+    },
+  };
 }
 
 /** Where one finger moves the map to, or two fingers pinch it. */

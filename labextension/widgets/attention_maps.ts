@@ -4,7 +4,7 @@
  * Takes what the kernel sends and draws the look's place of it.
  */
 
-import type { Look } from "./attention_look";
+import { type Look, name } from "./attention_look";
 import { type AttentionMap, attentionMap, type MapSays } from "./attention_map";
 import { type Tile, tiles } from "./attention_tiles";
 import { inside } from "./attention_window";
@@ -50,7 +50,14 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
     const found = shown.under(look.layer, look.number, look.place);
     finest = found[found.length - 1];
     const busy = (finest?.done ?? 0) < 1;
-    first.update({ ...marks, tiles: found, preview: mode === "difference" ? null : preview, busy });
+    const caption = captions(look);
+    first.update({
+      ...marks,
+      tiles: found,
+      preview: mode === "difference" ? null : preview,
+      busy,
+      caption: caption[0],
+    });
     tools(look);
     second.root.hidden = mode !== "two";
     if (mode !== "two") return;
@@ -62,6 +69,7 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
     second.update({
       ...{ ...marks, ...own, place, tokens: count, texts: look.others, tiles: beside, preview: null },
       busy: (finestSecond?.done ?? 0) < 1,
+      caption: caption[1],
     });
   };
   return {
@@ -83,6 +91,15 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
       return from.near(...headOf(look, look.cell.second), look.cell.row, look.cell.col);
     },
   };
+}
+
+/** What stands on the maps when there are two heads to tell apart. */
+function captions({ layer, number, view, head }: Look): [string, string] {
+  const { mode = "one", other } = view;
+  if (mode === "one" || !other) return ["", ""];
+  const title = other.trace === head.id ? "" : head.others?.find(({ id }) => id === other.trace)?.title;
+  const its = `${name(other.layer, other.head)}${title ? `, ${title}` : ""}`;
+  return mode === "two" ? [name(layer, number), its] : [`${name(layer, number)} − ${its}`, ""];
 }
 
 /** Buttons for who has no wheel and no keys at hand; returns what draws them. */

@@ -71,7 +71,8 @@ function panes(host: Host, signal: AbortSignal): Panes {
   return {
     root,
     data: out.data,
-    focus: () => root.querySelector<HTMLElement>(`[data-pane=${shown}] :is(select, button):enabled`)?.focus(),
+    focus: () =>
+      root.querySelector<HTMLElement>(":scope > :not([hidden]) :is(select, button):enabled")?.focus(),
     update(open, effect) {
       if (open !== shown) {
         if (open === "compare") compare.begin();

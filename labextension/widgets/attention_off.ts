@@ -100,7 +100,7 @@ function effectOf(effect: AttentionEffect, after: string): HTMLElement[] {
   if (effect.error) return [element("p", "llama-nb-error", effect.error)];
   const before = new Map(effect.before ?? []);
   const behind = new Map(effect.after ?? []);
-  const tokens = [...new Set([...before.keys(), ...behind.keys()])].slice(0, 8);
+  const tokens = [...new Set([...before.keys(), ...behind.keys()])].slice(0, 5);
   const found: HTMLElement[] = [element("div", "llama-nb-att-figures", figures(effect))];
   if (tokens.length) {
     const most = Math.max(...before.values(), ...behind.values(), 1e-9);

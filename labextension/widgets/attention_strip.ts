@@ -38,6 +38,7 @@ export function arcStrip(
   const chips: HTMLElement[] = [];
   let look: Look | null = null;
   let pinned = -1;
+  let settled = false;
 
   const indexOf = (event: Event) => {
     const chip = event.target instanceof Element ? event.target.closest<HTMLElement>("[role=option]") : null;
@@ -120,7 +121,7 @@ export function arcStrip(
   };
   const update = (now: Look) => {
     const focused = list.contains(document.activeElement);
-    const moved = now.pinned !== pinned || (look?.tokens ?? 0) > now.tokens;
+    const moved = now.pinned !== pinned || !settled;
     look = now;
     if (moved && (now.pinned < first || now.pinned >= first + WINDOW))
       first = startAt(now.pinned - WINDOW / 2, now.tokens);
@@ -131,6 +132,8 @@ export function arcStrip(
       toSight(root, chip);
       if (focused) chip.focus({ preventScroll: true });
     }
+    // Tokens whose texts come later are wider then: the place in sight is found again.
+    settled = now.texts.text(first) !== null && now.texts.text(first + chips.length - 1) !== null;
     pinned = now.pinned;
   };
   return { root, update };

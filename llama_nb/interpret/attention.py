@@ -79,6 +79,10 @@ class AttentionTrace(AttentionWeights):
         self.ids, self.texts, self.special = tuple(ids), tuple(texts), tuple(special)
         self.prompt, self.off = prompt, off
 
+    def now(self) -> "AttentionTrace":
+        """Return the trace as it stands: itself, or of one that grows what is there."""
+        return self
+
     # --- what it comes to -------------------------------------------------------------------------------
 
     def mean(self, layer: int | None = None) -> Floats:
@@ -89,14 +93,14 @@ class AttentionTrace(AttentionWeights):
         TraceError
             If that is more than 2 GB.
         """
-        return summary.mean(self, self._chosen_layers(layer))
+        return summary.mean(self.now(), self._chosen_layers(layer))
 
     def entropy(self, layer: int, head: int) -> Floats:
         """Return the entropy of each token's weights in nats, shape (T,).
 
         It is 0 where a token reads one other, and ln n where it reads n of them alike.
         """
-        return summary.entropy(self, layer, head)
+        return summary.entropy(self.now(), layer, head)
 
     def rollout(self, query: int | None = None) -> Floats:
         """Return how much of each token reaches each other through all layers, (T, T), or one token, (T,).
@@ -109,7 +113,7 @@ class AttentionTrace(AttentionWeights):
         TraceError
             If not every layer from 0 on was captured, or all tokens are asked for of more than 4,096.
         """
-        return summary.rollout(self, None if query is None else self._place(query))
+        return summary.rollout(self.now(), None if query is None else self._place(query))
 
     def to_frame(
         self, layer: int | None = None, head: int | None = None, threshold: float = 0.01
@@ -128,7 +132,7 @@ class AttentionTrace(AttentionWeights):
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise TraceError(f"threshold is {threshold!r}; it must be from 0 to 1.")
         texts = np.array(self.texts, dtype=object)
-        found = summary.links(self, self._chosen_layers(layer), self._chosen_heads(head), threshold)
+        found = summary.links(self.now(), self._chosen_layers(layer), self._chosen_heads(head), threshold)
         frames = [
             pd.DataFrame(
                 {
@@ -169,7 +173,7 @@ class AttentionTrace(AttentionWeights):
             raise TraceError(f"n is {n!r}; it must be a whole number, 1 or more.")
         at = self._find(token)
         layers, heads = self._chosen_layers(layer), self._chosen_heads(head)
-        pairs = summary.strongest(self, at, layers, heads, n, read_by=read_by)
+        pairs = summary.strongest(self.now(), at, layers, heads, n, read_by=read_by)
         return [
             Link(pair.other, self.texts[pair.other], pair.weight, pair.layer, pair.head) for pair in pairs
         ]

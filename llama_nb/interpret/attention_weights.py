@@ -112,8 +112,7 @@ class AttentionWeights:
                 for head, sums in zip(chosen, known, strict=True)
             ]
             return np.stack(pieces)
-        weights, log_sums = found.rows(chosen, start, stop)
-        self._learn(layer, chosen, start, log_sums, length)
+        weights = self._rows(found, layer, chosen, start, stop)
         return weights if keys is None else weights[:, :, low:high]
 
     def row(self, layer: int, head: int, query: int) -> Floats:
@@ -130,7 +129,7 @@ class AttentionWeights:
         """Return how much each token reads of one token, shape (T,); the first time a pass over all rows."""
         found = self._layer(layer)
         at = self._place(key)
-        sums = self.log_sums(layer, head, stopped=stopped)
+        sums = self.log_sums(layer, head, stopped=stopped)[: found.k.shape[1]]
         return found.window(head, 0, len(sums), at, at + 1, sums)[:, 0]
 
     def log_sums(self, layer: int, head: int, *, stopped: Stopping = lambda: None) -> Floats:
@@ -146,11 +145,11 @@ class AttentionWeights:
         length = found.k.shape[1]
         known = self._known(layer, [head], 0, length)
         if known is None:
-            for _ in self.blocks(layer, head, stopped=stopped):
+            for _ in self._blocks(found, layer, [head], stopped):
                 pass
             known = self._known(layer, [head], 0, length)
             assert known is not None
-        return known[0]
+        return known[0].copy()
 
     def blocks(self, layer: int, heads: int | Sequence[int], *, stopped: Stopping = lambda: None) -> Blocks:
         """Yield all rows, block by block, as (start, stop, weights of shape (heads, stop - start, T)).
@@ -158,13 +157,8 @@ class AttentionWeights:
         A block has at most 16 million weights. Between blocks `stopped` is asked: a reason raises Stopped.
         """
         chosen = [heads] if isinstance(heads, int) else list(heads)
-        length = self._layer(layer).k.shape[1]
-        step = max(1, _BLOCK // max(1, length * len(chosen)))
-        for start in range(0, length, step):
-            if (reason := stopped()) is not None:
-                raise Stopped(f"Computing the attention was stopped: {reason}.")
-            stop = min(start + step, length)
-            yield start, stop, self.rows(layer, chosen, start, stop)
+        self._check_heads(chosen)
+        return self._blocks(self._layer(layer), layer, chosen, stopped)
 
     def matrix(self, layer: int, head: int) -> Floats:
         """Return the whole map of one head, float32 of shape (T, T).
@@ -174,14 +168,31 @@ class AttentionWeights:
         TraceError
             If that is more than 2 GB.
         """
-        length = self._layer(layer).k.shape[1]
+        taken = self._layer(layer)
+        self._check_heads((head,))
+        length = taken.k.shape[1]
         refuse_large(length, "A map")
         found = np.empty((length, length), dtype=np.float32)
-        for start, stop, weights in self.blocks(layer, head):
+        for start, stop, weights in self._blocks(taken, layer, [head], lambda: None):
             found[start:stop] = weights[0]
         return found
 
-    # --- what is checked, kept and found ----------------------------------------------------------------
+    # --- what is computed, checked and kept -------------------------------------------------------------
+
+    def _rows(self, found: AttentionLayer, layer: int, heads: Sequence[int], start: int, stop: int) -> Floats:
+        """Compute rows of a layer as it stood when `found` was taken: it may have grown since."""
+        weights, log_sums = found.rows(heads, start, stop)
+        self._learn(layer, heads, start, log_sums, found.k.shape[1])
+        return weights
+
+    def _blocks(self, found: AttentionLayer, layer: int, heads: Sequence[int], stopped: Stopping) -> Blocks:
+        length = found.k.shape[1]
+        step = max(1, _BLOCK // max(1, length * len(heads)))
+        for start in range(0, length, step):
+            if (reason := stopped()) is not None:
+                raise Stopped(f"Computing the attention was stopped: {reason}.")
+            stop = min(start + step, length)
+            yield start, stop, self._rows(found, layer, heads, start, stop)
 
     def _layer(self, layer: int) -> AttentionLayer:
         layers = self._captured.layers

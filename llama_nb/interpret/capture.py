@@ -36,10 +36,12 @@ class Recorder(Protocol):
         query: torch.Tensor,
         key: torch.Tensor,
         mask: torch.Tensor | None,
-        scaling: float | None,
         options: dict[str, Any],
     ) -> None:
-        """Take queries (B, H, n, d) and keys (B, Hkv, m, d), and what is allowed, (B, 1, n, m) or None."""
+        """Take queries (B, H, n, d) and keys (B, Hkv, m, d), and what is allowed, (B, 1, n, m) or None.
+
+        `options` are the other arguments of the attention function: scaling, softcap, position_ids.
+        """
 
 
 class _Here(threading.local):
@@ -234,7 +236,6 @@ class _Sequences:
         query: torch.Tensor,
         key: torch.Tensor,
         mask: torch.Tensor | None,
-        scaling: float | None,
         options: dict[str, Any],
     ) -> None:
         """Keep the layer's queries and keys if it is one of those asked for."""
@@ -244,7 +245,7 @@ class _Sequences:
         if layer is None:
             return
         if layer in self._chosen:
-            shared = layer_options(query, scaling, options)
+            shared = _shared(query, options)
             for row, (span, allowed) in enumerate(zip(self._spans, self._allowed(mask), strict=True)):
                 q, k = self._own(query[row, :, span]), self._own(key[row, :, span])
                 self._kept[row][layer] = AttentionLayer(q, k, allowed, *shared)
@@ -291,11 +292,9 @@ class _Sequences:
         return tensor.clone(memory_format=torch.contiguous_format) if shares else tensor
 
 
-def layer_options(
-    query: torch.Tensor, scaling: float | None, options: dict[str, Any]
-) -> tuple[float, float | None, torch.Tensor | None]:
+def _shared(query: torch.Tensor, options: dict[str, Any]) -> tuple[float, float | None, torch.Tensor | None]:
     """Return a layer's scaling, softcap and sinks, as the model hands them to its attention function."""
-    sinks = options.get("s_aux")
+    sinks, scaling = options.get("s_aux"), options.get("scaling")
     return (
         float(scaling) if scaling is not None else query.shape[-1] ** -0.5,
         options.get("softcap"),
@@ -337,7 +336,7 @@ def _attend(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Show a recorder what comes in, and compute the output as the model's own implementation does."""
     if _here.recorder is not None:
-        _here.recorder.keep(attention, query, key, attention_mask, scaling, options)
+        _here.recorder.keep(attention, query, key, attention_mask, {**options, "scaling": scaling})
     if _usual.get(id(attention.config)) != "eager":
         output: tuple[torch.Tensor, torch.Tensor | None] = sdpa_attention_forward(
             attention, query, key, value, attention_mask, scaling=scaling, **options

@@ -58,7 +58,7 @@ def capture(
 
         chosen = find_layers(module, layers)
         cost = attention_cost(module, tokens, chosen)
-        _check_room(cost, tokens, len(chosen), str(module.device), offload=offload)
+        check_room(cost, tokens, len(chosen), str(module.device), offload=offload)
         how: dict[str, Any] = {"layers": chosen, "stopped": stopped, "told": told, "offload": offload}
         if len(readings) > 1 and not off:
             return capture_batch(module, *padded([reading.ids for reading in readings]), **how)
@@ -98,7 +98,8 @@ def trace_of(
     return trace
 
 
-def _check_room(cost: int, tokens: int, layers: int, device: str, *, offload: bool) -> None:
+def check_room(cost: int, tokens: int, layers: int, device: str, *, offload: bool = False) -> None:
+    """Raise FitError if `cost` bytes of queries and keys are more than half of what is free."""
     if offload:
         free, where = _free_disk(), "in the temporary folder"
     else:

@@ -83,7 +83,7 @@ class Generation:
         self._on_begin, self._on_end = on_begin, on_end
         self._lock = lock
         self._waits_for = waits_for
-        self._watch = watch
+        self.watch = watch
         self._request: Request | None = None
         self._has_turn = False
         self._announced = False
@@ -186,7 +186,7 @@ class Generation:
 
     def _prepare(self) -> None:
         asked, off = self._steps.prepare(self._engine), self.reply.interventions
-        self._request = dataclasses.replace(asked, interventions=off, watch=self._watch)
+        self._request = dataclasses.replace(asked, interventions=off, watch=self.watch)
         # What it begins with is among the reply's own tokens; and who asks again asks the whole model.
         self.reply.request = dataclasses.replace(asked, begun=(), surprise=None)
         if off:

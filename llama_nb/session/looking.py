@@ -5,11 +5,12 @@ Each finds what is to be read, asks `interpret` on the model's worker, and hands
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.anatomy import Anatomy, measure_text, take_apart
 from llama_nb.session.attention import Layers, capture, check_texts
+from llama_nb.session.attention_live import OnRows, Watching, wanted_layers
 from llama_nb.session.changing import Changer
 from llama_nb.session.heads import score
 from llama_nb.session.lens import LensTrace
@@ -19,6 +20,7 @@ from llama_nb.session.reading import find_reading
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
     from llama_nb.interpret.head_scores import HeadScores
+    from llama_nb.session.asking import Asked
     from llama_nb.session.chat import Chat
     from llama_nb.session.model import Model
     from llama_nb.session.reply import Reply
@@ -122,6 +124,54 @@ class Looker(Changer):
         given = text is not None or chat is not None
         reading = find_reading(model, text, chat=chat, what="heads") if given else None
         return score(model, reading, kind, stop=stop)
+
+    def watch_attention(
+        self,
+        message: "Asked",
+        *,
+        chat: str | None = None,
+        system: str | None = None,
+        layers: Layers = "all",
+        on_rows: OnRows = lambda _: None,
+        **sampling: Any,
+    ) -> "tuple[Reply, AttentionTrace]":
+        """Send a message as `chat` does, and see what the model attends to while it writes.
+
+        The prompt is read once more for it; then every token that the model reads of its own reply adds a
+        row. The last token has none: nothing was written behind it. A base model goes on with the text.
+
+        Parameters
+        ----------
+        message, chat, system, **sampling
+            As of `chat`.
+        layers
+            As of `attention`.
+        on_rows
+            Called with the trace when the prompt is there and after each row, on the thread that runs the
+            model: it should be quick. The trace can be read at any time, from any thread.
+
+        Returns
+        -------
+        tuple of Reply and AttentionTrace
+            When the reply is done, or was stopped. What `on_rows` raised is raised then.
+
+        Raises
+        ------
+        MessageError, SamplingError, UnsupportedError, TraceError, ContextOverflow
+            Before anything is sent; the chat is as it was.
+        FitError
+            If queries and keys would take more than half of the free memory.
+        Stopped
+            If it was stopped before the prompt had been read.
+        """
+        chosen = wanted_layers(cast("Model", self), layers)
+        if isinstance(message, str) and chat is None and not self.engine.has_chat_template:
+            generation = self._continue(message, None, sampling)
+        else:
+            generation = self._ask(message, chat, system, "drop-oldest", None, None, sampling)
+        watching = Watching(self.engine, generation, chosen, on_rows)
+        reply = generation.run()
+        return reply, watching.result()
 
     def lens(
         self,

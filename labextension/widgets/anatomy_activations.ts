@@ -2,7 +2,7 @@
 
 import { row, table } from "./anatomy_block";
 import { lineChart } from "./anatomy_chart";
-import { figure, share } from "./anatomy_figures";
+import { figure, formula, share } from "./anatomy_figures";
 import type { Context, Panel } from "./anatomy_pane";
 import { copyButton } from "./copy";
 import { button, element } from "./element";
@@ -12,7 +12,7 @@ const FIGURES: [string, string][] = [
   ["mean", "Mean over all tokens and channels"],
   ["std", "Standard deviation"],
   ["rms", "Root mean square: √mean(x²)"],
-  ["max", "The largest |x|"],
+  ["max |x|", "The largest number, without its sign"],
   ["= 0", "Share of zeros"],
   ["< 0", "Share of negative numbers"],
 ];
@@ -32,9 +32,11 @@ export const activations: Panel = ({ model, go, signal, memory }, block, place) 
   const again = () => go({});
   const at = block.group === null ? 0 : place.layer;
   const shown = listed(sites, site, at, again, { signal, memory });
-  shown.append(copyButton("Copy all statistics of this block", () => asText(sites), "Copy data"));
+  const copy = copyButton("Copy all statistics of this block", () => asText(sites), "Copy data");
   const layers = block.group === null ? [] : (model.get("body").groups?.[block.group]?.layers ?? []);
-  return layers.length > 1 ? [shown, depth(site, layers, place.layer, memory.statistic)] : [shown];
+  return layers.length > 1
+    ? [shown, depth(site, layers, place.layer, memory.statistic), copy]
+    : [shown, copy];
 };
 
 /** The places that belong to a block, in the order in which they are computed. */
@@ -76,7 +78,7 @@ function listed(
     const first = element("th", "");
     first.setAttribute("scope", "row");
     const pick = choice(
-      site.symbol,
+      "",
       site.place,
       site === chosen,
       () => {
@@ -88,6 +90,7 @@ function listed(
     pick.title = site.place.endsWith(":in")
       ? `what goes into ${site.place.slice(0, -3)}`
       : `what comes out of ${site.place}`;
+    pick.append(formula(site.symbol));
     first.append(pick);
     const figures = site.rows[at] ?? [];
     const line = row(first, ...FIGURES.map((_, index) => (index < SHARES ? figure : share)(figures[index])));
@@ -110,7 +113,8 @@ function depth(site: AnatomySite, layers: number[], at: number, statistic: numbe
     lines: [{ name: site.symbol, values }],
     places: layers,
     across: "layer",
-    up: `${site.symbol}: ${FIGURES[statistic]?.[0]}`,
+    symbol: site.symbol,
+    up: FIGURES[statistic]?.[0] ?? "",
     at,
     format: statistic < SHARES ? figure : share,
   });

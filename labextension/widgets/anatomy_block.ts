@@ -6,12 +6,15 @@ import { copyButton } from "./copy";
 import { element } from "./element";
 import type { AnatomyBlock, AnatomyBody } from "./shapes";
 
+const LEGEND = "T tokens, x the residual stream, x̂ behind the norm";
+
 export const blockPanel: Panel = (_context, block) => {
   if (!block) return [];
   const lines = element("div", "llama-nb-an-formulas");
   for (const [text, shape] of block.formula)
     lines.append(formula(text), element("span", "llama-nb-muted", shape));
-  return [element("p", "", block.about), lines, tensors(block)];
+  const legend = element("p", "llama-nb-an-legend", LEGEND);
+  return [element("p", "", block.about), lines, legend, tensors(block)];
 };
 
 function tensors(block: AnatomyBlock): HTMLElement {

@@ -1,6 +1,6 @@
 /** A small line chart with labelled axes: what a figure is like along the depth, or along the pairs of RoPE. */
 
-import { figure } from "./anatomy_figures";
+import { figure, formula } from "./anatomy_figures";
 import { element } from "./element";
 import { svg } from "./svg";
 
@@ -16,6 +16,8 @@ export interface ChartOptions {
   places: number[];
   across: string;
   up: string;
+  /** What of, as formulas call it. */
+  symbol?: string;
   /** The place that is marked. */
   at?: number;
   /** A value that is drawn across, with its name. */
@@ -24,7 +26,7 @@ export interface ChartOptions {
 }
 
 const WIDTH = 320;
-const HEIGHT = 118;
+const HEIGHT = 106;
 const LEFT = 44;
 const TOP = 8;
 const BOTTOM = 26;
@@ -63,7 +65,7 @@ export function scaleOf(values: number[]): Scale {
 }
 
 export function lineChart(options: ChartOptions): HTMLElement {
-  const { lines, places, across, up, at, level, format = figure } = options;
+  const { lines, places, across, up, symbol, at, level, format = figure } = options;
   const known = lines.flatMap(({ values }) => values.filter((value) => value !== null));
   const root = element("div", "llama-nb-an-chart");
   if (!known.length) return root;
@@ -97,7 +99,8 @@ export function lineChart(options: ChartOptions): HTMLElement {
       svg("line", { x1: x(marked), x2: x(marked), y1: TOP, y2: HEIGHT - BOTTOM, class: "llama-nb-an-at" }),
     );
   for (const line of lines) drawing.append(...drawnLine(line, x, y));
-  const caption = element("div", "llama-nb-an-caption", up);
+  const caption = element("div", "llama-nb-an-caption");
+  caption.append(...(symbol ? [formula(symbol), up] : [up]));
   for (const line of lines.length > 1 ? lines : []) {
     const key = element("span", "llama-nb-an-key", line.name);
     key.dataset.dashed = String(Boolean(line.dashed));
@@ -146,7 +149,10 @@ function under(places: number[], x: (index: number) => number): Element[] {
   );
 }
 
-function described({ lines, places, across, up }: ChartOptions, format: (value: number) => string): string {
+function described(
+  { lines, places, across, up, symbol = "" }: ChartOptions,
+  format: (value: number) => string,
+): string {
   const said = lines.map(({ name, values }) => {
     const ends = [0, values.length - 1].map((index) => {
       const value = values[index];
@@ -154,5 +160,5 @@ function described({ lines, places, across, up }: ChartOptions, format: (value: 
     });
     return `${name} ${ends.join(", ")}`;
   });
-  return `${up}. ${said.join("; ")}`;
+  return `${symbol} ${up}. ${said.join("; ")}`;
 }

@@ -42,6 +42,8 @@ export const TABS: Record<string, string> = {
   gate: "Gate",
   activations: "Activations",
 };
+/** What the tabs of the whole model are called. */
+const WHOLE: Record<string, string> = { block: "Parts", activations: "Residual stream" };
 const KINDS: Record<string, string[]> = {
   rope: ["block", "rope"],
   norm: ["block", "norm", "activations"],
@@ -112,9 +114,9 @@ export function paneOf(needs: Omit<Context, "memory">): Pane {
       const picked = one.dataset.tab === place.tab;
       one.setAttribute("aria-selected", String(picked));
       one.tabIndex = picked ? 0 : -1;
+      const name = one.dataset.tab ?? "";
+      one.textContent = (block ? TABS : WHOLE)[name] ?? name;
     }
-    if (!block) (tabs.firstElementChild as HTMLElement).textContent = "Parts";
-    else (tabs.firstElementChild as HTMLElement).textContent = TABS.block ?? "";
   };
   const update = (block: AnatomyBlock | null, place: Place) => {
     head.replaceChildren(...heading(block, model.get("body")));
@@ -142,12 +144,12 @@ function heading(block: AnatomyBlock | null, body: AnatomyBody): HTMLElement[] {
   const title = element("b", "", block ? block.title : "Whole model");
   const parameters = block ? block.parameters : (body.parameters ?? 0);
   const bytes = block ? block.bytes : (body.bytes ?? 0);
-  const each =
-    block?.group != null && (body.groups?.[block.group]?.layers.length ?? 1) > 1 ? " in each layer" : "";
+  const each = block?.group != null && (body.groups?.[block.group]?.layers.length ?? 1) > 1 ? " each" : "";
   const said = block?.tied
     ? "no parameters of its own"
     : `${count(parameters)} parameters, ${sizes(bytes)}${each}`;
-  return [title, element("span", "llama-nb-muted", said)];
+  const path = block ? [element("code", "", block.name)] : [];
+  return [title, element("span", "llama-nb-muted", said), ...path];
 }
 
 function tab(name: string, act: () => void, signal: AbortSignal): HTMLElement {

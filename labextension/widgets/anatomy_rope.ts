@@ -17,6 +17,8 @@ type Spot = Pick<Memory, "position" | "pair">;
 
 const WINDOW = 256;
 const DIALS = 8;
+/** The ends of the colour map are too dark for as much of them as there is here. */
+const SWING = 92;
 const TURN = 2 * Math.PI;
 
 export const ropePanel: Panel = ({ model, signal, memory: kept }) => {
@@ -167,12 +169,12 @@ function angleMap(rope: AnatomyRope, context: number, kept: Spot) {
   return { root, draw };
 }
 
-/** cos(position · θ) as bytes: 0 for -1, 255 for 1; a row a pair. */
+/** cos(position · θ) as bytes around 128; a row a pair. */
 export function cosines(rope: AnatomyRope, start: number, columns: number): Uint8Array {
   const values = new Uint8Array(columns * rope.frequencies.length);
   rope.frequencies.forEach((angle, pair) => {
     for (let column = 0; column < columns; column += 1)
-      values[pair * columns + column] = Math.round(127.5 + 127.5 * Math.cos((start + column) * angle));
+      values[pair * columns + column] = Math.round(128 + SWING * Math.cos((start + column) * angle));
   });
   return values;
 }

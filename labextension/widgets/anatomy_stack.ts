@@ -8,6 +8,9 @@ import { count } from "./anatomy_figures";
 import { element } from "./element";
 import type { AnatomyBlock, AnatomyBody } from "./shapes";
 
+/** Blocks whose summary has a line of its own. */
+const WIDE = ["attention", "feed-forward", "experts", "other"];
+
 export interface Stack {
   root: HTMLElement;
   update(body: AnatomyBody): void;
@@ -115,7 +118,8 @@ function whole(body: AnatomyBody): HTMLElement {
 
 function row(block: AnatomyBlock, part: number): HTMLElement {
   const line = element("div", "llama-nb-an-row");
-  line.dataset.place = block.group === null ? "stream" : block.adds ? "adds" : "reads";
+  const inside = block.adds ? "adds" : "reads";
+  line.dataset.place = block.kind === "rope" ? "side" : block.group === null ? "stream" : inside;
   line.dataset.kind = block.kind;
   if (block.group !== null) {
     const rail = element("span", "llama-nb-an-rail", block.adds ? "+" : "");
@@ -125,13 +129,17 @@ function row(block: AnatomyBlock, part: number): HTMLElement {
   const option = choice(block.id, block.kind);
   const fill = element("span", "llama-nb-an-share");
   fill.style.width = `${(100 * part).toFixed(1)}%`;
+  const wide = WIDE.includes(block.kind);
+  const figure = block.tied ? "tied" : count(block.parameters);
   option.append(
     element("b", "", block.title),
-    element("span", "llama-nb-an-count", block.tied ? "tied" : count(block.parameters)),
-    element("span", "llama-nb-an-summary", block.summary),
+    element("span", "llama-nb-an-count", block.kind === "rope" ? block.summary : figure),
+    element("span", "llama-nb-an-summary", wide ? block.summary : ""),
     fill,
   );
-  option.title = `${(100 * part).toPrecision(3)} % of all parameters`;
+  option.title = [block.name, block.summary, `${Number((100 * part).toPrecision(3))} % of all parameters`]
+    .filter(Boolean)
+    .join("\n");
   line.append(option);
   return line;
 }

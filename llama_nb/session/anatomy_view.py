@@ -22,7 +22,7 @@ BARS: Final = 256
 _LARGEST: Final = 6
 _PARTS: Final[Mapping[str, str]] = {
     "embedding": "embedding", "attention": "attention", "feed-forward": "feed-forward",
-    "experts": "experts", "norm": "norms", "head": "head", "rope": "other", "other": "other",
+    "experts": "experts", "norm": "norms", "head": "head", "rope": "RoPE", "other": "other",
 }  # fmt: skip
 # What the formulas call what comes out of, or goes into, a place.
 _SYMBOLS: Final[Mapping[str, str]] = {

@@ -20,7 +20,7 @@ export interface Plot {
 }
 
 /** So many pixels a token needs to be named beside the map. */
-const WORD = 9.5;
+const WORD = 8.2;
 const LONGEST = 9;
 
 export interface Marks {

@@ -75,16 +75,28 @@ export function attentionMap(label: string, says: MapSays, signal: AbortSignal):
     const on = holds && col >= place.col && col < place.col + place.span;
     return { row, col, on };
   };
+  // The next key or wheel may come before the next frame.
+  const told: MapSays = {
+    ...says,
+    place(place) {
+      if (data) data = { ...data, place };
+      says.place(place);
+    },
+    point(cell) {
+      if (data) data = { ...data, cell };
+      says.point(cell);
+    },
+  };
   const gesture = { at, data: () => data, cell: () => plot.cell };
-  followPointer(root, says, gesture, signal);
-  followWheel(root, says, gesture, signal);
-  followKeys(root, says, gesture, signal);
+  followPointer(root, told, gesture, signal);
+  followWheel(root, told, gesture, signal);
+  followKeys(root, told, gesture, signal);
   return {
     root,
     canvas,
     axes,
     key: (key) => {
-      if (data) keyed({ key, shiftKey: false }, data, says);
+      if (data) keyed({ key, shiftKey: false }, data, told);
     },
     update(next) {
       data = next;

@@ -46,6 +46,7 @@ export function thumbs(
     const chip = chips[Math.max(0, Math.min(index, chips.length - 1))];
     if (!chip) return;
     if (focus) chip.focus();
+    current = chips.indexOf(chip);
     pick(Number(chip.dataset.head));
   };
   root.addEventListener(

@@ -91,15 +91,15 @@ def attention_twin(
     )
 
 
-def bare_twin(trace: "AttentionTrace", layer: int, head: int) -> AttentionTwin:
+def bare_twin(trace: "AttentionTrace", layer: int, head: int, tokens: int = MOST_TOKENS) -> AttentionTwin:
     """Return what can be said of a head without computing a weight."""
     ids, texts, special = trace.ids, trace.texts, trace.special
-    tokens = tuple(
+    shown = tuple(
         TokenRow(id=ids[at], text=texts[at], special=bool(special[at]))
-        for at in range(min(trace.length, MOST_TOKENS))
+        for at in range(min(trace.length, tokens))
     )
     title = f"Attention of {trace.model}: {trace.title}"
-    return AttentionTwin(title, _facts(trace, layer, head), tokens, trace.length, trace.prompt)
+    return AttentionTwin(title, _facts(trace, layer, head), shown, trace.length, trace.prompt)
 
 
 def _facts(trace: "AttentionTrace", layer: int, head: int) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-MOST_TOKENS: Final = 160
+MOST_TOKENS: Final = 100
 SIDE: Final = 256  # CSS pixels of the picture
-SHADE_BITS: Final = 0xF0  # 16 shades where nobody watches
+SHADES: Final = {True: 0xF8, False: 0xF0}  # 32 shades are few bytes; of 16 where nobody watches few differ
 _LONGEST: Final = 24  # characters of a token in a table
 _CELL: Final = f"border-bottom:1px solid {LINE};padding:2px 10px 2px 0;text-align:left;vertical-align:top"
 _RIGHT: Final = _CELL.replace("text-align:left", "text-align:right")
@@ -113,7 +113,7 @@ def _picture(twin: AttentionTwin, watched: bool) -> str:
     values = twin.picture
     if values is None or not values.size:
         return ""
-    shown = values if watched else values & SHADE_BITS
+    shown = values & SHADES[watched]
     height, width = shown.shape
     scale = max(1, SIDE // max(height, width))
     side = SIDE / max(height, width)

@@ -24,6 +24,7 @@ MODES: Final = ("one", "two", "difference")
 MOST_LINKS: Final = 64
 TILE: Final = 512  # pixels a side
 _CHEAP: Final = 50_000_000  # weights of all heads together
+_FIRST_TOKENS: Final = 20  # of the twin that a page gets before there is a map
 _MOST_DATA: Final = 4_000  # weights that are copied at once
 
 
@@ -226,7 +227,7 @@ class Explorer:
         """Return the same without anything that takes a while."""
         from llama_nb.interpret.attention_twin import bare_twin
 
-        return bare_twin(self.trace, self.layer, self.head)
+        return bare_twin(self.trace, self.layer, self.head, _FIRST_TOKENS)
 
     def others(self) -> dict[str, "AttentionTrace"]:
         """Return the traces of this kernel that can be compared with, by id."""

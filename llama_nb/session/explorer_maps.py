@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from llama_nb.interpret.tiles import Tile
 
-COARSE: Final = 4  # pixels a side that become one in the first look at a map that takes long
+COARSE: Final = 6  # pixels a side that become one in the first look at a map that takes long
 _THUMBS: Final = (64, 48, 32, 24, 16)
 _THUMBS_BYTES: Final = 80_000  # for all heads of a layer
 
@@ -80,7 +80,7 @@ def _band(tile: "Tile", values: "npt.NDArray[np.uint8]", first: int, last: int |
 
 
 def _coarse(values: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
-    """Return a map of a quarter of the height and width; a pixel is the largest of those that it replaces."""
+    """Return a map of a sixth of the height and width; a pixel is the largest of those that it replaces."""
     import numpy as np
 
     height, width = (-(-count // COARSE) for count in values.shape)

@@ -7,7 +7,6 @@ import pytest
 
 from llama_nb.core.errors import TraceError
 from llama_nb.core.stop import StopFlag
-from llama_nb.session import explorer_maps
 from llama_nb.session.explorer import Explorer
 from llama_nb.session.explorer_effect import interventions, names_of, read_parts
 from llama_nb.session.explorer_maps import bands, links, thumbs_side
@@ -47,12 +46,12 @@ def test_a_map_is_its_weights():
 def test_a_map_that_takes_long_is_coarse_first_and_then_each_row_once():
     trace = random_trace(5_000, layers=(0,), heads=1, kv_heads=1)
     found = list(Explorer(trace, 0, 0).map(StopFlag()))
-    assert (found[0].info["height"], found[0].info["done"]) == (128, 0)
+    assert (found[0].info["height"], found[0].info["done"]) == (86, 0)
     rows = [tuple(band.info["band"]) for band in found[1:]]
     assert [first for first, _ in rows] == [0, *(last for _, last in rows[:-1])]
     assert rows[-1][1] == 512
     assert found[-1].info["done"] == 1
-    assert sum(len(band.bytes) for band in found) == 512 * 512 + 128 * 128
+    assert sum(len(band.bytes) for band in found) == 512 * 512 + 86 * 86
 
 
 def test_a_coarse_pixel_is_the_largest_of_those_that_it_replaces():
@@ -61,9 +60,9 @@ def test_a_coarse_pixel_is_the_largest_of_those_that_it_replaces():
     values = np.random.default_rng(0).integers(0, 255, (10, 9), np.uint8)
     first = Tile(0, 0, (0, 10), (0, 9), values, 0.5, done=0.0)
     (band,) = bands(iter([first]))
-    coarse = np.frombuffer(band.bytes, np.uint8).reshape(3, 3)
-    assert coarse[0, 0] == values[:4, :4].max()
-    assert coarse[2, 2] == values[8:, 8:].max()
+    coarse = np.frombuffer(band.bytes, np.uint8).reshape(2, 2)
+    assert coarse[0, 0] == values[:6, :6].max()
+    assert coarse[1, 1] == values[6:, 6:].max()
 
 
 def test_a_stopped_map_ends():
@@ -244,7 +243,3 @@ def test_parts_are_read_once_each():
 
 def test_links_of_nothing():
     assert links(np.zeros(5, np.float32), 3) == {"links": [], "rest": 0.0}
-
-
-def test_the_coarse_look_is_a_sixteenth():
-    assert explorer_maps.COARSE == 4

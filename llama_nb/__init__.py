@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llama_nb.core.errors import LlamaError
     from llama_nb.core.messages import Message
     from llama_nb.core.sampling import Sampling
+    from llama_nb.interpret.attention import AttentionTrace
     from llama_nb.planner.cost import cost
     from llama_nb.planner.selection import select
     from llama_nb.session.chat import Chat
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: Final = {
+    "AttentionTrace": "llama_nb.interpret.attention",
     "Chat": "llama_nb.session.chat",
     "LlamaError": "llama_nb.core.errors",
     "Message": "llama_nb.core.messages",
@@ -54,6 +56,7 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "AttentionTrace",
     "Chat",
     "LlamaError",
     "Message",

@@ -211,9 +211,19 @@ class AttentionTrace(AttentionWeights):
     # --- how it is shown --------------------------------------------------------------------------------
 
     def view(self, layer: int | None = None, head: int | None = None) -> "AttentionView":
-        """Return one head to be shown; default a head of the middle layer that tells something."""
+        """Return one head to be shown; default a head of the middle layer that tells something.
+
+        Raises
+        ------
+        TraceError
+            If there is no such layer or head.
+        """
         from llama_nb.interpret.attention_twin import AttentionView
 
+        if layer is not None:
+            self.kind(layer)
+        if head is not None:
+            self.group(head)
         return AttentionView(self, layer, head)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:

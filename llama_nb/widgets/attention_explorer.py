@@ -93,9 +93,7 @@ class AttentionExplorer(LiveWidget):
             self._show_tokens()
             self._show_view()
         self._draw()
-        self._draw_thumbs(self._explorer.layer)
-        if self._explorer.cheap():
-            self._score()
+        self._fill_heads()
 
     def grow(self) -> None:
         """Follow the trace, to which rows were added, or which is whole now."""
@@ -106,7 +104,7 @@ class AttentionExplorer(LiveWidget):
             self._show_view()
         self._draw()
         if not self._explorer.growing:
-            self._draw_thumbs(self._explorer.layer)
+            self._fill_heads()
 
     def settle(self, timeout: float | None = None) -> None:
         """Wait until what was asked for is shown."""
@@ -291,6 +289,12 @@ class AttentionExplorer(LiveWidget):
                     self.thumbs_info, self.thumbs = info, values
 
         self._do("thumbs", draw, quiet=True)
+
+    def _fill_heads(self) -> None:
+        """Show all heads of the layer, with their scores where nobody needs to wait for them."""
+        self._draw_thumbs(self._explorer.layer)
+        if self._explorer.cheap():
+            self._score()
 
     def _hello(self, said: Said) -> None:
         """Send whole maps to a page that begins to show them and missed a band."""

@@ -6,7 +6,7 @@ Knows the answer's events and the explorer; who captures the rows, and when, is 
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from llama_nb.core import events
 from llama_nb.widgets import live_view
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
 
 EVERY_S: Final = 0.3
+_LONG: Final = 2_000  # tokens from which on a map takes as long as that, and is drawn more rarely
 
 
 class GrowingView:
@@ -35,7 +36,7 @@ class GrowingView:
         self._due = 0.0
         self.explorer: AttentionExplorer | None = None
 
-    def follow(self, trace: "AttentionTrace", *_: Any) -> None:
+    def follow(self, trace: "AttentionTrace") -> None:
         """Take the trace, which has rows more; costs the caller nothing."""
         self._trace = trace
 
@@ -61,4 +62,4 @@ class GrowingView:
             self.explorer = live_view.show(AttentionExplorer(trace, *self._where), self._output)
         else:
             self.explorer.grow()
-        self._due = time.monotonic() + EVERY_S
+        self._due = time.monotonic() + EVERY_S * max(1, trace.length / _LONG)

@@ -30,7 +30,8 @@ const GROUNDS: [LensGround, string, string][] = [
 ];
 const FRAME = 44; // pixels of the view above and around the grid, as in lens.css
 const LINE = 22; // of a row
-const BELOW = 172; // of what stands below the grid
+const SCROLL = 12; // of a scroll bar
+const BELOW = 166; // of what stands below the grid
 const TALLEST = 418;
 
 function render({ model, el }: { model: LensModel; el: HTMLElement }): () => void {
@@ -93,12 +94,9 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
   const notes = element("div", "llama-nb-lens-notes llama-nb-muted");
   const error = element("div", "llama-nb-error");
   error.setAttribute("role", "alert");
-  const foot = element("div", "llama-nb-lens-foot");
-  foot.append(
-    notes,
-    copyButton("Copy the figures of this position", () => copied(model, cells, pointed ?? at), "Copy data"),
-  );
-  root.append(head.root, grid.root, below, error, foot);
+  const copy = () => copied(model, cells, pointed ?? at);
+  head.root.append(copyButton("Copy the figures of this position", copy, "Copy data"));
+  root.append(head.root, grid.root, below, notes, error);
 
   const drawBelow = () => {
     const shown = pointed ?? at;
@@ -120,8 +118,9 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
     const about = model.get("head");
     if (!root.style.height) {
       const rows = (about.layers?.length ?? 0) + 2;
-      root.style.height = `${Math.min(TALLEST, FRAME + rows * LINE + 16 + BELOW)}px`;
+      root.style.height = `${Math.min(TALLEST, FRAME + rows * LINE + SCROLL + BELOW)}px`;
     }
+    notes.hidden = !about.notes?.length;
     notes.replaceChildren(...(about.notes ?? []).map((note) => element("div", "", note)));
     drawAll();
   };
@@ -154,7 +153,7 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
   for (const [event, draw] of follow) model.on(event, draw);
   el.append(root);
   for (const draw of [takePlace, takeCells, drawHead, drawError]) draw();
-  const drawn = window.requestAnimationFrame(() => grid.reveal());
+  const drawn = window.requestAnimationFrame(() => grid.reveal(true));
   const resized = new ResizeObserver(() => drawAll());
   resized.observe(grid.root);
   const leave = standIn(model as never, el);

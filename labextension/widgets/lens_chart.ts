@@ -111,24 +111,23 @@ function axis(band: Band, [low, high]: [string, string], name: string): SVGEleme
 }
 
 function names(layers: string[], x: (depth: number) => number, row: number): SVGElement[] {
-  const step = Math.max(1, Math.ceil(layers.length / 8));
-  const y = SIZE.height - 5;
-  return layers.flatMap((layer, depth) => {
-    // The ends, every few between them, and always the one that is looked at.
-    const close = depth !== row && Math.abs(depth - row) < step;
-    const regular = depth === 0 || depth === layers.length - 1 || (depth - 1) % step === 0;
-    if (
-      depth !== row &&
-      (!regular || close || (depth < layers.length - 1 && layers.length - 1 - depth < step))
-    )
-      return [];
-    const anchor = depth === 0 ? "start" : depth === layers.length - 1 ? "end" : "middle";
+  const last = layers.length - 1;
+  return named(last, row).map((depth) => {
+    const [anchor, shift] = depth === 0 ? ["start", -6] : depth === last ? ["end", 6] : ["middle", 0];
     const className = depth === row ? "llama-nb-lens-tick llama-nb-lens-now" : "llama-nb-lens-tick";
-    const at = depth === 0 ? x(depth) - 6 : depth === layers.length - 1 ? x(depth) + 6 : x(depth);
-    return [
-      svg("text", { x: at, y, "text-anchor": anchor, class: className }, depth === 0 ? "embed" : layer),
-    ];
+    const at = { x: x(depth) + Number(shift), y: SIZE.height - 5, "text-anchor": String(anchor) };
+    return svg("text", { ...at, class: className }, depth === 0 ? "embed" : layers[depth]);
   });
+}
+
+/** The depths that are named on the axis: the one that is looked at, the ends, and every few between them. */
+export function named(last: number, row: number): number[] {
+  const step = Math.max(1, Math.ceil((last + 1) / 8));
+  const regular = Array.from({ length: last + 1 }, (_, depth) => depth).filter(
+    (depth) => depth === 0 || depth === last || ((depth - 1) % step === 0 && last - depth >= step),
+  );
+  const free = regular.filter((depth) => Math.abs(depth - row) >= step);
+  return [...free, row].sort((one, other) => one - other);
 }
 
 function path(points: Point[], kind: string): SVGElement {

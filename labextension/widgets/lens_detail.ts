@@ -16,31 +16,41 @@ export function lensDetail(): Detail {
   const head = element("div", "llama-nb-lens-where");
   const list = element("ol", "llama-nb-lens-said");
   list.setAttribute("aria-label", "The likeliest tokens");
-  const figures = element("dl", "llama-nb-lens-figures");
+  const figures = element("div", "llama-nb-lens-figures");
   root.append(head, list, figures);
   return {
     root,
     update(layers, column, row) {
       const cell = column.cells[row];
       if (!cell) return;
+      const measures = element("span", "llama-nb-lens-measures llama-nb-muted");
+      measures.title = "How unsure this layer is, and how far the last layer is from it, in nats";
+      measures.append(
+        "entropy ",
+        output("entropy", nats(cell.entropy)),
+        " · KL ",
+        output("kl", nats(cell.kl)),
+      );
       head.replaceChildren(
         element("b", "", layers[row] ?? ""),
         " after ",
         tokenElement(column.token),
         element("span", "llama-nb-muted", ` ${column.position.toLocaleString("en")}`),
+        measures,
       );
       list.replaceChildren(...cell.top.slice(0, MOST).map((token) => said(token, column)));
+      const settled = element("span", "llama-nb-muted", ` · from ${layers[column.settled]} on`);
       figures.replaceChildren(
-        ...figure("model", ranked(column.final, cell.final, cell.finalRank), "what the last layer says"),
-        ...figure(
+        figure("model", "What the last layer says", [
+          ...ranked("final", column.final, cell.final, cell.finalRank),
+          settled,
+        ]),
+        figure(
           "text",
-          column.ahead ? ranked(column.ahead, cell.next, cell.nextRank) : ["ends here"],
-          "what comes next in the text",
-        ),
-        ...figure(
-          "entropy",
-          [output(nats(cell.entropy)), " nats · KL ", output(nats(cell.kl))],
-          "how unsure this layer is, and how far the last layer is from it, in nats",
+          "What comes next in the text",
+          column.ahead
+            ? ranked("next", column.ahead, cell.next, cell.nextRank)
+            : [element("span", "llama-nb-muted", "ends here")],
         ),
       );
     },
@@ -56,22 +66,25 @@ function said(token: LensToken, column: LensColumn): HTMLElement {
   bar.append(fill);
   bar.setAttribute("aria-hidden", "true");
   made.dataset.final = String(token.text === column.final.text);
-  made.append(tokenElement(token), bar, element("output", "llama-nb-number", percent(token.probability)));
+  made.append(tokenElement(token), bar, output("chance", percent(token.probability)));
   return made;
 }
 
-function figure(name: string, parts: (Node | string)[], title: string): HTMLElement[] {
-  const value = element("dd", "");
-  value.dataset.figure = name;
-  value.title = title;
-  value.append(...parts);
-  return [element("dt", "llama-nb-muted", name), value];
+function figure(name: string, title: string, parts: (Node | string)[]): HTMLElement {
+  const made = element("div", "llama-nb-lens-figure");
+  made.dataset.figure = name;
+  made.title = title;
+  made.append(element("span", "llama-nb-muted", name), ...parts);
+  return made;
 }
 
-function ranked(name: LensName, chance: number, rank: number): (Node | string)[] {
-  return [tokenElement(name), " ", output(percent(chance)), ` · rank ${rank.toLocaleString("en")}`];
+function ranked(kind: string, name: LensName, chance: number, rank: number): (Node | string)[] {
+  const place = element("span", "llama-nb-muted", ` rank ${rank.toLocaleString("en")}`);
+  return [tokenElement(name), " ", output(kind, percent(chance)), place];
 }
 
-function output(text: string): HTMLElement {
-  return element("output", "", text);
+function output(kind: string, text: string): HTMLElement {
+  const made = element("output", "", text);
+  made.dataset.kind = kind;
+  return made;
 }

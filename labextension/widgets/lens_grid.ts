@@ -18,8 +18,8 @@ export interface At {
 export interface Grid {
   root: HTMLElement;
   update(head: LensHead, cells: LensCells, at: At, by: LensGround): void;
-  /** Bring the active cell into sight. */
-  reveal(): void;
+  /** Bring the active cell into sight; at first into the middle. */
+  reveal(middle?: boolean): void;
 }
 export interface GridActs {
   pick(at: At): void;
@@ -30,7 +30,7 @@ export interface GridActs {
 }
 
 const WIDTH = 62; // pixels of a column, as in lens.css
-const LABELS = 72; // of the layers' names
+const LABELS = 78; // of the layers' names
 const PAGE = 8; // rows of a Page key
 const BESIDE = 3; // columns that are drawn beyond the edge
 let grids = 0;
@@ -101,6 +101,7 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
     made.style.background = css(CIVIDIS, share);
     made.style.color = ink(CIVIDIS, share);
     made.dataset.settled = String(row === found.settled);
+    if (row === found.settled) made.title = "From here on the layers say what the model says";
     made.dataset.final = String(cell.finalRank === 1);
     const layer = head.layers?.[row] ?? "";
     const value = by === "probability" ? "" : `, ${by} ${cell[by].toFixed(2)} nats`;
@@ -121,8 +122,10 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
     cell?.parentElement?.firstElementChild?.setAttribute("data-here", "");
   };
 
-  const reveal = () => {
+  const reveal = (middle = false) => {
     const left = LABELS + at.column * WIDTH;
+    const beside = Math.floor((root.clientWidth - LABELS) / WIDTH / 2);
+    if (middle) root.scrollLeft = (at.column - beside) * WIDTH;
     if (left < root.scrollLeft + LABELS) root.scrollLeft = left - LABELS;
     else if (left + WIDTH > root.scrollLeft + root.clientWidth)
       root.scrollLeft = left + WIDTH - root.clientWidth;

@@ -11,7 +11,7 @@ from llama_nb.render.bars import bar
 from llama_nb.render.clean import clean_line
 from llama_nb.render.heat_map import legend_html, picture_html, png, table_html, two_digits
 from llama_nb.render.html import FIGURES, LINE, MUTED, SMALL, escape, styled, wall, without_math
-from llama_nb.render.table import table_node
+from llama_nb.render.table import Cell, table_node
 from llama_nb.render.text import to_text
 
 MOST_CELLS: Final = 1_100  # of a table: 32 layers of 32 heads are 0.1 MB
@@ -57,7 +57,7 @@ def _one(record: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
     else:
         html.append(_picture(record, kind, 512))
     html += [legend_html("0", _figure(kind, high)), _ranking_html(kind, ranking)]
-    rows = [[number, name, figure] for number, (name, figure, _) in enumerate(ranking, 1)]
+    rows: list[list[Cell]] = [[number, name, figure] for number, (name, figure, _) in enumerate(ranking, 1)]
     nodes = [table_node(("#", "head", kind["label"]), rows)]
     return "\n\n".join((title, meaning, to_text(nodes))), "".join(html)
 

@@ -26,7 +26,7 @@ const NAMES: [number, string, boolean][] = [
 
 beforeEach(() => {
   vi.useFakeTimers();
-  vi.spyOn(Element.prototype, "clientWidth", "get").mockReturnValue(574);
+  Object.defineProperty(HTMLElement.prototype, "clientWidth", { configurable: true, get: () => 574 });
   vi.stubGlobal(
     "ResizeObserver",
     class {
@@ -38,7 +38,7 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
   vi.unstubAllGlobals();
-  vi.restoreAllMocks();
+  Reflect.deleteProperty(HTMLElement.prototype, "clientWidth");
   document.body.replaceChildren();
 });
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llama_nb.core import events
-from llama_nb.core.errors import MessageError
+from llama_nb.core.errors import MessageError, Stopped
 from llama_nb.core.stop import StopFlag
 from llama_nb.render import anatomy as rendered
 from llama_nb.session import registry
@@ -143,13 +143,14 @@ class AnatomyView(LiveWidget):
         reading = find_reading(model, text, what="anatomy")
 
         def work(flag: StopFlag) -> None:
-            self.status = f"Reading {len(reading):,} tokens …"
+            running = model.engine.busy()
+            self.status = f"Waiting for {running} …" if running else f"Reading {len(reading):,} tokens …"
             try:
-                found = measure_text(model, self._anatomy, reading, stop=flag, told=self._told)
+                self._take(measure_text(model, self._anatomy, reading, stop=flag, told=self._told))
+            except Stopped:
+                pass  # what was measured before stays
             finally:
                 self.status = ""
-            if not flag.is_set():
-                self._take(found)
 
         self._work.put(self.guard(work))
 

@@ -8,7 +8,7 @@ Knows modules and token ids; knows no texts and no sessions.
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import torch
@@ -183,16 +183,15 @@ def find_layers(model: Any, layers: Layers) -> tuple[int, ...]:
     count = int(getattr(model, "config", model).get_text_config().num_hidden_layers)
     if layers == "all":
         return tuple(range(count))
-    if isinstance(layers, str):
+    chosen = () if isinstance(layers, str) or not isinstance(layers, Iterable) else tuple(layers)
+    if not chosen:
         raise TraceError(
-            f'layers is {layers!r}; it is "all" or a list of numbers.', "An example: layers=[0, 3]"
+            f'layers is {layers!r}, not "all" or a list of numbers.', "An example: layers=[0, 3]"
         )
-    chosen = tuple(sorted(set(layers)))
-    wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(count)]
-    if wrong or not chosen:
-        what = f"no layer {wrong[0]!r}" if wrong else "no layer named"
-        raise TraceError(f"There is {what}: the model has {count}, from 0 to {count - 1}.")
-    return chosen
+    for layer in chosen:
+        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < count:
+            raise TraceError(f"There is no layer {layer!r}: the model has {count}, from 0 to {count - 1}.")
+    return tuple(sorted(set(chosen)))
 
 
 def kind_of(model: Any, layer: int) -> Kind:

@@ -59,9 +59,11 @@ class Explorer:
         self.layer, self.head = trace.layers[len(trace.layers) // 2] if layer is None else layer, 0
         self.check(self.id, self.layer, head or 0)
         self.head = _first(trace, self.layer) if head is None else head
-        self.rows: Window = (0, trace.length)
-        self.cols: Window = (0, trace.length)
-        self.query: int | None = trace.length - 1
+        # Taken once: a trace that grows may be longer with each look at it.
+        self.length: int = trace.length
+        self.rows: Window = (0, self.length)
+        self.cols: Window = (0, self.length)
+        self.query: int | None = self.length - 1
         self.position: int | None = None  # the token that was chosen by hand, behind which effects are shown
         self.other: Place | None = None
         self.mode: Mode = "one"
@@ -101,11 +103,12 @@ class Explorer:
         self.mode = mode
 
     def grow(self) -> None:
-        """Follow a trace that has grown: whoever looked at all of it does so still."""
-        length = self.trace.length
-        self.rows = (0, length) if self.rows[0] == 0 and self.cols[0] == 0 else self.rows
-        self.cols = (0, length) if self.rows == (0, length) else self.cols
-        self.query = length - 1
+        """Follow a trace that has grown: whoever looked at all of it, or at its end, does so still."""
+        before, self.length = self.length, self.trace.length
+        if self.rows == self.cols == (0, before):
+            self.rows = self.cols = (0, self.length)
+        if self.query == before - 1:
+            self.query = self.length - 1
 
     # --- what is seen -----------------------------------------------------------------------------------
 
@@ -265,8 +268,8 @@ class Explorer:
 
     def _window(self, window: Window) -> Window:
         start, end = window
-        if not 0 <= start < end <= self.trace.length:
-            raise TraceError(f"There is no window {start} to {end} in {self.trace.length:,} tokens.")
+        if not 0 <= start < end <= self.length:
+            raise TraceError(f"There is no window {start} to {end} in {self.length:,} tokens.")
         return start, end
 
     @staticmethod

@@ -30,7 +30,7 @@ def head_record(
         "kinds": [trace.kind(layer) for layer in trace.layers],
         "heads": trace.heads,
         "kv_heads": trace.kv_heads,
-        "tokens": trace.length,
+        "tokens": explorer.length,
         "prompt": trace.prompt,
         "scores": list(scores),
         "scored": scored,

@@ -402,9 +402,9 @@ class AttentionExplorer(LiveWidget):
         self.head = head_record(self._explorer, scores=found, scored=state)
 
     def _show_tokens(self) -> None:
-        trace = self._explorer.trace
-        start = max(0, trace.length - MOST_TOKENS) if self._explorer.growing else 0
-        self.tokens = tokens_record(trace, start, trace.length)
+        trace, length = self._explorer.trace, self._explorer.length
+        start = max(0, length - MOST_TOKENS) if self._explorer.growing else 0
+        self.tokens = tokens_record(trace, start, length)
 
     def _show_view(self) -> None:
         self.view = view_record(self._explorer, self._switches.off, next(self._numbers))
@@ -422,7 +422,7 @@ class AttentionExplorer(LiveWidget):
         band = self._maps.get("tile")
         if band is None or band.info["done"] < 1:
             return explorer.bare_twin()
-        of = (explorer.layer, explorer.head, explorer.trace.length)
+        of = (explorer.layer, explorer.head, explorer.length)
         if self._twin_of is None or self._twin_of[0] != of:
             self._twin_of = (of, explorer.twin())
         return self._twin_of[1]

@@ -100,6 +100,35 @@ def test_a_window_behind_the_end_of_the_other_text_is_empty():
     assert other.length == 10
 
 
+def grown(trace, by: int):
+    """The same trace with so many rows more, as a reply on its way adds them."""
+    longer = random_trace(trace.length + by)
+    trace.ids, trace.texts, trace.special = longer.ids, longer.texts, longer.special
+    trace._captured = longer.captured()
+    return trace
+
+
+def test_it_follows_a_trace_that_grows():
+    explorer = Explorer(grown(random_trace(10), 0))
+    grown(explorer.trace, 5)
+    # What it says is of one moment, although the trace is longer by now.
+    assert head_record(explorer)["tokens"] == view_record(explorer, (), 0)["rows"][1] == 10
+    explorer.grow()
+    assert explorer.rows == explorer.cols == (0, 15)
+    assert explorer.query == 14
+    assert len(shown(explorer.map(StopFlag()))) == 15
+
+
+def test_a_window_and_a_chosen_token_stay_where_they_are_when_it_grows():
+    explorer = Explorer(random_trace(10))
+    explorer.zoom((0, 4), (0, 4))
+    explorer.ask(3)
+    grown(explorer.trace, 5)
+    explorer.grow()
+    assert explorer.rows == (0, 4)
+    assert explorer.query == explorer.position == 3
+
+
 def test_links_are_the_strongest_and_the_rest():
     trace = random_trace(100)
     found = Explorer(trace, 0, 0).row(90)

@@ -80,13 +80,12 @@ def read_layers(typed: str | None) -> "list[int] | str":
 
 def _shown(trace: Any, args: Namespace, call: Call) -> Any:
     """Return the trace, which is shown; where a head is named or a text is wanted, show that instead."""
-    if args.layer is None and args.head is None and not args.as_text:
+    view = trace.view(args.layer, args.head)
+    if call.keep is not None or (args.layer is None and args.head is None and not args.as_text):
         return trace
     from IPython.display import display
 
-    call.keep_value(trace)
     call.shell.displayhook.update_user_ns(trace)
-    view = trace.view(args.layer, args.head)
     display(Shown(view.text()) if args.as_text else view)
     return None
 
@@ -109,7 +108,7 @@ def _live(model: "Model", text: str, layers: "Sequence[int] | str", args: Namesp
     call.shell.displayhook.update_user_ns(trace)
     if interrupts.came or reply.stop_flag.reason == "interrupted":
         raise ReplyInterrupted(reply.usage.completion_tokens if reply.usage else len(reply.tokens))
-    return None
+    return trace if call.keep is not None else None
 
 
 def _growing(args: Namespace) -> "GrowingView | None":

@@ -63,6 +63,19 @@ def write_random_llama(
     return folder
 
 
+def write_tuned_lens(folder: Path, *, layers: int, hidden: int) -> Path:
+    """Write a tuned lens whose translators change nothing into `folder` and return it."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    zeros = {f"{layer}.weight": torch.zeros(hidden, hidden) for layer in range(layers)}
+    save_file(zeros, folder / "params.safetensors")
+    config = {"d_model": hidden, "num_hidden_layers": layers, "bias": False}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
 def edit_json(path: Path, **changes: object) -> None:
     """Change keys of a JSON file; None removes a key."""
     values = json.loads(path.read_text(encoding="utf-8"))

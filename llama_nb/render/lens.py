@@ -92,7 +92,7 @@ def _html(record: Mapping[str, Any], watched: bool, by: str) -> str:
     titles = [[_cell_title(record["layers"][row], column, watched) for column in columns] for row in shown]
     values.append([None] * len(columns))
     texts.append([_short(column["next"]) for column in columns])
-    titles.append([f"what comes after {visible_text(column['token'])} in the text" for column in columns])
+    titles.append([f"what comes after {_short(column['token'])} in the text" for column in columns])
     table = table_html(
         values,
         [*(record["layers"][row] for row in shown), "in the text"],

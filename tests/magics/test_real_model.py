@@ -11,6 +11,7 @@ from llama_nb.magics import verbs
 from tests.conftest import ROOT
 from tests.gguf_models import write_gguf
 from tests.kernel import Kernel
+from tests.models import write_tuned_lens
 
 pytestmark = pytest.mark.kernel
 
@@ -153,6 +154,7 @@ def test_every_example_runs_on_the_bundled_model(started, stories260k):
     folder = Path(started.evaluate("os.getcwd()"))
     write_gguf(stories260k, folder / "model.gguf")
     (folder / "questions.csv").write_text("question\nWhat is rope?\n")
+    write_tuned_lens(folder / "my-lens", layers=6, hidden=192)
     started.ok(FOR_EXAMPLES)
     started.ok("%llama load cria")
     started.ok("%llama record\n%llama chat --max-tokens 2 hi\n%llama record --stop")

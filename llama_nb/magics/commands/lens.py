@@ -47,11 +47,10 @@ def run(args: Namespace, call: Call) -> Any:
         positions=None if args.positions is None else slice(-args.positions, None),
         tuned=args.tuned,
     )
-    if not args.as_text:
+    if call.keep is not None or not args.as_text:
         return trace
     from IPython.display import display
 
-    call.keep_value(trace)
     call.shell.displayhook.update_user_ns(trace)
     display(Shown(trace._repr_mimebundle_()["text/plain"]))
     return None

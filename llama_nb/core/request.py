@@ -44,7 +44,8 @@ class Request:
         with a cache of its own that is dropped afterwards.
     watch
         Looks on while the model works: entered with the module on the thread that owns it, around all that is
-        computed for this request, which runs alone. It must leave the module as it found it.
+        computed for this request, which runs alone, and left before the last event is out. It must leave the
+        module as it found it.
     purpose
         What this is, for the one who waits for it: "chat main", "complete".
     """

@@ -11,9 +11,10 @@ import torch
 from transformers import DynamicCache
 
 from llama_nb.core.errors import InterventionError, Stopped
+from llama_nb.core.events import TokenEvent
 from llama_nb.core.intervention import Intervention, check_parts
 from llama_nb.core.request import Request
-from llama_nb.engines.places import Change, Place, find_place, heads_of, layers_of
+from llama_nb.engines.places import Change, Place, decoder_of, find_place, heads_of, layers_of
 
 _CHUNK: Final = 256  # tokens of a text whose mean is taken, between two looks whether to stop
 
@@ -28,6 +29,22 @@ def changed(
         if request.watch is not None:
             stack.enter_context(request.watch(module))
         yield
+
+
+def changed_until_the_end(
+    module: Any,
+    request: Request,
+    prompt: Sequence[int],
+    stopped: Callable[[], str | None],
+    events: Iterator[TokenEvent],
+) -> Iterator[TokenEvent]:
+    """Yield `events`, computed as `changed` says; before the last one is out the module is as it was."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(changed(module, request, prompt, stopped))
+        for event in events:
+            if event.finish is not None:
+                stack.close()
+            yield event
 
 
 @contextlib.contextmanager
@@ -111,7 +128,7 @@ def _mean_over(
             if (reason := stopped()) is not None:
                 raise Stopped(f"The mean of {parts[0][0].name} was not computed: {reason}.")
             chunk = torch.tensor([ids[start : start + _CHUNK]], device=module.device)
-            module.base_model(input_ids=chunk, past_key_values=cache, use_cache=True)
+            decoder_of(module)(input_ids=chunk, past_key_values=cache, use_cache=True)
     return {each: total / len(ids) for each, total in sums.items()}
 
 

@@ -104,12 +104,18 @@ def find_place(module: Any, part: Intervention) -> Place:
     return _SITES[part.site](module, layer, part)
 
 
+def decoder_of(module: Any) -> Any:
+    """Return what holds the decoder layers of a model; UnsupportedError if there are none that we know."""
+    # Llama 4's text model does not name its decoder as transformers' `base_model` expects it.
+    for part in (module.base_model, getattr(module, "model", None)):
+        if getattr(part, "layers", None) is not None:
+            return part
+    raise UnsupportedError(f"{type(module).__name__} has no list of decoder layers.")
+
+
 def layers_of(module: Any) -> Any:
-    """Return the decoder layers of a model, in order; UnsupportedError if it has none that we know."""
-    layers = getattr(module.base_model, "layers", None)
-    if layers is None:
-        raise UnsupportedError(f"{type(module).__name__} has no list of decoder layers.")
-    return layers
+    """Return the decoder layers of a model, in order."""
+    return decoder_of(module).layers
 
 
 def heads_of(module: Any) -> int:

@@ -28,7 +28,7 @@ from llama_nb.engines.detokenize import StopStrings, TextStream
 from llama_nb.engines.embedding import embed
 from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
-from llama_nb.engines.interventions import changed
+from llama_nb.engines.interventions import changed, changed_until_the_end
 from llama_nb.engines.kv_cache import DEFAULT_LIMIT, CacheEntry, CacheStore
 from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.engines.sampler import NonFiniteLogitsError
@@ -215,8 +215,8 @@ class TransformersEngine:
         generation = self._prepare(request)
         entry = generation.entry
         try:
-            with changed(self._module, request, generation.prompt, stopped):
-                yield from generation.run(self._forward, stopped)
+            events = generation.run(self._forward, stopped)
+            yield from changed_until_the_end(self._module, request, generation.prompt, stopped, events)
         except Stopped:
             yield generation.closing(stopped() or "stopped")
         except NonFiniteLogitsError:

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from llama_nb.core.errors import Stopped
 from llama_nb.core.intervention import Intervention
 from llama_nb.engines.interventions import applied
+from llama_nb.engines.places import decoder_of
 
 _PIECE: Final = 256  # tokens that go through the layers at once
 _SLICE: Final = 32  # positions whose logits stand in memory: 16 MB in float32 at V = 128,256
@@ -60,9 +61,8 @@ def predict(
         cache = DynamicCache(config=module.config)
         for start in range(0, len(ids), _PIECE):
             piece = torch.tensor([list(ids[start : start + _PIECE])], device=module.device)
-            states = module.base_model(
-                input_ids=piece, past_key_values=cache, use_cache=True
-            ).last_hidden_state[0]
+            output = decoder_of(module)(input_ids=piece, past_key_values=cache, use_cache=True)
+            states = output.last_hidden_state[0]
             for first in range(start, start + len(states), _SLICE):
                 if (reason := stopped()) is not None:
                     raise Stopped(f"The look at what changes was stopped: {reason}.")

@@ -198,3 +198,17 @@ def test_where_nobody_watches_it_is_a_picture_and_a_text(kernel: Kernel) -> None
     assert "data:image/png;base64," in shown["text/html"]
     assert "0x" not in shown["text/plain"]
     assert str(Path.cwd()) not in shown["text/plain"]
+
+
+def test_live_the_map_grows_while_the_model_answers(kernel: Kernel) -> None:
+    kernel.ok("%llama load cria\n%llama set temperature 0")
+    page = Page(kernel, "%%llama attention t << --live\nTell me a story about Anna and a cat.")
+    page.until(lambda: page.done() and page.state["head"]["scored"] == "done")
+    lengths = [info["rows"][1] for info, _ in page.tiles()]
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1] == kernel.evaluate("t.length")
+    head = page.state["head"]
+    assert (head["growing"], head["tokens"]) == (False, lengths[-1])
+    assert head["prompt"] < head["tokens"]
+    assert page.state["view"]["query"] == lengths[-1] - 1
+    assert kernel.evaluate("type(t).__name__.endswith('Trace')")

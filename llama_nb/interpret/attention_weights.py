@@ -5,7 +5,8 @@ Knows queries, keys and masks; knows no tokens' texts and no models.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from numbers import Integral
+from typing import Any, Final
 
 import numpy as np
 
@@ -205,14 +206,14 @@ class AttentionWeights:
 
     def _check_heads(self, heads: Sequence[int]) -> None:
         for head in heads:
-            if isinstance(head, bool) or not 0 <= head < self.heads:
+            if not _whole(head) or not 0 <= head < self.heads:
                 raise TraceError(f"There is no head {head!r}: from 0 to {self.heads - 1}.")
         if not heads:
             raise TraceError("No head is named.")
 
     def _place(self, position: int) -> int:
         length = self.length
-        if isinstance(position, bool) or not -length <= position < length:
+        if not _whole(position) or not -length <= position < length:
             raise TraceError(
                 f"There is no token {position!r}: from 0 to {length - 1:,}.",
                 "Negative positions count from the end.",
@@ -256,6 +257,10 @@ def number_ranges(layers: Sequence[int]) -> str:
     return ", ".join(map(str, layers))
 
 
+def _whole(given: Any) -> bool:
+    return isinstance(given, Integral) and not isinstance(given, bool)
+
+
 def _check_range(start: int, stop: int, length: int, what: str) -> None:
-    if not 0 <= start < stop <= length:
+    if not (_whole(start) and _whole(stop) and 0 <= start < stop <= length):
         raise TraceError(f"There are no {what} from {start} up to {stop}: there are {length:,}, from 0.")

@@ -96,7 +96,7 @@ def _find(path: Path) -> Path:
         if not found and any(path.glob("*.pt")):
             raise LoadError(f"{path.name} holds a tuned lens as a pickle, which can run code.", _CONVERT)
         raise LoadError(
-            f"{path.name} has {len(found)} safetensors files; a tuned lens is one, beside {_CONFIG}.",
+            f"{path.name or path} has {len(found)} safetensors files; a tuned lens is one, beside {_CONFIG}.",
             "Name the file.",
         )
     if not path.is_file():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llama_nb.core.errors import InterventionError, Stopped, UnsupportedError
-from llama_nb.core.intervention import Intervention, Mode, check_parts, merged, names, read_part
+from llama_nb.core.intervention import Intervention, Mode, Site, check_parts, merged, names, read_part
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
@@ -115,11 +115,14 @@ def read_parts(
     given: list[Intervention] = [
         each if isinstance(each, Intervention) else read_part(each, mode=mode, over=text) for each in written
     ]
-    for pair in heads:
+    for pair in _list("heads", heads):
         layer, head = _pair(pair)
         given.append(Intervention("head", layer, head, mode, text))
-    for site, chosen in (("attention", attention), ("mlp", mlps), ("layer", layers)):
-        given += [Intervention(site, layer, None, mode, text) for layer in chosen]  # type: ignore[arg-type]
+    blocks: tuple[tuple[Site, str, Iterable[int]], ...] = (
+        ("attention", "attention", attention), ("mlp", "mlps", mlps), ("layer", "layers", layers)
+    )  # fmt: skip
+    for site, name, chosen in blocks:
+        given += [Intervention(site, layer, None, mode, text) for layer in _list(name, chosen)]
     parts = merged((), given)
     if not parts:
         raise InterventionError(
@@ -254,6 +257,8 @@ def ablation_effect(
         If `stop` was set or somebody interrupted it.
     """
     flag = stop or StopFlag()
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
+        raise InterventionError(f"tokens is {tokens!r}; it must be a whole number, 0 or more.")
     check_parts(interventions, *_extent(model), model.name)
     at = _position(reading, position)
     prompt = reading.ids[: reading.prompt]
@@ -374,6 +379,14 @@ def _ids(model: "Model", over: Any) -> tuple[int, ...]:
             f"over has {len(ids):,} tokens, and the context of {model.name} is {model.context:,}."
         )
     return ids
+
+
+def _list(name: str, given: Any) -> list[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InterventionError(
+            f"{name} is {given!r}, not a list.", f"{name}=[(3, 5)]" if name == "heads" else f"{name}=[3]"
+        )
+    return list(given)
 
 
 def _pair(given: Any) -> tuple[int, int]:

@@ -79,13 +79,11 @@ def find_reading(
     if isinstance(given, Chat):
         return _chat(engine, given)
     if given is not None:
-        raise MessageError(f"{what} looks at a text, a Reply or a Chat, not at a {type(given).__name__}.")
+        raise MessageError(f"{what} looks at a text, a Reply or a Chat, not at {given!r:.40}.")
     if chat is not None:
         return _chat(engine, model.chats.get(chat) or Chat(chat))
     if model.last is None:
-        raise MessageError(
-            "There is no reply yet.", f'Chat first, or name a text: %llama {what} "Once upon a time"'
-        )
+        raise MessageError("There is no reply yet.", f"Chat first, or name a text: {_example(what)}")
     return _reply(engine, model.last)
 
 
@@ -98,9 +96,18 @@ def check_weights(engine: "Engine", what: str) -> None:
         )
 
 
+def _example(what: str) -> str:
+    """Return a line or call that names a text, for messages."""
+    known = {
+        "ablate": 'm.ablation("Once upon a time", heads=[(3, 5)])',
+        "patch": 'm.patch("The sky is", "The sea is")',
+    }
+    return known.get(what, f'%llama {what} "Once upon a time"')
+
+
 def _text(engine: "Engine", text: str, what: str) -> Reading:
     if not text.strip():
-        raise MessageError("There is no text to look at.", f'An example: %llama {what} "Once upon a time"')
+        raise MessageError("There is no text to look at.", f"An example: {_example(what)}")
     check_text(text, "The text")
     ids = engine.prompt(Request(text)).ids
     return _reading(engine, "text", ids, len(ids))

@@ -39,7 +39,7 @@ def test_a_reply_is_read_with_its_prompt(cria):
 def test_what_cannot_be_read_is_said(cria):
     with pytest.raises(MessageError, match="no text"):
         find_reading(cria, "  ", what="lens")
-    with pytest.raises(MessageError, match="not at a int"):
+    with pytest.raises(MessageError, match="not at 5"):
         find_reading(cria, 5, what="lens")
     with pytest.raises(MessageError, match="a text or reply, and a chat"):
         find_reading(cria, "text", chat="one", what="lens")

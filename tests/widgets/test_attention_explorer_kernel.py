@@ -31,7 +31,7 @@ class Page:
     def __init__(self, kernel: Kernel, code: str) -> None:
         self.kernel = kernel
         self.cell = kernel.ok(code)
-        (shown,) = [out["data"] for out in self.cell.displays if VIEW in out["data"]]
+        *_, shown = [out["data"] for out in self.cell.displays if VIEW in out["data"]]
         self.model_id = shown[VIEW]["model_id"]
         self.maps: dict[str, np.ndarray] = {}
 

@@ -36,10 +36,14 @@ def _anatomy(anatomy: Any) -> Any:
     return show(anatomy)
 
 
-def _attention(shown: Any) -> Any:
+def _attention(trace: Any) -> Any:
+    return _attention_view(trace.view())
+
+
+def _attention_view(view: Any) -> Any:
     from llama_nb.widgets import attention_explorer
 
-    return attention_explorer.explorer(shown)
+    return attention_explorer.explorer(view)
 
 
 def _lens(trace: Any) -> Any:
@@ -55,7 +59,7 @@ _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.magics.status_report.StatusReport": _status,
     "llama_nb.session.comparison.Comparison": _comparison,
     "llama_nb.interpret.attention.AttentionTrace": _attention,
-    "llama_nb.interpret.attention_twin.AttentionView": _attention,
+    "llama_nb.interpret.attention_twin.AttentionView": _attention_view,
     "llama_nb.session.anatomy.Anatomy": _anatomy,
     "llama_nb.session.lens.LensTrace": _lens,
 }

@@ -101,8 +101,9 @@ def links(weights: "npt.NDArray[np.float32]", most: int) -> dict[str, Any]:
     import numpy as np
 
     count = min(most, int((weights > 0).sum()))
-    best = np.argpartition(weights, len(weights) - count)[len(weights) - count :] if count else []
-    found = sorted(((int(at), float(weights[at])) for at in best), key=lambda link: (-link[1], link[0]))
+    least = len(weights) - count
+    best = np.argpartition(weights, least)[least:].tolist() if count else []
+    found = sorted(((at, float(weights[at])) for at in best), key=lambda link: (-link[1], link[0]))
     rest = float(weights.sum(dtype=np.float64)) - sum(weight for _, weight in found)
     return {
         "links": [[at, float(f"{weight:.5g}")] for at, weight in found],

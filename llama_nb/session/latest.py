@@ -1,9 +1,11 @@
 """Work of which only the newest matters: a place that is looked at, a text that goes on."""
 
+import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from llama_nb.core.errors import Stopped
 from llama_nb.core.stop import StopFlag
 
 Work = Callable[[StopFlag], None]
@@ -56,3 +58,36 @@ class Latest:
             before.join()
         if not flag.is_set():
             work(flag)
+
+
+class Jobs:
+    """The newest work of each of several kinds, side by side.
+
+    Parameters
+    ----------
+    guard
+        Wraps what runs in a thread, so that what it raises is seen; that it was stopped is not told.
+    """
+
+    def __init__(self, name: str, kinds: Iterable[str], guard: Callable[[Work], Work]) -> None:
+        self._latest = {kind: Latest(f"{name} {kind}") for kind in kinds}
+        self._guard = guard
+
+    def put(self, kind: str, work: Work, *, ignored: tuple[type[Exception], ...] = ()) -> None:
+        """Do `work` next, in place of the work of its kind; what is `ignored` may be raised."""
+
+        def quiet(flag: StopFlag) -> None:
+            with contextlib.suppress(Stopped, *ignored):
+                work(flag)
+
+        self._latest[kind].put(self._guard(quiet))
+
+    def stop(self, *kinds: str) -> None:
+        """Stop work of these kinds; of all where none is named."""
+        for kind in kinds or self._latest:
+            self._latest[kind].stop()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the newest work of each kind is done."""
+        for latest in self._latest.values():
+            latest.join(timeout)

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core import events
-from llama_nb.core.errors import Stopped, TraceError
+from llama_nb.core.errors import TraceError
 from llama_nb.core.stop import StopFlag
 from llama_nb.render import attention as rendered
 from llama_nb.session.explorer import Explorer
 from llama_nb.session.explorer_effect import read_parts
 from llama_nb.session.explorer_maps import Band
 from llama_nb.session.explorer_records import MOST_TOKENS, head_record, tokens_record, view_record
-from llama_nb.session.known_traces import find_trace
-from llama_nb.session.latest import Latest, Work
+from llama_nb.session.latest import Jobs
 from llama_nb.widgets import live_view
+from llama_nb.widgets.attention_answers import Answers
 from llama_nb.widgets.attention_switches import Switches
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.live_view import LiveWidget
@@ -75,7 +75,8 @@ class AttentionExplorer(LiveWidget):
         # Messages come on the shell's or a subshell's thread, what they ask for is computed on others.
         self._lock = threading.RLock()
         self._explorer = Explorer(trace, layer, head)
-        self._jobs = {name: Latest(f"attention {name}") for name in _JOBS}
+        self._jobs = Jobs("attention", _JOBS, self.guard)
+        self._answers = Answers(self._explorer, self._jobs, self.send)
         self._numbers = itertools.count(1)
         self._maps: dict[str, Band] = {}
         self._switches = Switches(self._explorer, self._show_effect, self.guard)
@@ -108,20 +109,16 @@ class AttentionExplorer(LiveWidget):
 
     def settle(self, timeout: float | None = None) -> None:
         """Wait until what was asked for is shown."""
-        for job in (*self._jobs.values(), self._switches.job):
-            job.join(timeout)
+        self._jobs.join(timeout)
+        self._switches.job.join(timeout)
 
     def looks(self) -> Messages:
         """Return what a page asks for; the shapes are `AttentionAsk`'s."""
         return {
+            **self._answers.messages(),
             "hello": self._hello,
-            "row": lambda said: self._links("row", said, whole(said, "query")),
-            "column": lambda said: self._links("column", said, whole(said, "key")),
-            "value": self._value,
-            "tokens": self._window_of_tokens,
             "thumbs": lambda said: self._draw_thumbs(whole(said, "layer")),
             "scores": lambda _: self._score(),
-            "data": self._copy,
             "cancel": lambda _: self._cancel(),
             "code": lambda _: self.send({"kind": "code", "text": _MORE.read_text("utf-8")}),
         }
@@ -142,6 +139,11 @@ class AttentionExplorer(LiveWidget):
         """Take the page's messages; what names nothing that there is, is ignored."""
         with contextlib.suppress(TraceError):
             super().received(message)
+
+    def notify_change(self, change: Any) -> None:
+        """Send a change; never while another thread holds several back, or it would be lost."""
+        with self._lock:
+            super().notify_change(change)
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
         """Return the state; a page that asks for all of it gets whole maps, not their last bands."""
@@ -164,8 +166,8 @@ class AttentionExplorer(LiveWidget):
     def close(self) -> None:
         """Close the explorer and end what it computes; the trace is the user's."""
         self._unsubscribe()
-        for job in (*self._jobs.values(), self._switches.job):
-            job.stop()
+        self._jobs.stop()
+        self._switches.job.stop()
         super().close()
 
     # --- where one looks --------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ class AttentionExplorer(LiveWidget):
                 self._show_view()
             self._draw_second()
 
-        self._do("reading", read)
+        self._jobs.put("reading", read)
 
     # --- maps -------------------------------------------------------------------------------------------
 
@@ -251,7 +253,7 @@ class AttentionExplorer(LiveWidget):
         if self._explorer.mode != "one":
             self._draw_map("second map", self._explorer.second_map)
             return
-        self._jobs["second map"].stop()
+        self._jobs.stop("second map")
         with self._lock, self.hold_sync():
             self._maps.pop("tile2", None)
             self.tile2, self.tile2_info = b"", {}
@@ -266,7 +268,7 @@ class AttentionExplorer(LiveWidget):
                 self._show_band(name, Band({**band.info, "number": number}, band.values))
             self.twin_changed()
 
-        self._do(job, draw)
+        self._jobs.put(job, draw)
 
     def _show_band(self, name: str, band: Band, *, again: bool = False) -> None:
         # The bytes and what they are arrive in one message.
@@ -288,7 +290,7 @@ class AttentionExplorer(LiveWidget):
                 with self._lock, self.hold_sync():
                     self.thumbs_info, self.thumbs = info, values
 
-        self._do("thumbs", draw, quiet=True)
+        self._jobs.put("thumbs", draw, ignored=(TraceError,))
 
     def _fill_heads(self) -> None:
         """Show all heads of the layer, with their scores where nobody needs to wait for them."""
@@ -301,51 +303,6 @@ class AttentionExplorer(LiveWidget):
         if said.get("whole") is False:
             for name, band in dict(self._maps).items():
                 self._show_band(name, band.complete(), again=True)
-
-    # --- links, values, scores ----------------------------------------------------------------------------
-
-    def _links(self, kind: str, said: Said, position: int | None) -> None:
-        number, second = whole(said, "number"), said.get("second") is True
-        if position is None or number is None:
-            return
-
-        def find(flag: StopFlag) -> None:
-            explorer = self._explorer
-            is_row = kind == "row"
-            found = explorer.row(position, second) if is_row else explorer.column(position, flag, second)
-            if not flag.is_set():
-                self.send({"kind": kind, "number": number, "second": second, **found})
-
-        self._do("links", find, quiet=True)
-
-    def _value(self, said: Said) -> None:
-        number, row, col = whole(said, "number"), whole(said, "row"), whole(said, "col")
-        second = said.get("second") is True
-        if number is None or row is None or col is None:
-            return
-
-        def find(flag: StopFlag) -> None:
-            value = self._explorer.value(row, col, second)
-            if not flag.is_set():
-                answer = {"kind": "value", "number": number, "row": row, "col": col}
-                self.send({**answer, "value": value, "second": second})
-
-        self._do("value", find, quiet=True)
-
-    def _copy(self, said: Said) -> None:
-        number = whole(said, "number")
-        if number is not None:
-            self._do(
-                "copy",
-                lambda flag: self.send({"kind": "data", "number": number, "text": self._explorer.data(flag)}),
-            )
-
-    def _window_of_tokens(self, said: Said) -> None:
-        start, end = whole(said, "start"), whole(said, "end")
-        if start is not None and end is not None:
-            name = text(said, "trace") or self._explorer.id
-            record = tokens_record(find_trace(name), start, end)
-            self.send({"kind": "tokens", "trace": name, **record})
 
     def _score(self) -> None:
         if self._scores[1] != "none":
@@ -363,7 +320,7 @@ class AttentionExplorer(LiveWidget):
 
         with self._lock:
             self._show_head()
-        self._do("scores", score)
+        self._jobs.put("scores", score)
 
     # --- what is turned off -------------------------------------------------------------------------------
 
@@ -382,19 +339,8 @@ class AttentionExplorer(LiveWidget):
 
     # --- all of it ------------------------------------------------------------------------------------------
 
-    def _do(self, job: str, work: Work, *, quiet: bool = False) -> None:
-        """Do the newest work of its kind; `quiet` where what the page named may not be there."""
-        ignored = (Stopped, TraceError) if quiet else (Stopped,)
-
-        def run(flag: StopFlag) -> None:
-            with contextlib.suppress(*ignored):
-                work(flag)
-
-        self._jobs[job].put(self.guard(run))
-
     def _cancel(self) -> None:
-        for name in ("map", "second map", "scores", "reading"):
-            self._jobs[name].stop()
+        self._jobs.stop("map", "second map", "scores", "reading")
         self._switches.cancel()
 
     def _show_head(self) -> None:
@@ -428,8 +374,6 @@ class AttentionExplorer(LiveWidget):
         return self._twin_of[1]
 
 
-def explorer(shown: "AttentionTrace | AttentionView") -> AttentionExplorer:
-    """Return a new explorer of a trace, or of one head of it, that is about to be displayed."""
-    trace = getattr(shown, "trace", shown)
-    layer, head = getattr(shown, "layer", None), getattr(shown, "head", None)
-    return live_view.begin(AttentionExplorer(trace, layer, head))
+def explorer(view: "AttentionView") -> AttentionExplorer:
+    """Return a new explorer of a view that is about to be displayed."""
+    return live_view.begin(AttentionExplorer(view.trace, view.layer, view.head))

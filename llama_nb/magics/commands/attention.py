@@ -99,8 +99,8 @@ def _live(model: "Model", text: str, layers: "Sequence[int] | str", args: Namesp
     view = _growing(args)
     interrupts = generation.Interrupts()
     with interrupts.held(), view.watching() if view else contextlib.nullcontext():
-        rows = {"on_rows": view.follow} if view else {}
-        reply, trace = model.watch_attention(text, chat=args.chat, layers=layers, **rows)
+        follow = view.follow if view else lambda _: None
+        reply, trace = model.watch_attention(text, chat=args.chat, layers=layers, on_rows=follow)
     if view is None or view.explorer is None:
         return _shown(trace, args, call)
     view.end()

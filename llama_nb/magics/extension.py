@@ -52,6 +52,7 @@ class LlamaMagics(Magics):
         %%llama complete                 continue a text without a chat template
         %%llama why                      a message, and how sure the model was of each token of its reply
         %llama sampling                  the laboratory: why this word, and what other parameters would do
+        %%llama attention                which tokens each head reads: maps, links, heads to turn off; --live
         %llama heads --kind induction    which attention heads copy; and who looks back, or at the start
         %%llama batch data.csv --column q    answer every row of a table, many at once
         %%llama lens                     what each layer would say at each place of a text: the logit lens

@@ -113,7 +113,7 @@ def _picture(twin: AttentionTwin, watched: bool) -> str:
     values = twin.picture
     if values is None or not values.size:
         return ""
-    shown: npt.NDArray[np.uint8] = values & SHADES[watched]
+    shown = (values & SHADES[watched]).astype("uint8")
     height, width = shown.shape
     scale = max(1, SIDE // max(height, width))
     side = SIDE / max(height, width)

@@ -199,6 +199,16 @@ describe("the attention explorer", () => {
     expect(model.said("cancel").length).toBe(2);
   });
 
+  it("shows faint weights when the scale is clicked, and says so", async () => {
+    const { find, all, drawn } = await open();
+    const marks = () => all(".llama-nb-att-ramp > i").map((mark) => [mark.textContent, mark.style.left]);
+    expect(marks()[1]).toEqual([".05", `${100 * Math.sqrt(0.05)}%`]);
+    find(".llama-nb-att-scale").click();
+    await drawn();
+    expect(marks()[1]).toEqual([".001", `${100 * 0.001 ** 0.25}%`]);
+    expect(find(".llama-nb-att-scale").getAttribute("aria-pressed")).toBe("true");
+  });
+
   it("says that a band is missing, so that the map is sent whole", async () => {
     const { model } = await open();
     model.set("tile_info", { ...model.get("tile_info"), number: 9, band: [2, 7], height: 7, done: 0.9 });

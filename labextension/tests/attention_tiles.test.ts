@@ -16,13 +16,21 @@ describe("the pixels of a map", () => {
   it("have the colours of their bytes, and none where a token would read a later one", () => {
     const into = image(2, 2);
     const frame = { rows: [0, 2] as [number, number], cols: [0, 2] as [number, number], height: 2, width: 2 };
-    paint(Uint8Array.of(255, 0, 16, 128), { ...frame, signed: false }, into, [0, 2]);
+    paint(Uint8Array.of(255, 0, 16, 128), { ...frame, signed: false, faint: false }, into, [0, 2]);
     const pixel = (at: number) => [...into.data.slice(4 * at, 4 * at + 4)];
     const colour = (byte: number, map = CIVIDIS) => [...map.slice(3 * byte, 3 * byte + 3), 255];
     expect([pixel(0), pixel(2), pixel(3)]).toEqual([colour(255), colour(16), colour(128)]);
     expect(pixel(1)[3]).toBe(0);
-    paint(Uint8Array.of(128, 0, 200, 10), { ...frame, signed: true }, into, [0, 2]);
+    paint(Uint8Array.of(128, 0, 200, 10), { ...frame, signed: true, faint: false }, into, [0, 2]);
     expect([pixel(0), pixel(2)]).toEqual([colour(128, DIVERGING), colour(200, DIVERGING)]);
+    paint(Uint8Array.of(255, 0, 16, 0), { ...frame, signed: false, faint: true }, into, [0, 2]);
+    expect([pixel(0), pixel(2), pixel(3)]).toEqual([colour(255), colour(64), colour(0)]);
+    paint(Uint8Array.of(128, 0, 255, 100), { ...frame, signed: true, faint: true }, into, [0, 2]);
+    expect([pixel(0), pixel(2), pixel(3)]).toEqual([
+      colour(128, DIVERGING),
+      colour(255, DIVERGING),
+      colour(68, DIVERGING),
+    ]);
   });
 
   it("of many weights each are empty only where all of those come later", () => {
@@ -30,7 +38,7 @@ describe("the pixels of a map", () => {
     // Rows 2 to 6 on two pixels (2, 3 and 4, 5), columns 0 to 8 on four.
     paint(
       new Uint8Array(8).fill(9),
-      { rows: [2, 6], cols: [0, 8], height: 2, width: 4, signed: false },
+      { rows: [2, 6], cols: [0, 8], height: 2, width: 4, signed: false, faint: false },
       into,
       [0, 2],
     );

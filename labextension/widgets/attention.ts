@@ -46,7 +46,7 @@ function render({ model, el }: { model: AttentionModel; el: HTMLElement }): () =
   );
   const look: Look = {
     ...{ head: {}, view: {}, layer: -1, number: -1, tokens: 0, place: whole(1), by: "row" as const },
-    ...{ pinned: -1, hovered: null, cell: null, texts, others: texts, otherTokens: 0 },
+    ...{ pinned: -1, hovered: null, faint: false, cell: null, texts, others: texts, otherTokens: 0 },
     asked: questions((message) => {
       sendLook();
       ask(message);

@@ -1,6 +1,7 @@
 /** What the colours mean, how a pixel stands for many weights, and what is pointed at, in one line. */
 
 import { type Look, tokenText, weight } from "./attention_look";
+import type { Host } from "./attention_more";
 import type { Frame, Tile } from "./attention_tiles";
 import { CIVIDIS, css, DIVERGING } from "./colour_maps";
 import { button, element } from "./element";
@@ -10,17 +11,20 @@ export interface Legend {
   update(look: Look, tile: Tile | undefined, near: number | null): void;
 }
 
-/** `cancel` ends the computation of a map that takes long. */
-export function legend(cancel: () => void, signal: AbortSignal): Legend {
+export function legend({ ask, look: now, draw }: Host, signal: AbortSignal): Legend {
   const root = element("div", "llama-nb-att-legend");
   const readout = element("span", "llama-nb-att-readout");
   readout.setAttribute("role", "status");
   const rule = element("span", "llama-nb-muted llama-nb-att-rule");
-  const scale = element("span", "llama-nb-att-scale");
-  const stop = button("Stop", "llama-nb-att-stop", cancel, signal);
+  const turn = () => {
+    now.faint = !now.faint;
+    draw();
+  };
+  const scale = button("", "llama-nb-att-scale", turn, signal);
+  const stop = button("Stop", "llama-nb-att-stop", () => ask({ kind: "cancel" }), signal);
   stop.title = "Leave the map as it is (Esc)";
   root.append(readout, rule, stop, scale);
-  let signed: boolean | null = null;
+  let drawn = "";
   return {
     root,
     update(look, tile, near) {
@@ -28,9 +32,10 @@ export function legend(cancel: () => void, signal: AbortSignal): Legend {
       rule.textContent = tile ? pooling(tile) : "";
       stop.hidden = !tile || tile.done >= 1;
       rule.title = look.head.legend ?? "";
-      const now = look.view.mode === "difference";
-      if (signed !== now) drawScale(scale, now);
-      signed = now;
+      const signed = look.view.mode === "difference";
+      const key = [signed, look.faint].join();
+      if (drawn !== key) drawScale(scale, signed, look.faint);
+      drawn = key;
     },
   };
 }
@@ -42,12 +47,14 @@ export function pooling({
   height,
   width,
   done,
-}: Omit<Frame, "signed"> & { done: number }): string {
+}: Omit<Frame, "signed" | "faint"> & { done: number }): string {
   if (done < 1) return `${Math.round(100 * done)} % exact`;
   const behind = [(rows[1] - rows[0]) / height, (cols[1] - cols[0]) / width].map((one) => Math.ceil(one));
   return Math.max(...behind) <= 1 ? "pixel: one weight" : `pixel: strongest of ${behind.join(" × ")}`;
 }
 
+const MARKS = [0, 0.05, 0.25, 0.5, 1];
+const FAINT_MARKS = [0, 0.001, 0.01, 0.1, 1];
 const HELP = "A row is a token; bright is what it reads";
 
 function pointed(look: Look, near: number | null): (Node | string)[] {
@@ -77,33 +84,27 @@ function difference(look: Look, row: number, col: number): Node[] {
   return [shown];
 }
 
-/** A bar of colours; squares are marked so that the ticks stand where the weights are. */
-function drawScale(into: HTMLElement, signed: boolean): void {
+/** A bar of colours, with ticks where the weights are: their root, or the root of that. */
+function drawScale(into: HTMLElement, signed: boolean, faint: boolean): void {
   const map = signed ? DIVERGING : CIVIDIS;
   const stops = Array.from({ length: 17 }, (_, index) => css(map, index / 16)).join(", ");
-  const bar = element("span", "llama-nb-att-ramp");
-  bar.style.backgroundImage = `linear-gradient(to right, ${stops})`;
-  const marks = signed
-    ? ([
-        ["−1", 0],
-        ["0", 50],
-        ["1", 100],
-      ] as const)
-    : ([
-        ["0", 0],
-        [".05", 22.4],
-        [".25", 50],
-        [".5", 70.7],
-        ["1", 100],
-      ] as const);
-  const labels = marks.map(([text, at]) => {
-    const label = element("i", "", text);
-    label.style.left = `${at}%`;
-    return label;
-  });
-  bar.append(...labels);
-  into.replaceChildren(bar);
-  into.title = signed
-    ? "Orange: this head reads it more. Blue: the other does. The scale is a square root."
-    : "The weight from 0 to 1; the scale is a square root, the same for every map.";
+  const ramp = element("span", "llama-nb-att-ramp");
+  ramp.style.backgroundImage = `linear-gradient(to right, ${stops})`;
+  const marks = signed ? [-1, faint ? -0.01 : -0.1, 0, faint ? 0.01 : 0.1, 1] : faint ? FAINT_MARKS : MARKS;
+  ramp.append(
+    ...marks.map((mark) => {
+      const share = Math.abs(mark) ** (faint ? 0.25 : 0.5);
+      const at = signed ? (1 + Math.sign(mark) * share) / 2 : share;
+      const label = element("i", "", String(mark).replace("0.", ".").replace("-", "−"));
+      label.style.left = `${100 * at}%`;
+      return label;
+    }),
+  );
+  into.replaceChildren(ramp);
+  into.setAttribute("aria-pressed", String(faint));
+  into.setAttribute("aria-label", "Show faint weights, too");
+  const means = signed
+    ? "Orange: this head reads it more. Blue: the other does."
+    : "The weight from 0 to 1, the same for every map.";
+  into.title = `${means} The scale is a ${faint ? "fourth" : "square"} root. Click: ${faint ? "as before" : "show faint weights, too"}`;
 }

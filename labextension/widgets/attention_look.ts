@@ -15,6 +15,8 @@ export interface Look {
   place: Place;
   /** "row": what the token reads. "column": who reads it. */
   by: "row" | "column";
+  /** Whether the map is coloured so that faint weights are seen. */
+  faint: boolean;
   /** The token whose links are kept, and the one that is pointed at now. */
   pinned: number;
   hovered: number | null;

@@ -39,6 +39,7 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
     return other ? ([other.layer, other.head] as const) : ([look.layer, look.number] as const);
   };
   const update = (look: Look, preview: HTMLCanvasElement | null) => {
+    for (const one of [mine, theirs, difference]) one.colour(look.faint);
     const { mode = "one" } = look.view;
     const prompt = look.head.prompt ?? look.tokens;
     const marks = {
@@ -46,31 +47,26 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
       line: { by: look.by, at: Math.min(look.hovered ?? look.pinned, look.tokens - 1) },
       ...{ cell: look.cell, texts: look.texts },
     };
-    const shown = mode === "difference" ? difference : mine;
-    const found = shown.under(look.layer, look.number, look.place);
+    const apart = mode === "difference";
+    const found = (apart ? difference : mine).under(look.layer, look.number, look.place);
     finest = found[found.length - 1];
+    const [caption, its] = captions(look);
     const busy = (finest?.done ?? 0) < 1;
-    const caption = captions(look);
-    first.update({
-      ...marks,
-      tiles: found,
-      preview: mode === "difference" ? null : preview,
-      busy,
-      caption: caption[0],
-    });
+    first.update({ ...marks, tiles: found, preview: apart ? null : preview, busy, caption });
     tools(look);
     second.root.hidden = mode !== "two";
-    if (mode !== "two") return;
-    const count = look.otherTokens;
-    const place = inside(look.place, count);
-    const beside = theirs.under(...headOf(look, true), place);
-    finestSecond = beside[beside.length - 1];
-    const own = look.others === look.texts ? {} : { line: null, prompt: null, cell: null };
-    second.update({
-      ...{ ...marks, ...own, place, tokens: count, texts: look.others, tiles: beside, preview: null },
+    if (mode === "two") second.update({ ...marks, ...beside(look), preview: null, caption: its });
+  };
+  /** What is different about the other head's map: its tiles, and another text if it is of one. */
+  const beside = (look: Look) => {
+    const place = inside(look.place, look.otherTokens);
+    const found = theirs.under(...headOf(look, true), place);
+    finestSecond = found[found.length - 1];
+    return {
+      ...(look.others === look.texts ? {} : { line: null, prompt: null, cell: null }),
+      ...{ place, tokens: look.otherTokens, texts: look.others, tiles: found },
       busy: (finestSecond?.done ?? 0) < 1,
-      caption: caption[1],
-    });
+    };
   };
   return {
     first,

@@ -90,7 +90,7 @@ function more(host: Host, signal: AbortSignal): More {
   return {
     find: find(host, signal),
     links: linkList(host, signal),
-    legend: legend(() => host.ask({ kind: "cancel" }), signal),
+    legend: legend(host, signal),
     strip: arcStrip(host.pin, host.point, signal),
     panes: panes(host, signal),
   };

@@ -114,7 +114,14 @@ export function thumbs(
       const head = Number(chip.dataset.head);
       if (bytes.length < (head + 1) * size) continue;
       const values = bytes.subarray(head * size, (head + 1) * size);
-      const small = picture(values, { rows, cols: rows, height: side, width: side, signed: false });
+      const small = picture(values, {
+        rows,
+        cols: rows,
+        height: side,
+        width: side,
+        signed: false,
+        faint: false,
+      });
       pictures[head] = small;
       chip.firstElementChild?.replaceChildren(small);
     }

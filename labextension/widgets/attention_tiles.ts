@@ -26,17 +26,28 @@ export interface Tile {
   done: number;
   peak: number;
   signed: boolean;
+  /** Whether it is coloured so that faint weights are seen. */
+  faint: boolean;
   number: number;
   picture: HTMLCanvasElement;
 }
 
 /** What of a map lies where: `height` x `width` pixels for these rows and columns. */
-export type Frame = Pick<Tile, "rows" | "cols" | "height" | "width" | "signed">;
+export type Frame = Pick<Tile, "rows" | "cols" | "height" | "width" | "signed" | "faint">;
+
+/** Bytes are roots of weights; the roots of those lift a weight of 0.001 from 3 % of the colours to 18 %. */
+const FAINT = Uint8Array.from({ length: 256 }, (_, byte) => Math.round(Math.sqrt(255 * byte)));
+const FAINT_SIGNED = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const from = byte - 128;
+  return 128 + Math.sign(from) * Math.min(127, Math.round(Math.sqrt(127 * Math.abs(from))));
+});
 
 /** Colour the pixel rows of `band` into an image of that height; nothing where every key comes after the queries. */
 export function paint(values: Uint8Array, frame: Frame, image: ImageData, band: Span): void {
-  const { rows, cols, height, width, signed } = frame;
-  colourInto(values.subarray(band[0] * width, band[1] * width), signed ? DIVERGING : CIVIDIS, image);
+  const { rows, cols, height, width, signed, faint } = frame;
+  const lift = signed ? FAINT_SIGNED : FAINT;
+  const plain = values.subarray(band[0] * width, band[1] * width);
+  colourInto(faint ? plain.map((byte) => lift[byte] ?? 0) : plain, signed ? DIVERGING : CIVIDIS, image);
   const perRow = (rows[1] - rows[0]) / height;
   const perCol = (cols[1] - cols[0]) / width;
   for (let y = band[0]; y < band[1]; y++) {
@@ -74,10 +85,13 @@ export interface Tiles {
   /** The weight at a cell as its byte says, from the finest map that has it; null where none has. */
   near(layer: number, head: number, row: number, col: number): number | null;
   forget(): void;
+  /** Colour all so that faint weights are seen, or as they are. */
+  colour(faint: boolean): void;
 }
 
 export function tiles(signed = false): Tiles {
   let kept: Tile[] = [];
+  let faint = false;
   const covers = (tile: Tile, row: number, col: number) =>
     row >= tile.rows[0] && row < tile.rows[1] && col >= tile.cols[0] && col < tile.cols[1];
   const size = (tile: Tile) => tile.rows[1] - tile.rows[0];
@@ -88,6 +102,7 @@ export function tiles(signed = false): Tiles {
         kept.find((tile) => tile.number === info.number),
         info,
         bytes,
+        faint,
       );
       if (!made || made === "missed") return made === null;
       kept = kept.filter((tile) => tile.key !== made.key && tile.number !== made.number);
@@ -130,18 +145,31 @@ export function tiles(signed = false): Tiles {
     forget: () => {
       kept = [];
     },
+    colour(now) {
+      if (now === faint) return;
+      faint = now;
+      for (const tile of kept) {
+        tile.faint = faint;
+        draw(tile.picture, tile.values, tile, [0, tile.filled]);
+      }
+    },
   };
 }
 
 /** The tile with a band more; null when the message is no map, "missed" when an earlier band is not there. */
-function fill(known: Tile | undefined, info: AttentionTile, bytes: DataView): Tile | null | "missed" {
+function fill(
+  known: Tile | undefined,
+  info: AttentionTile,
+  bytes: DataView,
+  faint: boolean,
+): Tile | null | "missed" {
   const { rows, cols, height = 0, width = 0 } = info;
   const band = info.band ?? [0, height];
   if (!rows || !cols || bytes.byteLength === 0 || bytes.byteLength !== (band[1] - band[0]) * width)
     return null;
   const same = known && known.height === height && known.width === width ? known : undefined;
   if (band[0] > (same?.filled ?? 0)) return "missed";
-  const tile = same ?? begun(info, rows, cols);
+  const tile = same ?? begun(info, rows, cols, faint);
   // A map that grows from bands is drawn over its coarse forerunner until it is whole.
   if (!same && known && band[1] < height)
     tile.picture.getContext("2d")?.drawImage(known.picture, 0, 0, width, height);
@@ -151,10 +179,10 @@ function fill(known: Tile | undefined, info: AttentionTile, bytes: DataView): Ti
   return tile;
 }
 
-function begun(info: AttentionTile, rows: Span, cols: Span): Tile {
+function begun(info: AttentionTile, rows: Span, cols: Span, faint: boolean): Tile {
   const { number = -1, layer = -1, head = -1, height = 0, width = 0, signed = false } = info;
   return {
-    ...{ key: keyOf(layer, head, rows, cols), layer, head, rows, cols, height, width, number, signed },
+    ...{ key: keyOf(layer, head, rows, cols), layer, head, rows, cols, height, width, number, signed, faint },
     ...{ values: new Uint8Array(height * width), filled: 0, done: 0, peak: 0 },
     picture: canvas(width, height),
   };

@@ -38,6 +38,7 @@ ATTENTION = (
     "Anna gave the red ball to Tom. Tom gave the blue ball to Anna. Then Anna and Tom went to the park, "
     "and Anna gave the red ball to",
 )
+ANATOMY = ("%load_ext llama_nb\n%llama load cria", "%%llama anatomy\nOnce upon a time there was a llama.")
 SCENES = {
     "chat": CHAT,
     "plan": PLAN,
@@ -45,6 +46,7 @@ SCENES = {
     "panel": PANEL,
     "sampling": SAMPLING,
     "attention": ATTENTION,
+    "anatomy": ANATOMY,
 }
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
@@ -68,8 +70,21 @@ def pick_a_head(page: Page) -> None:
     page.wait_for_timeout(1500)
 
 
+def open_the_gates(page: Page) -> None:
+    """Show what the gates of a layer were."""
+    view = page.locator(".llama-nb-an")
+    view.locator("[data-block='0/mlp']").click()
+    view.locator("[data-tab=gate]").click()
+    view.locator("svg path").first.wait_for()
+
+
 # What is done in a scene before its pictures are taken.
-ACTS: dict[str, Callable[[Page], None]] = {"panel": pick_a_token, "sampling": throw, "attention": pick_a_head}
+ACTS: dict[str, Callable[[Page], None]] = {
+    "panel": pick_a_token,
+    "sampling": throw,
+    "attention": pick_a_head,
+    "anatomy": open_the_gates,
+}
 
 
 def main(names: Sequence[str]) -> int:

@@ -150,11 +150,14 @@ function under(places: number[], x: (index: number) => number): Element[] {
 }
 
 function described(
-  { lines, places, across, up, symbol = "" }: ChartOptions,
+  { lines, places, across, up, at, symbol = "" }: ChartOptions,
   format: (value: number) => string,
 ): string {
+  const told = [0, at === undefined ? 0 : places.indexOf(at), places.length - 1].filter(
+    (index) => index >= 0,
+  );
   const said = lines.map(({ name, values }) => {
-    const ends = [0, values.length - 1].map((index) => {
+    const ends = [...new Set(told)].map((index) => {
       const value = values[index];
       return `${across} ${places[index]}: ${value == null ? "–" : format(value)}`;
     });

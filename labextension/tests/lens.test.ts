@@ -131,7 +131,8 @@ describe("a lens", () => {
       "<|eot_id|>3.13 %",
     ]);
     expect(find("[data-figure=text]").textContent).toContain("ends here");
-    cell(0, 1).dispatchEvent(new PointerEvent("pointerover", { bubbles: true, pointerType: "mouse" }));
+    const moved = { bubbles: true, pointerType: "mouse", clientX: 150, clientY: 40 };
+    cell(0, 1).dispatchEvent(new PointerEvent("pointermove", moved));
     expect(find(".llama-nb-lens-where").textContent).toContain("embedding after Once 1");
     expect(find("[data-kind=entropy]").textContent).toBe("0.5");
     expect(find("[data-kind=kl]").textContent).toBe("2");
@@ -139,6 +140,9 @@ describe("a lens", () => {
     expect(find("[data-figure=text]").textContent).toContain("rank 2");
     expect(find("[data-figure=model]").textContent).toContain("rank 3 · from L0 on");
     find("[role=grid]").dispatchEvent(new PointerEvent("pointerleave"));
+    expect(find(".llama-nb-lens-where").textContent).toContain("L1 after ·sun");
+    // The mouse rests where keys have scrolled another cell.
+    cell(0, 2).dispatchEvent(new PointerEvent("pointermove", moved));
     expect(find(".llama-nb-lens-where").textContent).toContain("L1 after ·sun");
   });
 

@@ -179,10 +179,14 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
     },
     { signal },
   );
+  // A cell that scrolls to where the mouse rests is not pointed at: keys may have moved it there.
+  let rests = "";
   root.addEventListener(
-    "pointerover",
+    "pointermove",
     (event) => {
-      if (event.pointerType === "mouse") acts.point(under(event));
+      const where = `${event.clientX} ${event.clientY}`;
+      if (event.pointerType === "mouse" && where !== rests) acts.point(under(event));
+      rests = where;
     },
     { signal },
   );

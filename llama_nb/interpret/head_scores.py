@@ -188,7 +188,7 @@ def score_heads(
                 if (reason := stopped()) is not None:
                     raise Stopped(f"The scores of the heads were stopped: {reason}.")
                 stop = min(start + step, trace.length)
-                weights = torch.from_numpy(trace.rows(layer, range(heads), start, stop))
+                weights = torch.from_numpy(trace.rows(layer, range(heads), start, stop, keys=(0, stop)))
                 for name, (found, queries) in _tally(weights, ids, start).items():
                     sums[name][number] += found.numpy()
                     counts[name] += queries if number == 0 else 0
@@ -213,12 +213,12 @@ def repeated_tokens(vocabulary: Sequence[int], first: Sequence[int], length: int
 def _tally(weights: torch.Tensor, ids: torch.Tensor, start: int) -> dict[str, tuple[torch.Tensor, int]]:
     """The sums of each score over a block of queries, (H,), and over how many queries each goes.
 
-    `weights` has the shape (H, n, T); the block's first query is `start`.
+    `weights` has the shape (H, n, start + n): the block's first query is `start`, and none reads a later key.
     """
-    heads, count, length = weights.shape
+    heads, _, length = weights.shape
     keys = torch.arange(length)
-    queries = keys[start : start + count]
-    copies = (ids[queries, None] == ids) & (keys < queries[:, None])
+    queries = keys[start:]
+    copies = (ids[queries, None] == ids[:length]) & (keys < queries[:, None])
     followers = torch.zeros_like(copies)
     followers[:, 1:] = copies[:, :-1]
     followers &= keys < queries[:, None]

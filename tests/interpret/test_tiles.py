@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import llama_nb as llama
 from llama_nb.core.errors import Stopped, TraceError
 from llama_nb.interpret import tiles
 from llama_nb.interpret.shelf import Shelf
@@ -191,3 +192,28 @@ def test_a_shelf_holds_what_was_asked_for_last():
     shelf.put("f", SimpleNamespace(size=101, name="f"))
     assert shelf.get("f") is None
     assert shelf.get("e") is not None, "nothing is dropped for what is not kept"
+
+
+def test_tiles_of_a_real_trace_equal_its_matrix_and_teach_it_its_sums(monkeypatch):
+    model = llama.load("cria")
+    trace = model.attention("The cat sat on the mat, and the dog sat on the cat. " * 6, layers=[3])
+    model.unload(force=True)
+    length = trace.length
+    monkeypatch.setattr(tiles, "_BLOCK", 20 * length)
+    *_, whole = tile(trace, 3, 3, (0, length), (0, length), progressive=False)
+    assert (whole.values == as_bytes(trace.matrix(3, 3))).all()
+    found, rows = [], trace.rows
+
+    def counted(*args, **options):
+        found.append(args)
+        return rows(*args, **options)
+
+    monkeypatch.setattr(trace, "rows", counted)
+    trace.log_sums(3, 3)
+    assert not found, "a pass over all rows is what the sums of a column need"
+    *_, window = tile(trace, 3, 3, (length // 2, length), (0, 9))
+    assert (window.values == whole.values[length // 2 :, :9]).all()
+    monkeypatch.setattr(trace, "rows", rows)
+    for head, small in enumerate(thumbnails(trace, 3, side=8, rows=8)):
+        sampled = trace.matrix(3, head)[[(pixel + 1) * length // 8 - 1 for pixel in range(8)]]
+        assert np.abs(small.astype(int) - as_bytes(pooled(sampled, 8, 8, np.max))).max() <= 1

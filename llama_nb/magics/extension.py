@@ -64,7 +64,7 @@ class LlamaMagics(Magics):
         %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees
         %llama tokens "some text"        how a text is cut into tokens
-        %llama anatomy                   the model layer by layer: shapes, bytes, formulas; on a text: statistics
+        %llama anatomy                   the model layer by layer: shapes, bytes, formulas; of a text, figures
         %llama chats                     the conversations: new, use, clear, delete; --tree: all branches
         %llama retry --temperature 1     another answer beside the last one
         %llama edit "in other words"     your last message in another wording, answered

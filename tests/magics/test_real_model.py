@@ -140,7 +140,7 @@ def test_a_chat_comes_back_after_a_restart(talking, tmp_path):
 
 # What needs a person, a network or a log-in to lose, or takes minutes: each has tests of its own.
 ELSEWHERE = ("login", "logout", "quantize", "tools")
-ON_AN_ANSWER = ("branch", "continue", "edit", "export", "goto", "retry")
+ON_AN_ANSWER = ("ablate", "attention", "branch", "continue", "edit", "export", "goto", "retry")
 # The data and the schema that examples name.
 FOR_EXAMPLES = """
 from pydantic import BaseModel

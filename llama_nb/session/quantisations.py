@@ -14,6 +14,7 @@ from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.session import registry
+from llama_nb.session.ablating import refuse_in_block
 from llama_nb.session.beside import given_back, open_beside
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.measuring import measured
@@ -77,6 +78,7 @@ def compare_quantisations(
             f"Comparing quantisations needs the weights of {model.name}, which are not in this kernel.",
             "Load it here: %llama load ...",
         )
+    refuse_in_block(model, "Comparing quantisations")
     flag = stop or StopFlag()
     wanted = _methods(methods, model)
     ids = model.engine.prompt(Request(text)).ids[: min(tokens, model.context)] if text else ()

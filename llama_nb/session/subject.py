@@ -13,6 +13,7 @@ from llama_nb.core.errors import MessageError, UnsupportedError
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
+from llama_nb.session.ablating import refuse_in_block
 from llama_nb.session.asking import check_text
 from llama_nb.session.chat import Chat
 from llama_nb.session.next_token import Place, find_place
@@ -206,7 +207,7 @@ def find_subject(model: "Model", given: str | Reply | None = None, *, chat: str 
     MessageError
         If there is nothing to look at yet.
     UnsupportedError
-        If the model's engine does not show its logits.
+        If the model's engine does not show its logits, or a part of it is turned off.
     """
     engine = model.engine
     if not engine.capabilities.introspect:
@@ -214,6 +215,7 @@ def find_subject(model: "Model", given: str | Reply | None = None, *, chat: str 
             f"The laboratory needs the logits of {engine.name}, which are not in this kernel.",
             "Load a model into this kernel: %llama load cria",
         )
+    refuse_in_block(model, "The laboratory")
     if isinstance(given, Reply):
         return reply_subject(given)
     if given:

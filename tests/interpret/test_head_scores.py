@@ -152,7 +152,7 @@ def test_parts_that_are_off_are_off_here_too(cria):
 @pytest.mark.parametrize(("call", "named"), [
     (lambda model: model.heads("inducton"), "induction"),
     (lambda model: model.heads(text=" "), "no text"),
-    (lambda model: model.heads(text=3), "int"),
+    (lambda model: model.heads(text=3), "not at 3"),
 ])  # fmt: skip
 def test_a_mistake_is_named(cria, call, named):
     with pytest.raises(MessageError) as caught:

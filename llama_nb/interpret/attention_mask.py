@@ -62,23 +62,6 @@ class Allowed:
         end = torch.from_numpy(np.ascontiguousarray(last)).to(device)[:, None]
         return (keys < begin) | (keys > end)
 
-    def one(self, query: int, low: int, high: int) -> npt.NDArray[np.bool_]:
-        """Return which keys of a range one query reads."""
-        if self.bits is not None:
-            return np.unpackbits(self.bits[query], count=len(self))[low:high] != 0
-        keys = np.arange(low, high)
-        return (keys >= self.first[query]) & (keys <= self.last[query])
-
-    def readers(self, key: int) -> npt.NDArray[np.bool_]:
-        """Return which queries read a key, shape (T,)."""
-        between = (self.first <= key) & (key <= self.last)
-        if self.bits is None:
-            return between
-        found: npt.NDArray[np.bool_] = between & ((self.bits[:, key // 8] >> (7 - key % 8)) & 1).astype(
-            np.bool_
-        )
-        return found
-
 
 def causal(length: int) -> Allowed:
     """Return the mask under which each token reads itself and all before it."""

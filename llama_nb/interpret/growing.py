@@ -73,10 +73,10 @@ def grow(
     """
     recorder = _Steps(trace, described, on_row)
 
-    def begins(_module: Any, inputs: tuple[Any, ...]) -> None:
-        recorder.begin(inputs[0])
+    def begins(_module: Any, _inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        recorder.begin(named["input_ids"], named["past_key_values"])
 
-    hook = module.get_input_embeddings().register_forward_pre_hook(begins)
+    hook = module.base_model.register_forward_pre_hook(begins, with_kwargs=True)
     try:
         with capturing(module, recorder):
             yield
@@ -94,10 +94,11 @@ class _Steps:
         self._layers = {number: _Rows(layer) for number, layer in captured.layers.items()}
         self._last = max(captured.layers)
         self._ids: list[int] = []
+        self._start = 0
 
-    def begin(self, ids: torch.Tensor) -> None:
-        """Learn which tokens the pass that begins reads."""
-        self._ids = ids[0].tolist() if ids.shape[0] == 1 else []
+    def begin(self, ids: torch.Tensor, cache: Any) -> None:
+        """Learn which tokens the pass that begins reads, (1, n), and where the first of them stands."""
+        self._ids, self._start = ids[0].tolist(), int(cache.get_seq_length())
 
     def keep(
         self,
@@ -105,18 +106,15 @@ class _Steps:
         query: torch.Tensor,
         key: torch.Tensor,
         mask: torch.Tensor | None,
-        options: dict[str, Any],
+        _options: dict[str, Any],
     ) -> None:
         """Add the rows that are new; behind the last layer they are there for all to see."""
         layer = getattr(attention, "layer_idx", None)
         rows = self._layers.get(layer) if layer is not None else None
-        if rows is None or query.shape[:1] + query.shape[2:3] != (1, len(self._ids)):
-            return
-        start = _position(query, key, options)
-        new = start + query.shape[2] - self._trace.length
-        if not 0 < new <= query.shape[2]:
-            return  # the prompt, which is there already
-        rows.add(query[0], key[0], mask, start, new)
+        new = self._start + len(self._ids) - self._trace.length
+        if rows is None or not 0 < new <= len(self._ids):
+            return  # a layer that nobody wants, or the prompt, which is there already
+        rows.add(query[0], key[0], mask, self._start, new)
         if layer == self._last:
             before = self._trace.captured()
             layers = {number: each.snapshot() for number, each in self._layers.items()}
@@ -182,11 +180,3 @@ def _allowed(mask: torch.Tensor | None, count: int, seen: int) -> tuple[Places, 
         return np.zeros(count, np.int32), np.arange(seen - count, seen, dtype=np.int32)
     found = compact(mask[0, 0])
     return found.first, found.last
-
-
-def _position(query: torch.Tensor, key: torch.Tensor, options: dict[str, Any]) -> int:
-    """Where in the sequence the first query stands."""
-    positions = options.get("position_ids")
-    if positions is not None:
-        return int(positions[0, 0])
-    return int(key.shape[2] - query.shape[2])

@@ -1,17 +1,19 @@
 """The attention explorer in a real JupyterLab: pixels and values against the kernel's, ways to use it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Locator
+from playwright.sync_api import Browser, Locator
 
 from llama_nb.render.colour_maps import SEQUENTIAL
 from tests.models import write_random_llama
 from tools.lab_page import LabPage
+from tools.lab_server import LabServer
 
 VIEW = 1
 SETUP = "%load_ext llama_nb\nimport json, llama_nb as llama\nm = llama.load('cria')"
@@ -79,13 +81,34 @@ def shown_head(page: LabPage) -> str | None:
     return find(page, ".llama-nb-att-thumb[aria-selected=true]").get_attribute("data-head")
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Browser, lab: LabServer) -> Iterator[LabPage]:
+    """A notebook whose kernel has a model: page and kernel take longer to start than a test takes."""
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = LabPage(context.new_page(), lab)
+    cells = [nbformat.v4.new_code_cell(cell) for cell in (SETUP, OPEN, "")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), lab.work / "explorer.ipynb")
+    page.open("explorer.ipynb")
+    page.run_cell(0)
+    yield page
+    page.shut_down()
+    context.close()
+
+
 @pytest.fixture
-def explorer(page: LabPage, notebook: Callable[..., str]) -> LabPage:
-    page.open(notebook(SETUP, OPEN, ""))
-    for cell in range(VIEW + 1):
-        page.run_cell(cell)
+def explorer(opened: LabPage) -> LabPage:
+    """A new explorer in the light."""
+    opened.theme("JupyterLab Light")
+    show(opened, OPEN)
+    return opened
+
+
+def show(page: LabPage, code: str) -> None:
+    """Run code in the explorer's cell, and wait until what it shows can be used."""
+    page.evaluate(f"(panel, code) => panel.content.widgets[{VIEW}].model.sharedModel.setSource(code)", code)
+    page.run_cell(VIEW)
     ready(page)
-    return page
 
 
 def test_pixels_and_values_are_those_of_the_kernel(explorer: LabPage, tmp_path: Path) -> None:
@@ -128,7 +151,6 @@ def test_pixels_and_values_are_those_of_the_kernel(explorer: LabPage, tmp_path: 
     assert first.locator(".llama-nb-att-value").inner_text() == f"{matrix[13, strongest]:.4f}"
     assert texts[strongest].strip() in first.inner_text()
     page.page.locator(".llama-nb-att").screenshot(path=tmp_path / "light.png")
-    page.shut_down()
 
 
 def test_by_keyboard_in_the_dark_and_through_a_reload(explorer: LabPage, tmp_path: Path) -> None:
@@ -172,21 +194,16 @@ def test_by_keyboard_in_the_dark_and_through_a_reload(explorer: LabPage, tmp_pat
     page.reload()
     ready(page)
     assert (shown_head(page), find(page, "select").input_value()) == ("4", "2")
-    assert (
-        find(page, ".llama-nb-att-tokens [aria-selected=true]").get_attribute("title").startswith("token 1:")
-    )
+    token = find(page, ".llama-nb-att-tokens [aria-selected=true]")
+    assert str(token.get_attribute("title")).startswith("token 1:")
     find(page, ".llama-nb-att-thumb[tabindex='0']").click()
     keyboard.press("ArrowLeft")
     page.wait_until(lambda: shown_head(page) == "3", "head 3 after the reload", 10)
     assert not [line for line in page.console if "error" in line.lower()]
-    page.shut_down()
 
 
-def test_comparing_turning_off_and_taking_out(
-    explorer: LabPage, context: BrowserContext, tmp_path: Path
-) -> None:
+def test_comparing_turning_off_and_taking_out(explorer: LabPage, tmp_path: Path) -> None:
     page, view = explorer, explorer.page.locator(".llama-nb-att").first
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
     view.get_by_role("button", name="Compare").click()
     page.wait_until(lambda: view.locator(".llama-nb-att-map:visible").count() == 2, "two maps", 10)
     view.get_by_label("Its head").select_option("0")
@@ -224,27 +241,19 @@ def test_comparing_turning_off_and_taking_out(
     assert copied[0].split("\t") == ["query", "token", "key", "token", "weight"]
     query, _, key, _, weight = copied[1].split("\t")
     assert answer(page, f"t.value(3, 3, {query}, {key})") == pytest.approx(float(weight), rel=1e-5)
-    page.shut_down()
 
 
 LONG = """
-from pathlib import Path
-m = llama.load({folder!r})
-t = m.attention(' '.join(str(number % 7) for number in range({words})))
-w = t
-t.length"""
+long = llama.load({folder!r})
+t = long.attention(' '.join(str(number % 7) for number in range({words})))
+t"""
 
 
-def test_zoom_at_8192_tokens(
-    page: LabPage, notebook: Callable[..., str], tmp_path: Path, stories260k: Path
-) -> None:
+def test_zoom_at_8192_tokens(explorer: LabPage, tmp_path: Path, stories260k: Path) -> None:
     """One weight of 33 million, found by the wheel; and out again with two fingers."""
+    page = explorer
     folder = write_random_llama(tmp_path / "long", tokenizer_from=stories260k, context=16_384, heads=2)
-    setup = SETUP.replace("m = llama.load('cria')", "")
-    page.open(notebook(setup + LONG.format(folder=str(folder), words=4095), "t", ""))
-    page.run_cell(0)
-    page.run_cell(VIEW)
-    ready(page)
+    show(page, LONG.format(folder=str(folder), words=4095))
     assert answer(page, "t.length") >= 8190
     assert "strongest of 16 × 16" in find(page, ".llama-nb-att-rule").inner_text()
 
@@ -269,7 +278,6 @@ def test_zoom_at_8192_tokens(
     assert words.count() > 0
     _pinch_out(page, *cell_at(page, 4095, 4095, 8191))
     page.wait_until(lambda: words.count() == 0, "further out", 15)
-    page.shut_down()
 
 
 def _layer(page: LabPage) -> str:

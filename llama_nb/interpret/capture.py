@@ -19,6 +19,7 @@ from transformers.masking_utils import sdpa_mask
 from llama_nb.core.errors import Stopped, TraceError, UnsupportedError
 from llama_nb.interpret.attention_layer import AttentionLayer, CapturedAttention, Kind
 from llama_nb.interpret.attention_mask import Allowed, causal, compact
+from llama_nb.interpret.finite import check_finite
 
 NAME: Final = "llama_nb_capture"
 _KINDS: Final[dict[str, Kind]] = {"sliding_attention": "sliding", "chunked_attention": "chunked"}
@@ -246,6 +247,7 @@ class _Sequences:
         if layer in self._chosen:
             shared = _shared(query, options)
             for row, (span, allowed) in enumerate(zip(self._spans, self._allowed(mask), strict=True)):
+                check_finite(query[row, :, span], f"What layer {layer} reads")
                 q, k = self._own(query[row, :, span]), self._own(key[row, :, span])
                 self._kept[row][layer] = AttentionLayer(q, k, allowed, *shared)
         if self._told is not None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import torch
 from transformers import DynamicCache
 
-from llama_nb.core.errors import EngineError, Stopped, UnsupportedError
+from llama_nb.core.errors import Stopped, UnsupportedError
+from llama_nb.interpret.finite import check_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -280,14 +281,8 @@ def _check(stopped: Stop) -> None:
 
 
 def _check_finite(states: torch.Tensor) -> None:
-    bad = ~states.isfinite().flatten(1).all(1)
-    if bad.any():
-        depth = int(bad.int().argmax())
-        where = f"layer {depth - 1} leaves" if depth else "the embedding gives"
-        raise EngineError(
-            f"What {where} is NaN or infinite: the weights are damaged, or overflow in this dtype.",
-            "Load the model again with `--dtype float32`.",
-        )
+    for depth, left in enumerate(states):
+        check_finite(left, f"What layer {depth - 1} leaves" if depth else "What the embedding gives")
 
 
 def _check_head(own: torch.Tensor, last: torch.Tensor, module: Any) -> None:

@@ -17,6 +17,7 @@ import torch
 from llama_nb.core.errors import Stopped
 from llama_nb.core.intervention import Intervention
 from llama_nb.engines.places import Change, OutputPlace, Place, find_place, heads_of, layers_of
+from llama_nb.interpret.finite import check_finite
 
 Site = Literal["layer", "attention", "mlp", "head"]
 SITES: Final[tuple[str, ...]] = get_args(Site)
@@ -56,7 +57,9 @@ class _Try:
 def last_logits(module: Any, ids: Sequence[int]) -> torch.Tensor:
     """Return the logits behind the last of `ids`, float32 on the CPU, shape (V,)."""
     inputs = torch.tensor([list(ids)], device=module.device)
-    return _logits(module, inputs)[0].cpu()
+    logits = _logits(module, inputs)[0].cpu()
+    check_finite(logits, "What the model says")
+    return logits
 
 
 @torch.inference_mode()
@@ -95,6 +98,7 @@ def patch(
     both = (answer, wrong)
     found, values = _recorded(module, clean, [place for places in layers for place in places])
     clean_difference = _difference(found, both)
+    check_finite(found, "What the model says")
     corrupt_difference = _difference(last_logits(module, corrupt)[None], both)
     tries = _tries(site, positions, first, len(layers[0]))
     columns = len(layers[0]) if site == "head" else len(positions)

@@ -329,8 +329,8 @@ def _answers(
     if found[0] == found[1]:
         (text,) = model.engine.token_texts(found[:1])
         raise MessageError(
-            f"Both runs would go on with {text!r}, so there is no difference to bring back.",
-            'Name the tokens to compare: answer=" Paris", wrong=" Rome".',
+            f"Both tokens to compare are {text!r}, so there is no difference to bring back.",
+            'Name two: answer=" Paris", wrong=" Rome". By default they are what either text goes on with.',
         )
     return found[0], found[1]
 

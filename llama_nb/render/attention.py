@@ -30,7 +30,11 @@ _TABLE: Final = f"border-collapse:collapse;color:inherit;font-size:inherit;margi
 _BESIDE: Final = "display:inline-block;vertical-align:top;margin:0.4em 1.6em 0.4em 0"
 _FRAME: Final = f"{MONO};line-height:1.9;overflow-wrap:break-word;margin:0.4em 0"
 _HEADS: Final = ("token", "", "reads", "", "weight")
-_SCALE: Final = "Each row of pixels is a token that reads; the columns are those that it reads."
+_SCALE: Final = (
+    "A row is a token that reads, a column one that is read. Brightness is the square root of the weight."
+)
+_CLEAR: Final = 0  # where nothing may be read: the page is seen
+_LEAST: Final = 8  # the darkest shade of what may be read
 _POOLED: Final = "A pixel shows the largest weight of those that it stands for."
 
 
@@ -113,19 +117,31 @@ def _picture(twin: AttentionTwin, watched: bool) -> str:
     values = twin.picture
     if values is None or not values.size:
         return ""
-    shown = (values & SHADES[watched]).astype("uint8")
-    height, width = shown.shape
+    height, width = values.shape
+    shown = _shades(values, twin.count, watched)
     scale = max(1, SIDE // max(height, width))
     side = SIDE / max(height, width)
     picture = picture_html(
-        png(shown, scale=scale),
+        png(shown, scale=scale, clear=_CLEAR),
         f"{twin.title}: a map of {height} by {width} pixels",
         round(width * side),
         round(height * side),
     )
     said = f"{_SCALE} {_POOLED}" if twin.pooled else _SCALE
-    legend = legend_html("0", "100 %", middle="(by the square root)")
+    legend = legend_html("0", "100 %")
     return picture + styled("div", f"max-width:{SIDE}px", legend + styled("div", f"{SMALL};{MUTED}", said))
+
+
+def _shades(values: "npt.NDArray[np.uint8]", tokens: int, watched: bool) -> "npt.NDArray[np.uint8]":
+    """Return few shades; clear where every token of the columns comes after those of the rows."""
+    import numpy as np
+
+    height, width = values.shape
+    last_query = np.ceil(np.arange(1, height + 1) * tokens / height) - 1
+    first_key = np.floor(np.arange(width) * tokens / width)
+    shades = np.maximum(values & SHADES[watched], _LEAST)
+    shown: npt.NDArray[np.uint8] = np.where(first_key > last_query[:, None], _CLEAR, shades).astype(np.uint8)
+    return shown
 
 
 def _links(twin: AttentionTwin, watched: bool) -> str:
@@ -147,7 +163,7 @@ def _links(twin: AttentionTwin, watched: bool) -> str:
             styled("td", _RIGHT, escape(texts[4])),
         ]
         body.append(styled("tr", "", "".join(cells)))
-    title = styled("div", f"{SMALL};margin:0 0 0.3em", escape(_links_title(twin)))
+    title = styled("div", f"{SMALL};max-width:19em;margin:0 0 0.3em", escape(_links_title(twin)))
     return title + styled("table", _TABLE, "".join(body))
 
 

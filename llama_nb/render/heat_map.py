@@ -30,7 +30,13 @@ _STEP: Final = "display:inline-block;width:6px;height:10px"
 _LEGEND_STEPS: Final = 24
 
 
-def png(values: "npt.NDArray[np.uint8]", colours: ColourMap = SEQUENTIAL, scale: int = 1) -> bytes:
+def png(
+    values: "npt.NDArray[np.uint8]",
+    colours: ColourMap = SEQUENTIAL,
+    scale: int = 1,
+    *,
+    clear: int | None = None,
+) -> bytes:
     """Return values as a PNG with a palette.
 
     Parameters
@@ -41,6 +47,8 @@ def png(values: "npt.NDArray[np.uint8]", colours: ColourMap = SEQUENTIAL, scale:
         256 colours.
     scale
         Each value becomes a square of so many pixels.
+    clear
+        A value through which the page is seen.
     """
     from PIL import Image
 
@@ -53,7 +61,7 @@ def png(values: "npt.NDArray[np.uint8]", colours: ColourMap = SEQUENTIAL, scale:
     if scale > 1:
         picture = picture.resize((scale * values.shape[1], scale * values.shape[0]), Image.Resampling.NEAREST)
     written = io.BytesIO()
-    picture.save(written, "PNG", optimize=True)
+    picture.save(written, "PNG", optimize=True, **({} if clear is None else {"transparency": clear}))
     return written.getvalue()
 
 

@@ -34,6 +34,11 @@ class HeadScore:
     kind: str
     score: float
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Layer and head, as `Model.ablate(heads=[...])` takes them."""
+        return self.layer, self.head
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class HeadScores:

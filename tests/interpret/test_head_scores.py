@@ -141,8 +141,8 @@ def test_a_text_is_read_as_it_is(cria):
 
 
 def test_parts_that_are_off_are_off_here_too(cria):
-    whole, best = cria.heads(), cria.heads("previous").top()[0]
-    with cria.ablate(layers=[best.layer]):
+    whole = cria.heads()
+    with cria.ablate(heads=[found.place for found in whole.top("previous", 3)]):
         without = cria.heads()
     assert without.off
     assert not whole.off

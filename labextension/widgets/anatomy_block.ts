@@ -18,7 +18,8 @@ export const blockPanel: Panel = (_context, block) => {
 };
 
 function tensors(block: AnatomyBlock): HTMLElement {
-  const made = table(["tensor", "shape", "parameters", "bytes", "as"]);
+  const made = table([block.name, "shape", "parameters", "bytes", "as"]);
+  made.root.querySelector("th")?.classList.add("llama-nb-an-name");
   for (const [name, shape, parameters, bytes, dtype, tied] of block.tensors) {
     const first = element("th", "llama-nb-an-name", name.replace(/\.?weight$/, "") || "weight");
     first.setAttribute("scope", "row");

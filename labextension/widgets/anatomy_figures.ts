@@ -24,9 +24,13 @@ export function figure(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) {
     const [digits, power] = value.toExponential(2).split("e");
-    return `${Number(digits)}e${Number(power)}`;
+    return minus(`${Number(digits)}e${Number(power)}`);
   }
-  return String(Number(value.toPrecision(3))).replace("-", "−");
+  return minus(String(Number(value.toPrecision(3))));
+}
+
+function minus(text: string): string {
+  return text.replaceAll("-", "−");
 }
 
 export function share(value: number | null | undefined): string {

@@ -148,8 +148,7 @@ function heading(block: AnatomyBlock | null, body: AnatomyBody): HTMLElement[] {
   const said = block?.tied
     ? "no parameters of its own"
     : `${count(parameters)} parameters, ${sizes(bytes)}${each}`;
-  const path = block ? [element("code", "", block.name)] : [];
-  return [title, element("span", "llama-nb-muted", said), ...path];
+  return [title, element("span", "llama-nb-muted", said)];
 }
 
 function tab(name: string, act: () => void, signal: AbortSignal): HTMLElement {

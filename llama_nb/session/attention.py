@@ -40,13 +40,10 @@ def capture(
     """Return one trace a reading; several go through the model side by side. See `Looker.attention`."""
     engine, fingerprint, off = model.engine, model.fingerprint, active(model)
     tokens = max(map(len, readings)) * len(readings)
-    publish = publisher()
-
-    def told(done: int, total: int) -> None:
-        if tokens >= _LONG:
-            publish(Progress(_WHAT, done, total, "layers", ended=done == total))
+    progress = _Layers(shown=tokens >= _LONG)
 
     def work(module: Any, stopped: Any) -> "list[CapturedAttention]":
+        from llama_nb.engines.batch import batchable
         from llama_nb.interpret.capture import (
             attention_cost,
             capture_attention,
@@ -59,8 +56,13 @@ def capture(
         chosen = find_layers(module, layers)
         cost = attention_cost(module, tokens, chosen)
         check_room(cost, tokens, len(chosen), str(module.device), offload=offload)
-        how: dict[str, Any] = {"layers": chosen, "stopped": stopped, "told": told, "offload": offload}
-        if len(readings) > 1 and not off:
+        how: dict[str, Any] = {
+            "layers": chosen,
+            "stopped": stopped,
+            "told": progress.told,
+            "offload": offload,
+        }
+        if len(readings) > 1 and not off and batchable(module):
             return capture_batch(module, *padded([reading.ids for reading in readings]), **how)
         found = []
         for reading in readings:  # a part at its mean has another mean in every text
@@ -69,12 +71,32 @@ def capture(
         return found
 
     flag = stop or StopFlag()
-    with interrupt_stops(flag):
+    with interrupt_stops(flag), progress:
         found = measured(engine, flag, work, _WHAT)
     return [
         trace_of(reading, captured, model=model.name, fingerprint=fingerprint, off=names(off))
         for reading, captured in zip(readings, found, strict=True)
     ]
+
+
+class _Layers:
+    """Says how many layers of a long reading are done, and in the end that it is over."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown, self._publish = shown, publisher()
+        self._last: tuple[int, int] | None = None
+
+    def told(self, done: int, total: int) -> None:
+        if self._shown:
+            self._last = (done, total)
+            self._publish(Progress(_WHAT, done, total, "layers"))
+
+    def __enter__(self) -> None:
+        """Nothing is to be said before the first layer."""
+
+    def __exit__(self, *_: object) -> None:
+        if self._last is not None:
+            self._publish(Progress(_WHAT, *self._last, "layers", ended=True))
 
 
 def trace_of(

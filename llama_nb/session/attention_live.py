@@ -12,6 +12,7 @@ from llama_nb.core.errors import Stopped, UnsupportedError
 from llama_nb.core.intervention import names
 from llama_nb.session.attention import Layers, check_room
 from llama_nb.session.generation import Generation
+from llama_nb.session.known_traces import identify
 from llama_nb.session.reply import Reply
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Watching:
             prompt=len(ids),
             off=names(reply.interventions),
         )
+        identify(self.trace)
         self._tell()
         with grow(module, self.trace, self._described, self._tell):
             yield

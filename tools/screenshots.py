@@ -38,6 +38,7 @@ ATTENTION = (
     "Anna gave the red ball to Tom. Tom gave the blue ball to Anna. Then Anna and Tom went to the park, "
     "and Anna gave the red ball to",
 )
+LENS = (STORY[0], '%llama chat "What is grouped-query attention?" --temperature 0', "%llama lens")
 ANATOMY = ("%load_ext llama_nb\n%llama load cria", "%%llama anatomy\nOnce upon a time there was a llama.")
 SCENES = {
     "chat": CHAT,
@@ -47,6 +48,7 @@ SCENES = {
     "sampling": SAMPLING,
     "attention": ATTENTION,
     "anatomy": ANATOMY,
+    "lens": LENS,
 }
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
@@ -70,6 +72,14 @@ def pick_a_head(page: Page) -> None:
     page.wait_for_timeout(1500)
 
 
+def walk_along(page: Page) -> None:
+    """Look at a token of the answer that some layers see coming."""
+    lens = page.locator(".llama-nb-lens")
+    lens.locator("[role=grid]").focus()
+    for key in ("ArrowUp", "ArrowUp", *["ArrowRight"] * 12):
+        page.keyboard.press(key)
+
+
 def open_the_gates(page: Page) -> None:
     """Show what the gates of a layer were."""
     view = page.locator(".llama-nb-an")
@@ -83,6 +93,7 @@ ACTS: dict[str, Callable[[Page], None]] = {
     "panel": pick_a_token,
     "sampling": throw,
     "attention": pick_a_head,
+    "lens": walk_along,
     "anatomy": open_the_gates,
 }
 

@@ -70,6 +70,7 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
         tell();
       },
       point(to) {
+        if (to?.row === pointed?.row && to?.column === pointed?.column) return;
         pointed = to;
         drawBelow();
       },
@@ -153,7 +154,12 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
   for (const [event, draw] of follow) model.on(event, draw);
   el.append(root);
   for (const draw of [takePlace, takeCells, drawHead, drawError]) draw();
-  const drawn = window.requestAnimationFrame(() => grid.reveal(true));
+  const drawn = window.requestAnimationFrame(() => {
+    // Room that was kept for a scroll bar which some pages lay over the grid.
+    const spare = grid.spare();
+    if (spare > 0) root.style.height = `${root.offsetHeight - spare}px`;
+    grid.reveal(true);
+  });
   const resized = new ResizeObserver(() => drawAll());
   resized.observe(grid.root);
   const leave = standIn(model as never, el);

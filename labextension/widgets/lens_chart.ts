@@ -7,7 +7,7 @@
 import { element } from "./element";
 import type { LensColumn } from "./lens_cells";
 import { svg } from "./svg";
-import { visible } from "./token_strip";
+import { nats, visible } from "./token_strip";
 
 export interface Chart {
   root: HTMLElement;
@@ -61,7 +61,8 @@ function draw(layers: string[], column: LensColumn, row: number): SVGElement[] {
   const x = (depth: number) => LEFT + (depth / Math.max(1, layers.length - 1)) * (SIZE.width - LEFT - RIGHT);
   const y = (value: number, end: number, band: Band) =>
     band.bottom - (Math.min(value, end) / end) * (band.bottom - band.top);
-  const end = klEnd(Math.max(...column.cells.map((cell) => cell.kl)));
+  // What enters the first layer is mostly the token itself, ten times as far away: it may stand beyond the axis.
+  const end = klEnd(Math.max(...column.cells.slice(1).map((cell) => cell.kl)));
   const points = (values: number[], high: number, band: Band): Point[] =>
     values.map((value, depth) => [x(depth), y(value, high, band)]);
   const final = points(
@@ -90,6 +91,9 @@ function draw(layers: string[], column: LensColumn, row: number): SVGElement[] {
   }
   made.push(path(final, "final"), ...dots(final, "final", row));
   made.push(path(kl, "kl"), ...dots(kl, "kl", row));
+  column.cells.forEach((cell, depth) => {
+    if (cell.kl > end) made.push(beyond(x(depth), LOWER.top, cell.kl));
+  });
   return made;
 }
 
@@ -124,7 +128,8 @@ function names(layers: string[], x: (depth: number) => number, row: number): SVG
 export function named(last: number, row: number): number[] {
   const step = Math.max(1, Math.ceil((last + 1) / 8));
   const regular = Array.from({ length: last + 1 }, (_, depth) => depth).filter(
-    (depth) => depth === 0 || depth === last || ((depth - 1) % step === 0 && last - depth >= step),
+    (depth) =>
+      depth === 0 || depth === last || ((depth - 1) % step === 0 && depth >= step && last - depth >= step),
   );
   const free = regular.filter((depth) => Math.abs(depth - row) >= step);
   return [...free, row].sort((one, other) => one - other);
@@ -144,6 +149,14 @@ function dots(points: Point[], kind: string, row: number): SVGElement[] {
     if (kind !== "next") return [svg("circle", { cx: x, cy: y, r, class: className })];
     return [svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, class: className })];
   });
+}
+
+/** An arrow where a value is beyond the end of its axis. */
+function beyond(x: number, y: number, value: number): SVGElement {
+  const made = svg("path", { d: `M${x - 4} ${y + 4}L${x} ${y - 4}L${x + 4} ${y + 4}Z` });
+  made.setAttribute("class", "llama-nb-lens-beyond");
+  made.append(svg("title", {}, `${nats(value)} nats, beyond the axis`));
+  return made;
 }
 
 function keysOf(column: LensColumn): Node[] {

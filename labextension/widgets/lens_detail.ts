@@ -39,9 +39,9 @@ export function lensDetail(): Detail {
         measures,
       );
       list.replaceChildren(...cell.top.slice(0, MOST).map((token) => said(token, column)));
-      const settled = element("span", "llama-nb-muted", ` · from ${layers[column.settled]} on`);
+      const settled = element("span", "llama-nb-muted", ` · from ${layers[column.settled]}`);
       figures.replaceChildren(
-        figure("model", "What the last layer says", [
+        figure("model", `What the last layer says; it is the likeliest from ${layers[column.settled]} on`, [
           ...ranked("final", column.final, cell.final, cell.finalRank),
           settled,
         ]),

@@ -18,6 +18,8 @@ export interface At {
 export interface Grid {
   root: HTMLElement;
   update(head: LensHead, cells: LensCells, at: At, by: LensGround): void;
+  /** Pixels of height that the grid does not fill. */
+  spare(): number;
   /** Bring the active cell into sight; at first into the middle. */
   reveal(middle?: boolean): void;
 }
@@ -199,6 +201,7 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
   return {
     root,
     reveal,
+    spare: () => root.clientHeight - inner.offsetHeight,
     update(newHead, newCells, newAt, newBy) {
       const same = newHead === head && newCells === cells && newBy === by;
       [head, cells, at, by] = [newHead, newCells, newAt, newBy];

@@ -79,7 +79,7 @@ def load_tuned_lens(path: str | Path, module: Any, fingerprint: str) -> TunedLen
     _check_model(config, name, count, hidden, fingerprint)
     _check_unembedding(config, name, module)
     names = _names(read_header(file), name, count, hidden)
-    with safe_open(file, framework="pt") as stored:  # type: ignore[no-untyped-call]
+    with safe_open(file, framework="pt") as stored:
         weights = [stored.get_tensor(weight).float() for weight, _ in names]
         biases = [None if bias is None else stored.get_tensor(bias).float() for _, bias in names]
     for layer, tensor in enumerate(weights):

@@ -120,7 +120,7 @@ class LensTrace:
         if wanted in self.tracked:
             return depths.tracked[:, :, self.tracked.index(wanted)].copy()
         among = depths.ids == wanted
-        found = np.where(among, depths.chances, 0).sum(2, dtype=np.float32)
+        found: npt.NDArray[np.float32] = np.where(among, depths.chances, 0).sum(2, dtype=np.float32)
         found[~among.any(2)] = np.nan
         final = depths.ids[-1, :, 0] == wanted
         found[:, final] = depths.final[:, final]
@@ -262,7 +262,7 @@ def whole_number(value: object, name: str) -> int:
     """Return a whole number; MessageError names what is none."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise MessageError(f"{name} is {value!r}; it must be a whole number.")
-    return operator.index(value)  # type: ignore[arg-type]
+    return operator.index(value)
 
 
 def _ranges(positions: Sequence[int]) -> str:

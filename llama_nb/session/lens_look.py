@@ -3,7 +3,7 @@
 Everything is checked before the model begins. What is computed is `interpret.logit_lens`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ MOST_TOP: Final = 50
 _PURPOSE: Final = "the logit lens"
 _SHARE: Final = 0.5  # of the free memory that it may take
 
-Positions = int | slice | Sequence[int] | None
+Positions = int | slice | Iterable[int] | None
 
 
 def look(
@@ -91,7 +91,7 @@ def look(
     )
 
 
-def find_positions(given: Positions, count: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def find_positions(given: object, count: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the positions that a call means, ascending, and what there is to say of them.
 
     Raises
@@ -105,9 +105,10 @@ def find_positions(given: Positions, count: int) -> tuple[tuple[int, ...], tuple
         return tuple(range(first, count)), note
     if isinstance(given, slice):
         found = set(range(count)[given])
-    elif isinstance(given, int | Sequence) and not isinstance(given, str):
-        asked = [given] if isinstance(given, int) else list(given)
-        found = {_position(position, count) for position in asked}
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        found = {_position(position, count) for position in given}
+    elif hasattr(given, "__index__"):
+        found = {_position(given, count)}
     else:
         raise MessageError(f"positions is {given!r}.", "A list of token numbers, a range or a slice.")
     if not found:

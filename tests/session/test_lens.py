@@ -108,7 +108,8 @@ def test_positions():
     assert find_positions([-1, 2, 2], 9)[0] == (2, 8)
     assert find_positions(range(-3, 0), 9)[0] == (6, 7, 8)
     assert find_positions(slice(None, None, 4), 9)[0] == (0, 4, 8)
-    assert find_positions(3, 9)[0] == (3,)
+    assert find_positions(3, 9)[0] == find_positions(np.int64(3), 9)[0] == (3,)
+    assert find_positions(np.array([4, 1]), 9)[0] == (1, 4)
 
 
 REFUSED = [

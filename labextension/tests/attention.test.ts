@@ -165,7 +165,7 @@ describe("the attention explorer", () => {
     expect(model.said("query").at(-1)).toEqual({ kind: "query", query: 3 });
     press(map, "Escape");
     await drawn();
-    expect(find(".llama-nb-att-readout").textContent).toContain("bright is what it reads");
+    expect(find(".llama-nb-att-readout").textContent).toContain("Arrows move");
   });
 
   it("asks for the window of a zoomed place once, at long texts only", async () => {
@@ -205,7 +205,7 @@ describe("the attention explorer", () => {
     expect(marks()[1]).toEqual([".05", `${100 * Math.sqrt(0.05)}%`]);
     find(".llama-nb-att-scale").click();
     await drawn();
-    expect(marks()[1]).toEqual([".001", `${100 * 0.001 ** 0.25}%`]);
+    expect(marks()[1]).toEqual([".01", `${100 * 0.01 ** 0.25}%`]);
     expect(find(".llama-nb-att-scale").getAttribute("aria-pressed")).toBe("true");
   });
 

@@ -87,10 +87,13 @@ function render({ model, el }: { model: AttentionModel; el: HTMLElement }): () =
   /** Say which window is looked at; the kernel answers with its tile. */
   const sharpen = () => {
     const window = windowOf(look.place, look.tokens);
+    const { rows, cols } = look.view;
+    wanted ||= JSON.stringify({ rows, cols });
     const now = JSON.stringify(window);
     if (now !== wanted && look.tokens) ask({ kind: "zoom", ...window });
     wanted = now;
   };
+  /** The window that was asked for last. */
   let wanted = "";
   const says = (second: boolean): MapSays => ({
     place(place) {

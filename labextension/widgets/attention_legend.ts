@@ -11,7 +11,7 @@ export interface Legend {
   update(look: Look, tile: Tile | undefined, near: number | null): void;
 }
 
-export function legend({ ask, look: now, draw }: Host, signal: AbortSignal): Legend {
+export function legend({ ask, look: now, maps, draw }: Host, signal: AbortSignal): Legend {
   const root = element("div", "llama-nb-att-legend");
   const readout = element("span", "llama-nb-att-readout");
   readout.setAttribute("role", "status");
@@ -24,11 +24,22 @@ export function legend({ ask, look: now, draw }: Host, signal: AbortSignal): Leg
   const stop = button("Stop", "llama-nb-att-stop", () => ask({ kind: "cancel" }), signal);
   stop.title = "Leave the map as it is (Esc)";
   root.append(readout, rule, stop, scale);
+  const map = maps.first.root;
+  for (const [event, on] of [
+    ["focus", true],
+    ["blur", false],
+  ] as const) {
+    const changed = () => {
+      root.dataset.keys = String(on && map.matches(":focus-visible"));
+      draw();
+    };
+    map.addEventListener(event, changed, { signal });
+  }
   let drawn = "";
   return {
     root,
     update(look, tile, near) {
-      readout.replaceChildren(...pointed(look, near));
+      readout.replaceChildren(...pointed(look, near, root.dataset.keys === "true"));
       rule.textContent = tile ? pooling(tile) : "";
       stop.hidden = !tile || tile.done >= 1;
       rule.title = look.head.legend ?? "";
@@ -54,11 +65,12 @@ export function pooling({
 }
 
 const MARKS = [0, 0.05, 0.25, 0.5, 1];
-const FAINT_MARKS = [0, 0.001, 0.01, 0.1, 1];
+const FAINT_MARKS = [0, 0.01, 0.1, 1];
 const HELP = "A row is a token; bright is what it reads";
+const KEYS = "Arrows move, + − 0 zoom, Enter keeps a row";
 
-function pointed(look: Look, near: number | null): (Node | string)[] {
-  if (!look.cell) return [element("span", "llama-nb-muted", HELP)];
+function pointed(look: Look, near: number | null, keys: boolean): (Node | string)[] {
+  if (!look.cell) return [element("span", "llama-nb-muted", keys ? KEYS : HELP)];
   const { row, col, second } = look.cell;
   const texts = second ? look.others : look.texts;
   const token = (position: number) => tokenText(texts, position, 14);

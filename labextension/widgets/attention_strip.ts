@@ -38,6 +38,7 @@ export function arcStrip(
   const chips: HTMLElement[] = [];
   let look: Look | null = null;
   let pinned = -1;
+  let seen = -1;
   let settled = false;
 
   const indexOf = (event: Event) => {
@@ -121,19 +122,19 @@ export function arcStrip(
   };
   const update = (now: Look) => {
     const focused = list.contains(document.activeElement);
-    const moved = now.pinned !== pinned || !settled;
+    // A row that is pointed at on the map is shown here, too; what is pointed at here stays where it is.
+    const target = now.cell && now.hovered !== null ? now.hovered : now.pinned;
+    const moved = target !== seen || !settled;
     look = now;
-    if (moved && (now.pinned < first || now.pinned >= first + WINDOW))
-      first = startAt(now.pinned - WINDOW / 2, now.tokens);
+    if (moved && (target < first || target >= first + WINDOW))
+      first = startAt(target - WINDOW / 2, now.tokens);
     first = startAt(first, now.tokens);
     draw(now);
-    const chip = chips[now.pinned - first];
-    if (moved && chip) {
-      toSight(root, chip);
-      if (focused) chip.focus({ preventScroll: true });
-    }
+    if (moved) toSight(root, chips[target - first]);
+    if (focused && now.pinned !== pinned) chips[now.pinned - first]?.focus({ preventScroll: true });
     // Tokens whose texts come later are wider then: the place in sight is found again.
     settled = now.texts.text(first) !== null && now.texts.text(first + chips.length - 1) !== null;
+    seen = target;
     pinned = now.pinned;
   };
   return { root, update };
@@ -143,7 +144,8 @@ function startAt(first: number, tokens: number): number {
   return Math.round(Math.max(0, Math.min(first, tokens - WINDOW)));
 }
 
-function toSight(root: HTMLElement, chip: HTMLElement): void {
+function toSight(root: HTMLElement, chip: HTMLElement | undefined): void {
+  if (!chip) return;
   const left = chip.offsetLeft;
   const room = root.clientWidth;
   if (left < root.scrollLeft + 30 || left + chip.offsetWidth > root.scrollLeft + room - 30)

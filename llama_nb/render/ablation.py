@@ -42,7 +42,8 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
 
 
 def _title(record: Mapping[str, Any]) -> str:
-    return f"{record['model']} with {record['off']}, behind {clean_line(visible_text(record['context']))}"
+    model, context = clean_line(record["model"]), clean_line(visible_text(record["context"]))
+    return f"{model} with {record['off']}, behind {context}"
 
 
 def _facts(record: Mapping[str, Any], watched: bool) -> list[str]:

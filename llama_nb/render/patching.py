@@ -49,7 +49,7 @@ def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
 def _title(record: Mapping[str, Any]) -> str:
     answer, wrong = (clean_line(visible_text(record[name])) for name in ("answer", "wrong"))
     off = f" with {record['off']}" if record["off"] else ""
-    return f"{record['model']}{off}: what brings {answer} back in place of {wrong}"
+    return f"{clean_line(record['model'])}{off}: what brings {answer} back in place of {wrong}"
 
 
 def _facts(record: Mapping[str, Any], watched: bool) -> list[str]:

@@ -26,7 +26,9 @@ STATISTICS: Final = ("mean", "std", "rms", "max_abs", "zeros", "negative")
 GATE_EDGES: Final[Doubles] = np.linspace(-6.0, 6.0, 97)
 _IN: Final = ":in"
 _LOGITS: Final = 32  # positions whose logits are made at once: 16 MB at V = 128,256
-_PIECE: Final = 1 << 21  # numbers that are summed up at once: 16 MB in float64
+# Numbers that are summed up at once: as many as a core's cache holds in float64, or 128 MB of a GPU.
+_PIECE: Final = 1 << 18
+_PIECE_OF_A_GPU: Final = 1 << 24
 _VECTOR_BYTES: Final = 8 << 20
 _MOST_VECTORS: Final = 64
 # Modules of a layer whose input is looked at: what the heads bring together, what the gates let through.
@@ -76,14 +78,14 @@ class _Sums:
 
     def add(self, values: torch.Tensor) -> None:
         flat = values.detach().reshape(-1)
-        for start in range(0, flat.numel(), _PIECE):
-            piece = flat[start : start + _PIECE]
-            # MPS has no float64.
-            wide = piece.cpu().double() if piece.device.type == "mps" else piece.double()
-            parts = [wide.sum(), wide.square().sum(), (wide == 0).sum(), (wide < 0).sum(), wide.abs().max()]
-            *sums, largest = torch.stack([part.double() for part in parts]).tolist()
-            self._sums += sums
-            self._largest = float(np.fmax(self._largest, largest)) if largest == largest else largest
+        if flat.device.type == "mps":  # which has no float64
+            flat = flat.cpu()
+        size = _PIECE if flat.device.type == "cpu" else _PIECE_OF_A_GPU
+        for piece in flat.split(size):
+            wide, (low, high) = piece.double(), torch.aminmax(piece)
+            zeros, negative = piece.numel() - piece.count_nonzero(), (piece < 0).count_nonzero()
+            self._sums += [float(part) for part in (wide.sum(), torch.dot(wide, wide), zeros, negative)]
+            self._largest = float(np.maximum(self._largest, max(-float(low), float(high))))
             self._count += piece.numel()
 
     def statistics(self) -> Doubles:

@@ -34,15 +34,16 @@ Kind = Mapping[str, Any]
 def bundle(record: Mapping[str, Any], *, watched: bool) -> dict[str, str]:
     """Return the scores as a mime bundle: text/plain and text/html."""
     kinds = record["kinds"]
-    text, html = _one(record, kinds[0]) if len(kinds) == 1 else _several(record, kinds, pictures=watched)
+    text, html = (_one if len(kinds) == 1 else _several)(record, kinds, pictures=watched)
     notes = [_read(record), *([f"Meanwhile {record['off']}."] if record["off"] else [])]
     note = " ".join(notes)
     page = styled("div", FIGURES, html + styled("div", _NOTE, escape(note)))
     return {"text/plain": f"{text}\n\n{note}", "text/html": without_math(wall(page, pictures=True))}
 
 
-def _one(record: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
+def _one(record: Mapping[str, Any], kinds: Sequence[Kind], *, pictures: bool) -> tuple[str, str]:
     """All heads of one kind of score, and the ranking."""
+    kind = kinds[0]
     title = f"{kind['label'].capitalize()}: {_extent(record)}"
     meaning = f"{kind['meaning'].capitalize()} ({kind['source']})."
     ranking = _ranking(kind)
@@ -54,7 +55,7 @@ def _one(record: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
         html.append(
             table_html(kind["values"], layers, heads, high=high, texts=texts, corner=corner, label=title)
         )
-    else:
+    elif pictures:
         html.append(_picture(record, kind, 512))
     html += [legend_html("0", _figure(kind, high)), _ranking_html(kind, ranking)]
     rows: list[list[Cell]] = [[number, name, figure] for number, (name, figure, _) in enumerate(ranking, 1)]

@@ -48,6 +48,7 @@ def test_all_kinds_are_small_pictures_and_their_strongest_heads():
 def test_where_nobody_watches_there_are_no_pictures():
     made = shown(scores(), watched=False)
     assert "<img" not in made["text/html"], "compressed bytes differ from one library to the next"
+    assert "<img" not in shown(scores(126, 128, KINDS[:1]), watched=False)["text/html"]
     assert made["text/plain"] == shown(scores())["text/plain"]
 
 

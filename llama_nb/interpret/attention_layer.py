@@ -85,17 +85,13 @@ class AttentionLayer:
     ) -> tuple[Floats, Floats]:
         found = torch.zeros((len(heads), stop - start, self.k.shape[1]), device=self.q.device)
         log_sums = torch.full((len(heads), stop - start), -torch.inf, device=self.q.device)
-        forbidden = self.allowed.forbidden(start, stop, low, high, self.q.device) if high else None
-        empty = torch.from_numpy(self.allowed.last[start:stop] < self.allowed.first[start:stop])
         for places in self._by_group(heads) if high else ():
             group = [heads[place] for place in places]
             scores = self._scores(group, start, stop, low, high)
-            if forbidden is not None:
-                scores.masked_fill_(forbidden, -torch.inf)
-            log_sums[places] = self._log_sums(scores, group)
-            found[places, :, low:high] = scores.sub_(log_sums[places][..., None]).exp_()
-        if bool(empty.any()):
-            found[:, empty.to(found.device)] = 0.0
+            self.allowed.hide(scores, start, low, -torch.inf)
+            log_sums[places] = self._normalise(scores, group)
+            for place, weights in zip(places, scores, strict=True):
+                found[place, :, low:high] = weights
         return found.cpu().numpy(), log_sums.cpu().numpy()
 
     @torch.inference_mode()
@@ -103,11 +99,8 @@ class AttentionLayer:
         """Return some weights of one head, (stop - start, high - low), given the rows' normalisers."""
         with threads_for((stop - start) * (high - low) * self.q.shape[2]):
             scores = self._scores([head], start, stop, low, high)[0]
-            forbidden = self.allowed.forbidden(start, stop, low, high, self.q.device)
-            scores -= torch.from_numpy(log_sums).to(scores.device)[:, None]
-            weights = scores.exp_()
-            if forbidden is not None:
-                weights.masked_fill_(forbidden, 0.0)
+            weights = scores.sub_(torch.from_numpy(log_sums).to(scores.device)[:, None]).exp_()
+            self.allowed.hide(weights, start, low, 0.0)
             found: Floats = weights.cpu().numpy()
             return found
 
@@ -116,18 +109,25 @@ class AttentionLayer:
         first = heads[0]
         consecutive = list(heads) == list(range(first, first + len(heads)))
         chosen = self.q[first : first + len(heads)] if consecutive else self.q[list(heads)]
-        queries = chosen[:, start:stop].float()
+        queries = chosen[:, start:stop].float() * self.scaling
         keys = self.k[self.group(first), low:high].float()
-        scores = (queries.reshape(-1, queries.shape[-1]) @ keys.T).mul_(self.scaling)
+        scores = queries.reshape(-1, queries.shape[-1]) @ keys.T
         if self.softcap is not None:
             scores.div_(self.softcap).tanh_().mul_(self.softcap)
         return scores.view(len(heads), stop - start, high - low)
 
-    def _log_sums(self, scores: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
-        sums = torch.logsumexp(scores, dim=-1)
-        if self.sinks is None:
-            return sums
-        return torch.logaddexp(sums, self.sinks[list(heads)].to(sums.device)[:, None])
+    def _normalise(self, scores: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+        """Turn scores (n, rows, keys) into weights in place; return their log normalisers, (n, rows)."""
+        # A row that reads nothing has no largest score; any number makes its weights 0 instead of NaN.
+        largest = scores.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+        sinks = self.sinks[list(heads), None, None].to(scores.device) if self.sinks is not None else None
+        if sinks is not None:
+            largest = torch.maximum(largest, sinks)
+        sums = scores.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+        if sinks is not None:
+            sums += (sinks - largest).exp()
+        scores.div_(sums.clamp(min=torch.finfo(sums.dtype).tiny))
+        return (largest + sums.log())[..., 0]
 
     def _by_group(self, heads: Sequence[int]) -> list[list[int]]:
         """Places in `heads`, those with the same keys together: their scores are one product of matrices."""

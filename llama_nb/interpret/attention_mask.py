@@ -47,19 +47,37 @@ class Allowed:
             return 0, 0
         return int(self.first[start:stop][reads].min()), int(self.last[start:stop][reads].max()) + 1
 
-    def forbidden(
-        self, start: int, stop: int, low: int, high: int, device: "torch.device | str"
-    ) -> torch.Tensor | None:
-        """Return which keys queries must not read, (stop - start, high - low); None if they may read all."""
-        first, last = self.first[start:stop], self.last[start:stop]
-        if self.bits is None and first.max() <= low and last.min() >= high - 1:
-            return None
+    def hide(self, values: torch.Tensor, start: int, low: int, value: float) -> None:
+        """Put `value` where keys must not be read.
+
+        Parameters
+        ----------
+        values
+            Is changed: (..., queries, keys), of the queries from `start` on and the keys from `low` on.
+        """
+        stop, high = start + values.shape[-2], low + values.shape[-1]
+        for left, right in self._mixed(start, stop, low, high):
+            forbidden = self._forbidden(start, stop, left, right, values.device)
+            values[..., left - low : right - low].masked_fill_(forbidden, value)
+
+    def _mixed(self, start: int, stop: int, low: int, high: int) -> list[tuple[int, int]]:
+        """The ranges of keys that not all of these queries may read: under a causal mask those at the end."""
+        if self.bits is not None:
+            return [(low, high)]
+        begin = max(low, int(self.first[start:stop].max()))
+        end = min(high, int(self.last[start:stop].min()) + 1)
+        if begin >= end:
+            return [(low, high)]
+        return [(left, right) for left, right in ((low, begin), (end, high)) if left < right]
+
+    def _forbidden(self, start: int, stop: int, low: int, high: int, device: torch.device) -> torch.Tensor:
+        """Return which keys queries must not read, (stop - start, high - low)."""
         if self.bits is not None:
             read = np.unpackbits(self.bits[start:stop], axis=1, count=len(self))[:, low:high]
             return torch.from_numpy(read == 0).to(device)
         keys = torch.arange(low, high, dtype=torch.int32, device=device)
-        begin = torch.from_numpy(np.ascontiguousarray(first)).to(device)[:, None]
-        end = torch.from_numpy(np.ascontiguousarray(last)).to(device)[:, None]
+        begin = torch.from_numpy(np.ascontiguousarray(self.first[start:stop])).to(device)[:, None]
+        end = torch.from_numpy(np.ascontiguousarray(self.last[start:stop])).to(device)[:, None]
         return (keys < begin) | (keys > end)
 
 

@@ -47,9 +47,9 @@ describe("the attention explorer", () => {
     await drawn();
     const rows = all(".llama-nb-att-link");
     expect(rows.map((row) => row.textContent)).toEqual([
-      "<img·src=x·oner…0.6000",
-      "<|begin_of_text…0.3000",
-      "·time0.0600",
+      "<img·src=x·oner…30.6000",
+      "<|begin_of_text…00.3000",
+      "·time40.0600",
     ]);
     expect(rows.map((row) => row.querySelector<HTMLElement>(".llama-nb-att-fill")?.style.width)).toEqual([
       "100%",

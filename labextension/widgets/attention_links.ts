@@ -96,7 +96,8 @@ function row(look: Look, [token, value]: [number, number], most: number): HTMLEl
   go.dataset.token = String(token);
   const bar = element("span", "llama-nb-att-fill");
   bar.style.width = `${(100 * value) / most}%`;
-  go.append(bar, tokenText(look.texts, token), element("span", "llama-nb-att-value", weight(value)));
+  const place = element("span", "llama-nb-att-place", token.toLocaleString("en"));
+  go.append(bar, tokenText(look.texts, token), place, element("span", "llama-nb-att-value", weight(value)));
   go.title = `${named(look.texts, token, 60)}, token ${token}: ${weight(value)}. Click: its own links`;
   line.append(go);
   return line;

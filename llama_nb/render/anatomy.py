@@ -8,7 +8,18 @@ from typing import Any, Final
 
 from llama_nb.render.bars import bar, swatch
 from llama_nb.render.clean import clean, clean_line
-from llama_nb.render.html import FIGURES, LINE, MONO, MUTED, SMALL, escape, styled, to_html, wall
+from llama_nb.render.html import (
+    FIGURES,
+    LINE,
+    MONO,
+    MUTED,
+    SMALL,
+    escape,
+    styled,
+    to_html,
+    wall,
+    without_math,
+)
 from llama_nb.render.nodes import Element
 from llama_nb.render.table import table_node
 from llama_nb.render.text import to_text
@@ -16,6 +27,7 @@ from llama_nb.render.units import number, size
 
 _CELL: Final = f"padding:2px 12px 2px 0;border:0;border-bottom:1px solid {LINE};vertical-align:top"
 _TABLE: Final = f"color:inherit;font-size:inherit;border-collapse:collapse;margin:0.4em 0;{FIGURES}"
+_NAME: Final = "white-space:nowrap"
 _HEADS: Final = ("block", "shapes", "parameters", "bytes")
 # What is told of each layer: the heading, the kind of place and the column of its statistics.
 _DEPTHS: Final = (
@@ -54,7 +66,7 @@ def to_static(record: Mapping[str, Any], *, watched: bool) -> str:
             styled("div", "margin:0.6em 0 0", escape(_read(record["measured"]))),
             to_html([_depth_table(record, watched)]),
         ]
-    return wall(styled("div", f"max-width:720px;{FIGURES}", "".join(pieces)))
+    return without_math(wall(styled("div", f"max-width:760px;{FIGURES}", "".join(pieces))))
 
 
 def title(record: Mapping[str, Any]) -> str:
@@ -182,7 +194,10 @@ def _blocks_html(record: Mapping[str, Any]) -> str:
             )
         before = block["group"]
         shapes = styled("span", f"{MONO};{SMALL}", escape(_shapes(block)))
-        name = styled("span", f"padding-left:{16 if inside else 0}px", escape(_name(block)))
+        summary = styled("span", f"{SMALL};{MUTED}", escape(f" {block['summary']}"))
+        name = styled(
+            "div", f"{_NAME};padding-left:{16 if inside else 0}px", escape(block["title"]) + summary
+        )
         figures = [escape(_count(block)), escape(size(block["bytes"]))]
         rows.append(_row([name, shapes, *figures], formula=_formula(block)))
     return styled("table", _TABLE, "".join(rows))
@@ -194,7 +209,7 @@ def _formula(block: Mapping[str, Any]) -> str:
 
 def _row(cells: Sequence[str], formula: str = "") -> str:
     made = [
-        styled("td", f"{_CELL};text-align:right" if place > 1 else _CELL, cell)
+        styled("td", f"{_CELL};text-align:right;white-space:nowrap" if place > 1 else _CELL, cell)
         for place, cell in enumerate(cells)
     ]
     return styled("tr", "", "".join(made), **({"title": formula} if formula else {}))

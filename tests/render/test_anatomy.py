@@ -59,7 +59,7 @@ def test_the_page_has_the_same_and_formulas_as_titles():
     html = bundle(record(), watched=True)["text/html"]
     shown = read(html)
     assert shown.faults == []
-    assert "Attention (6 heads)" in shown.text
+    assert "Attention 6 heads" in shown.text
     assert "q = W_q x̂   T × 64" in html
 
 

@@ -51,7 +51,7 @@ def _facts(record: Mapping[str, Any], watched: bool) -> list[str]:
     before, after = record["loss_before"], record["loss_after"]
     if before is not None and after is not None:
         figures = f"{nats(before, watched=watched)} \u2192 {nats(after, watched=watched)}"
-        facts.append(f"Mean loss on the {record['title']}: {figures} nats a token")
+        facts.append(f"Mean loss on the {clean_line(record['title'])}: {figures} nats a token")
     return facts
 
 

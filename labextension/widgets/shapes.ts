@@ -418,7 +418,11 @@ export interface AttentionTile {
   signed?: boolean;
 }
 
-/** What turning parts off does; empty when nothing is off. Probabilities are those of the next token. */
+/**
+ * What turning parts off does; empty when nothing is off.
+ *
+ * `before` and `after` have the same tokens, which may come next, each with its probability.
+ */
 export interface AttentionEffect {
   running?: boolean;
   /** What is off: "L3 H5", "L3 MLP". */

@@ -14,11 +14,12 @@ from llama_nb.session.reading import Reading
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
+    from llama_nb.session.ablating import ChangedToken
 
 Part = tuple[int, int | str]
 
 MOST_PARTS: Final = 512
-SHOWN: Final = 8  # tokens of each distribution
+SHOWN: Final = 8  # tokens: the likeliest of either distribution
 _BLOCKS: Final = ("attention", "mlp", "layer")
 
 
@@ -79,10 +80,12 @@ def turned_off(
     found = ablation_effect(
         model, reading, interventions(parts, mode), position=explorer.position, stop=stop, on_text=on_text
     )
+    likeliest = sorted(found.tokens, key=lambda token: -max(token.before, token.after))[:SHOWN]
     return {
         "position": found.position,
-        "before": _tokens(found.before),
-        "after": _tokens(found.after),
+        # The same tokens, so that each has both of its probabilities.
+        "before": _tokens(likeliest, lambda token: token.before),
+        "after": _tokens(likeliest, lambda token: token.after),
         "kl": _digits(found.kl),
         "loss_before": _digits(found.loss_before),
         "loss_after": _digits(found.loss_after),
@@ -91,8 +94,11 @@ def turned_off(
     }
 
 
-def _tokens(likeliest: Iterable[Any]) -> list[list[Any]]:
-    return [[token.text, _digits(token.probability)] for token in list(likeliest)[:SHOWN]]
+def _tokens(
+    tokens: "Iterable[ChangedToken]", chance: "Callable[[ChangedToken], float]"
+) -> list[tuple[str, float | None]]:
+    """Return texts with their probabilities, the likeliest first."""
+    return [(token.text, _digits(chance(token))) for token in sorted(tokens, key=chance, reverse=True)]
 
 
 def _digits(value: float | None) -> float | None:

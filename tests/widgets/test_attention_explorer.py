@@ -266,7 +266,10 @@ def test_switches_show_what_a_head_does(wire: Wire, cria: Model) -> None:
     assert made.effect["off"] == [f"L{layer} H0", f"L{layer} MLP"]
     assert made.effect["running"] is False
     assert made.effect["kl"] > 0
-    assert len(made.effect["before"]) == len(made.effect["after"]) == 8
+    before, after = dict(made.effect["before"]), dict(made.effect["after"])
+    assert set(before) == set(after)
+    assert before != after
+    assert list(before.values()) == sorted(before.values(), reverse=True)
     assert made.effect["text_before"]
     assert made.view["off"] == [[layer, 0], [layer, "mlp"]]
     say(wire, made, kind="query", query=3)

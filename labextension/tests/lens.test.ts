@@ -182,14 +182,17 @@ describe("a lens", () => {
   });
 
   it("asks once for columns that it has not, and shows what comes", () => {
-    const { model, cell } = open({ window: window_(0, 2), cells: bytes(0, 2) });
+    const { model, cell, find } = open({ window: window_(0, 2), cells: bytes(0, 2) });
     expect(model.said("columns")).toEqual([{ kind: "columns", start: 0 }]);
     expect(cell(1, 3).textContent).toBe("");
     model.set("place", { row: 1, column: 1, by: "entropy" });
     expect(model.said("columns").length).toBe(1);
+    vi.advanceTimersByTime(2000);
+    expect(find("[role=status]").textContent).toContain("not answered yet");
     model.set("window", window_());
     model.set("cells", bytes(0, COLUMNS));
     expect(cell(1, 3).textContent).toBe("·upon");
+    expect(find("[role=status]").textContent).toBe("");
     expect(cell(1, 1).getAttribute("aria-selected")).toBe("true");
   });
 

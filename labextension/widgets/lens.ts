@@ -21,6 +21,7 @@ import type { LensViewTraits } from "./traits";
 
 export type LensModel = Model<LensViewTraits>;
 
+const SILENT_AFTER_MS = 1500;
 const TELL_AFTER_MS = 120; // of rest, so that a key that is held down tells the kernel once
 const AHEAD = 16; // columns that a new window has before the first one in sight
 const GROUNDS: [LensGround, string, string][] = [
@@ -46,6 +47,7 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
   let pointed: At | null = null;
   let telling = 0;
   let asked = -1;
+  let silence = 0;
   let cells: LensCells | null = null;
 
   const tell = () => {
@@ -77,8 +79,13 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
       seen(first, end) {
         if (!cells || (cells.has(first) && cells.has(end - 1))) return;
         const start = Math.max(0, first - AHEAD);
-        if (start !== asked) model.send({ kind: "columns", start });
+        if (start === asked) return;
         asked = start;
+        model.send({ kind: "columns", start });
+        window.clearTimeout(silence);
+        silence = window.setTimeout(() => {
+          status.textContent = "The kernel has not answered yet: another cell may be running.";
+        }, SILENT_AFTER_MS);
       },
     },
     signal,
@@ -93,11 +100,13 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
   const below = element("div", "llama-nb-lens-below");
   below.append(detail.root, chart.root);
   const notes = element("div", "llama-nb-lens-notes llama-nb-muted");
+  const status = element("div", "llama-nb-lens-notes llama-nb-muted");
+  status.setAttribute("role", "status");
   const error = element("div", "llama-nb-error");
   error.setAttribute("role", "alert");
   const copy = () => copied(model, cells, pointed ?? at);
   head.root.append(copyButton("Copy the figures of this position", copy, "Copy data"));
-  root.append(head.root, grid.root, below, notes, error);
+  root.append(head.root, grid.root, below, notes, status, error);
 
   const drawBelow = () => {
     const shown = pointed ?? at;
@@ -131,6 +140,8 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
     if (!layers.length || !(bytes instanceof DataView)) return;
     cells = new LensCells(model.get("window"), bytes, layers.length, top);
     asked = -1;
+    window.clearTimeout(silence);
+    status.textContent = "";
     drawAll();
   };
   const takePlace = () => {
@@ -160,13 +171,17 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
     if (spare > 0) root.style.height = `${root.offsetHeight - spare}px`;
     grid.reveal(true);
   });
-  const resized = new ResizeObserver(() => drawAll());
+  const resized = new ResizeObserver(() => {
+    drawAll();
+    grid.reveal();
+  });
   resized.observe(grid.root);
   const leave = standIn(model as never, el);
   return () => {
     owner.abort();
     window.cancelAnimationFrame(drawn);
     window.clearTimeout(telling);
+    window.clearTimeout(silence);
     resized.disconnect();
     leave();
     for (const [event, draw] of follow) model.off(event, draw);

@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache
 
 from llama_nb.core.errors import Stopped, UnsupportedError
+from llama_nb.engines.places import decoder_of
 from llama_nb.interpret.finite import check_finite
 
 if TYPE_CHECKING:
@@ -95,15 +96,14 @@ def find_stack(module: Any) -> Stack:
     UnsupportedError
         If it is not built that way.
     """
-    decoder = module.get_decoder()
-    head = module.get_output_embeddings()
-    layers, norm = getattr(decoder, "layers", None), getattr(decoder, "norm", None)
-    if layers is None or norm is None or head is None:
+    decoder, head = decoder_of(module), module.get_output_embeddings()
+    norm = getattr(decoder, "norm", None)
+    if norm is None or head is None:
         raise UnsupportedError(
-            f"A {type(module).__name__} has no list of layers with a norm and an unembedding behind it.",
+            f"A {type(module).__name__} has no norm and unembedding behind its layers.",
             "The lens reads decoders that are built as Llama is.",
         )
-    return Stack(tuple(layers), norm, head)
+    return Stack(tuple(decoder.layers), norm, head)
 
 
 def lens_cost(module: Any, tokens: int, positions: int) -> int:
@@ -188,7 +188,8 @@ def _said(
 
 def _logprobs(stack: Stack, states: torch.Tensor) -> torch.Tensor:
     """Log-probabilities in float32, shape (n, V), computed as the model does: in its own dtype until here."""
-    return torch.log_softmax(stack.head(stack.norm(states)).float(), dim=-1)
+    logits = stack.head(stack.norm(states))
+    return torch.log_softmax(logits.to(states.device).float(), dim=-1)
 
 
 def _figures(

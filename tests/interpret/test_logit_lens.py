@@ -6,12 +6,16 @@ import torch
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Llama4ForCausalLM,
+    Llama4TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from llama_nb.core.errors import EngineError, Stopped, UnsupportedError
@@ -33,6 +37,19 @@ FAMILIES = {
     "tied": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": True}),
     "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": 8}),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, {}),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"head_dim": 8}),
+    "llama4": (
+        Llama4ForCausalLM,
+        Llama4TextConfig,
+        {
+            "head_dim": 8,
+            "intermediate_size_mlp": 48,
+            "num_local_experts": 2,
+            "attention_chunk_size": 16,
+            "no_rope_layers": [1, 1, 0],
+            "pad_token_id": 0,
+        },
+    ),
 }
 IDS = [(7 * n * n + 3) % 97 for n in range(50)]
 
@@ -89,8 +106,9 @@ def test_the_final_and_the_next_token_with_their_ranks():
     assert (found.final_rank[-1] == 1).all()
 
 
-def test_some_positions_slices_and_pieces_are_the_same_figures(monkeypatch):
-    module = tiny()
+@pytest.mark.parametrize("family", ["llama", "mistral", "llama4"])
+def test_some_positions_slices_and_pieces_are_the_same_figures(monkeypatch, family):
+    module = tiny(family)
     whole = read_depths(module, IDS, range(len(IDS)))
     told = []
     monkeypatch.setattr(logit_lens, "_SLICE", 3)

@@ -22,8 +22,9 @@ from llama_nb.interpret.finite import check_finite
 Site = Literal["layer", "attention", "mlp", "head"]
 SITES: Final[tuple[str, ...]] = get_args(Site)
 
-_BATCH_S: Final = 0.25  # seconds of work between two looks whether to stop
+_BATCH_S: Final = 0.25  # seconds of work in a batch, so that progress can be seen
 _MOST_ROWS: Final = 64
+_MOST_TOKENS: Final = 16_384  # of all rows together: their activations stay small where time would allow more
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,39 +92,51 @@ def patch(
     told
         Is given how many runs are done, and of how many, on this thread.
     stopped
-        Asked between batches; a reason ends the work with `Stopped`.
+        Asked before each layer; a reason ends the work with `Stopped`.
     """
     first = next((at for at, (a, b) in enumerate(zip(clean, corrupt, strict=True)) if a != b), len(clean))
     layers = [_places(module, layer, site) for layer in range(len(layers_of(module)))]
     both = (answer, wrong)
-    found, values = _recorded(module, clean, [place for places in layers for place in places])
-    clean_difference = _difference(found, both)
-    check_finite(found, "What the model says")
-    corrupt_difference = _difference(last_logits(module, corrupt)[None], both)
-    tries = _tries(site, positions, first, len(layers[0]))
-    columns = len(layers[0]) if site == "head" else len(positions)
-    differences = torch.full((len(layers), columns), float(corrupt_difference[0]))
-    pace = _Pace()
-    done, every = 0, len(tries) * len(layers)
-    for number, places in enumerate(layers):
-        known = values[number * len(places) : (number + 1) * len(places)]
-        waiting = tries
-        while waiting:
-            if (reason := stopped()) is not None:
-                raise Stopped(f"Patching was stopped after {done:,} of {every:,} runs: {reason}.")
-            batch, waiting = waiting[: pace.rows], waiting[pace.rows :]
-            with pace.measured(len(batch)):
-                logits = _with_patches(module, corrupt, batch, places, known)
-            differences[number, [each.column for each in batch]] = _difference(logits, both)
-            done += len(batch)
-            told(done, every)
-    return Patched(float(clean_difference[0]), float(corrupt_difference[0]), differences)
+    with _heard(module, stopped):
+        found, values = _recorded(module, clean, [place for places in layers for place in places])
+        clean_difference = float(_difference(found, both)[0])
+        corrupt_difference = float(_difference(last_logits(module, corrupt)[None], both)[0])
+        tries = _tries(site, positions, first, len(layers[0]))
+        columns = len(layers[0]) if site == "head" else len(positions)
+        differences = torch.full((len(layers), columns), corrupt_difference)
+        pace, done, every = _Pace(len(clean)), 0, len(tries) * len(layers)
+        for number, places in enumerate(layers):
+            known = values[number * len(places) : (number + 1) * len(places)]
+            waiting = tries
+            while waiting:
+                batch, waiting = waiting[: pace.rows], waiting[pace.rows :]
+                with pace.measured(len(batch)):
+                    logits = _with_patches(module, corrupt, batch, places, known)
+                differences[number, [each.column for each in batch]] = _difference(logits, both)
+                done += len(batch)
+                told(done, every)
+    return Patched(clean_difference, corrupt_difference, differences)
+
+
+@contextlib.contextmanager
+def _heard(module: Any, stopped: Callable[[], str | None]) -> Iterator[None]:
+    """Raise Stopped before the next layer when `stopped` says why: a run of a long text takes its time."""
+
+    def look(_module: Any, _given: Any) -> None:
+        if (reason := stopped()) is not None:
+            raise Stopped(f"Patching was stopped: {reason}.")
+
+    with contextlib.ExitStack() as hooks:
+        for layer in layers_of(module):
+            hooks.callback(layer.register_forward_pre_hook(look).remove)
+        yield
 
 
 class _Pace:
-    """How many rows go side by side: as many as take about a quarter of a second."""
+    """How many rows of so many tokens go side by side: as many as take about a quarter of a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: int) -> None:
+        self._most = max(1, min(_MOST_ROWS, _MOST_TOKENS // tokens))
         self.rows = 1
 
     @contextlib.contextmanager
@@ -132,7 +145,7 @@ class _Pace:
         started = time.perf_counter()
         yield
         took = max(time.perf_counter() - started, 1e-6)
-        self.rows = max(1, min(_MOST_ROWS, 4 * self.rows, int(rows * _BATCH_S / took)))
+        self.rows = max(1, min(self._most, 4 * self.rows, int(rows * _BATCH_S / took)))
 
 
 def _places(module: Any, layer: int, site: Site) -> list[Place]:

@@ -91,7 +91,7 @@ def _tokens_html(record: Mapping[str, Any], rows: Sequence[tuple[str, str, str]]
 def _texts_html(both: Sequence[tuple[str, str]]) -> str:
     rows = []
     for name, said in both:
-        head, text = styled("th", f"{_CELL};{MUTED}", name), styled("code", _TEXT, escape(said))
+        head, text = styled("th", f"{_CELL};{MUTED}", name), styled("span", _TEXT, escape(said))
         rows.append(styled("tr", "", head + styled("td", _CELL, text)))
     return styled("table", _TABLE, "".join(rows))
 

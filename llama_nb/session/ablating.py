@@ -48,7 +48,9 @@ def turned_off(model: "Handle", parts: Sequence[Intervention]) -> Iterator[tuple
     try:
         yield together
     finally:
-        _off.reset(token)
+        # Left in another context than it was entered in: there nothing was ever off.
+        with contextlib.suppress(ValueError):
+            _off.reset(token)
 
 
 def carrying(model: "Handle", request: Request) -> Request:

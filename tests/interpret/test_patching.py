@@ -1,5 +1,7 @@
 """Activation patching against runs that are patched one by one, by hooks of this test's own."""
 
+import itertools
+
 import pytest
 import torch
 from transformers import (
@@ -143,11 +145,25 @@ def test_what_is_equal_in_both_runs_is_not_computed(module):
     assert (nothing.differences == torch.tensor(found.corrupt)).all()
 
 
-def test_it_is_stopped_between_batches_and_leaves_nothing(module, monkeypatch):
-    monkeypatch.setattr(patching, "_MOST_ROWS", 2)
+@pytest.mark.parametrize("after", [0, 3, 7, 20])
+def test_it_is_stopped_before_any_layer_and_leaves_nothing(module, after):
     before = last_logits(module, CLEAN)
-    asked = iter([None, None, None, "enough"])
-    with pytest.raises(Stopped, match="of 30 runs: enough"):
+    asked = iter([*[None] * after, "enough"])  # it is not asked again
+    with pytest.raises(Stopped, match="enough"):
         patch(module, CLEAN, CORRUPT, *BOTH, site="layer", positions=range(12), stopped=lambda: next(asked))
     assert not any(each._forward_hooks or each._forward_pre_hooks for each in module.modules())
     assert torch.equal(last_logits(module, CLEAN), before)
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(1, 16_384), (3, 16_384), (64, 12), (64, 30)])
+def test_however_many_rows_go_side_by_side_the_values_are_the_same(module, monkeypatch, rows, tokens):
+    whole = patch(module, CLEAN, CORRUPT, *BOTH, site="mlp", positions=range(12))
+    monkeypatch.setattr(patching, "_MOST_ROWS", rows)
+    monkeypatch.setattr(patching, "_MOST_TOKENS", tokens)
+    told = []
+    found = patch(
+        module, CLEAN, CORRUPT, *BOTH, site="mlp", positions=range(12), told=lambda done, _: told.append(done)
+    )
+    torch.testing.assert_close(found.differences, whole.differences, atol=1e-5, rtol=0)
+    steps = [later - earlier for earlier, later in itertools.pairwise([0, *told])]
+    assert max(steps) <= min(rows, max(1, tokens // 12))

@@ -252,6 +252,15 @@ def test_tasks_beside_each_other_keep_apart(cria):
     assert (len(one.interventions), other.interventions) == (1, ())
 
 
+def test_a_block_that_is_left_elsewhere_was_never_entered_there(cria):
+    block, cell = cria.ablate(*PARTS), contextvars.copy_context()
+    cell.run(block.__enter__)
+    assert len(cell.run(active, cria)) == 2
+    assert active(cria) == ()
+    block.__exit__(None, None, None)
+    assert active(cria) == ()
+
+
 def test_an_exception_in_the_block_ends_it(cria):
     whole = written(cria.complete(STORY, **GREEDY))
     with pytest.raises(ZeroDivisionError):

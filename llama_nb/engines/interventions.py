@@ -16,7 +16,7 @@ from llama_nb.core.intervention import Intervention, check_parts
 from llama_nb.core.request import Request
 from llama_nb.engines.places import Change, Place, decoder_of, find_place, heads_of, layers_of
 
-_CHUNK: Final = 256  # tokens of a text whose mean is taken, between two looks whether to stop
+_CHUNK: Final = 256  # tokens of a text whose mean is taken that go through the layers at once
 
 
 @contextlib.contextmanager
@@ -86,6 +86,23 @@ def applied(
         yield
 
 
+@contextlib.contextmanager
+def hearing(module: Any, stopped: Callable[[], str | None], what: str) -> Iterator[None]:
+    """Raise Stopped before the next layer when `stopped` says why: a whole pass may take its time.
+
+    `what` is what was stopped, for the message.
+    """
+
+    def look(_module: Any, _given: Any) -> None:
+        if (reason := stopped()) is not None:
+            raise Stopped(f"{what} was stopped: {reason}.")
+
+    with contextlib.ExitStack() as hooks:
+        for layer in layers_of(module):
+            hooks.callback(layer.register_forward_pre_hook(look).remove)
+        yield
+
+
 def _constant(value: torch.Tensor) -> Change:
     return lambda found: value.to(found.dtype).expand_as(found)
 
@@ -124,9 +141,8 @@ def _mean_over(
         for each, place in parts:
             hooks.callback(place.edit(_adding_to(sums, each)).remove)
         cache = DynamicCache(config=module.config)
+        hooks.enter_context(hearing(module, stopped, f"The mean of {parts[0][0].name}"))
         for start in range(0, len(ids), _CHUNK):
-            if (reason := stopped()) is not None:
-                raise Stopped(f"The mean of {parts[0][0].name} was not computed: {reason}.")
             chunk = torch.tensor([ids[start : start + _CHUNK]], device=module.device)
             decoder_of(module)(input_ids=chunk, past_key_values=cache, use_cache=True)
     return {each: total / len(ids) for each, total in sums.items()}

@@ -1,6 +1,6 @@
 """What a model predicts on a text, whole or with parts of it turned off: one distribution and the loss.
 
-The text goes through in pieces, between which the work can be stopped. Knows torch and token ids only.
+The text goes through in pieces, and a stop is heard before every layer. Knows torch and token ids only.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,10 @@ from transformers import DynamicCache
 
 from llama_nb.core.errors import Stopped
 from llama_nb.core.intervention import Intervention
-from llama_nb.engines.interventions import applied
+from llama_nb.engines.interventions import applied, hearing
 from llama_nb.engines.places import decoder_of
 
+_WHAT: Final = "The look at what changes"
 _PIECE: Final = 256  # tokens that go through the layers at once
 _SLICE: Final = 32  # positions whose logits stand in memory: 16 MB in float32 at V = 128,256
 
@@ -54,10 +55,10 @@ def predict(
     interventions, prompt
         What is turned off, and the text of the means that name none; see `applied`.
     stopped
-        Asked between pieces; a reason ends the work with `Stopped`.
+        Asked before each layer and slice; a reason ends the work with `Stopped`.
     """
     likelihood, found = 0.0, torch.empty(0)
-    with applied(module, interventions, prompt=prompt, stopped=stopped):
+    with applied(module, interventions, prompt=prompt, stopped=stopped), hearing(module, stopped, _WHAT):
         cache = DynamicCache(config=module.config)
         for start in range(0, len(ids), _PIECE):
             piece = torch.tensor([list(ids[start : start + _PIECE])], device=module.device)
@@ -65,7 +66,7 @@ def predict(
             states = output.last_hidden_state[0]
             for first in range(start, start + len(states), _SLICE):
                 if (reason := stopped()) is not None:
-                    raise Stopped(f"The look at what changes was stopped: {reason}.")
+                    raise Stopped(f"{_WHAT} was stopped: {reason}.")
                 logprobs = _logprobs(module, states[first - start : first - start + _SLICE])
                 targets = torch.tensor(ids[first + 1 : first + 1 + len(logprobs)], dtype=torch.long)
                 likelihood += float(logprobs[: len(targets)].gather(1, targets[:, None]).double().sum())

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal, get_args
 
 import torch
 
-from llama_nb.core.errors import Stopped
 from llama_nb.core.intervention import Intervention
+from llama_nb.engines.interventions import hearing
 from llama_nb.engines.places import Change, OutputPlace, Place, find_place, heads_of, layers_of
 from llama_nb.interpret.finite import check_finite
 
@@ -97,7 +97,7 @@ def patch(
     first = next((at for at, (a, b) in enumerate(zip(clean, corrupt, strict=True)) if a != b), len(clean))
     layers = [_places(module, layer, site) for layer in range(len(layers_of(module)))]
     both = (answer, wrong)
-    with _heard(module, stopped):
+    with hearing(module, stopped, "Patching"):
         found, values = _recorded(module, clean, [place for places in layers for place in places])
         clean_difference = float(_difference(found, both)[0])
         corrupt_difference = float(_difference(last_logits(module, corrupt)[None], both)[0])
@@ -116,20 +116,6 @@ def patch(
                 done += len(batch)
                 told(done, every)
     return Patched(clean_difference, corrupt_difference, differences)
-
-
-@contextlib.contextmanager
-def _heard(module: Any, stopped: Callable[[], str | None]) -> Iterator[None]:
-    """Raise Stopped before the next layer when `stopped` says why: a run of a long text takes its time."""
-
-    def look(_module: Any, _given: Any) -> None:
-        if (reason := stopped()) is not None:
-            raise Stopped(f"Patching was stopped: {reason}.")
-
-    with contextlib.ExitStack() as hooks:
-        for layer in layers_of(module):
-            hooks.callback(layer.register_forward_pre_hook(look).remove)
-        yield
 
 
 class _Pace:

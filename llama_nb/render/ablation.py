@@ -52,6 +52,8 @@ def _facts(record: Mapping[str, Any], watched: bool) -> list[str]:
     if before is not None and after is not None:
         figures = f"{nats(before, watched=watched)} \u2192 {nats(after, watched=watched)}"
         facts.append(f"Mean loss on the {clean_line(record['title'])}: {figures} nats a token")
+    if record["text_before"] or record["text_after"]:
+        facts.append("How it goes on, with the likeliest token each time:")
     return facts
 
 

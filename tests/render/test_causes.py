@@ -69,6 +69,7 @@ def test_without_a_loss_or_texts_an_effect_says_nothing_of_them():
     )
     assert "Mean loss" not in made["text/plain"]
     assert "whole:" not in made["text/plain"]
+    assert "How it goes on" not in made["text/plain"]
     ended = ablation.bundle(effect(text_after=""), watched=True)
     assert "changed: (nothing)" in ended["text/plain"]
 

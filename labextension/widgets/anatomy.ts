@@ -79,6 +79,9 @@ function render({ model, el }: { model: AnatomyModel; el: HTMLElement }): () => 
     state.token = model.get("look").token ?? state.token;
     drawLook();
   };
+  const drawDetail = () => {
+    if (["norm", "gate"].includes(state.tab)) drawLook();
+  };
   const drawStatus = () => {
     window.clearTimeout(silence);
     status.textContent = model.get("status");
@@ -95,7 +98,7 @@ function render({ model, el }: { model: AnatomyModel; el: HTMLElement }): () => 
   const follow: [string, () => void][] = [
     ["change:body", drawBody],
     ["change:measured", drawMeasured],
-    ["change:detail", drawLook],
+    ["change:detail", drawDetail],
     ["change:status", drawStatus],
     ["change:error", drawError],
   ];

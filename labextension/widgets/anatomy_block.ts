@@ -56,7 +56,8 @@ export const wholePanel: Panel = ({ model }) => {
     first.prepend(swatch);
     made.body.append(row(first, count(held), share(parameters ? held / parameters : 0), sizes(bytes)));
   }
-  return [element("p", "", sentence(body)), bar, made.root];
+  const kept = `Beside the weights, the KV cache takes ${sizes(body.cache?.token ?? 0)} a token.`;
+  return [element("p", "", sentence(body)), bar, made.root, element("p", "llama-nb-muted", kept)];
 };
 
 function sentence(body: AnatomyBody): string {

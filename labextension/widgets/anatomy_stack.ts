@@ -89,7 +89,9 @@ function drawn(body: AnatomyBody): HTMLElement[] {
       const name = many ? `${group?.layers.length} × layers ${group?.text}` : `layer ${group?.text}`;
       box.setAttribute("role", "group");
       box.setAttribute("aria-label", name);
-      box.append(element("div", "llama-nb-an-times", name));
+      const times = element("div", "llama-nb-an-times", name);
+      times.setAttribute("aria-hidden", "true");
+      box.append(times);
       rows.push(box);
     }
     box.append(row(block, share(block, body)));
@@ -104,7 +106,9 @@ function share(block: AnatomyBlock, body: AnatomyBody): number {
 }
 
 function mark(text: string): HTMLElement {
-  return element("div", "llama-nb-an-mark", text);
+  const made = element("div", "llama-nb-an-mark", text);
+  made.setAttribute("aria-hidden", "true");
+  return made;
 }
 
 function whole(body: AnatomyBody): HTMLElement {

@@ -110,8 +110,8 @@ def _rope(sizes: Sizes) -> Words:
         "RoPE",
         f"{sizes.pairs} angles",
         "Positions are told by turning: each pair of dimensions of a query or key turns by its own angle "
-        "from token to token, so the product of the two depends on how far they are apart. Nothing in it is "
-        "learned.",
+        "from token to token, so the product of the two depends on how far they are apart. All heads turn "
+        "alike; nothing in it is learned.",
         (
             (f"θ_i = {sizes.base:,.0f}^(−2i / {2 * sizes.pairs}){scaled}", f"i = 0 … {sizes.pairs - 1}"),
             (f"(q_{first}, q_{partner}) turned by position · θ_i", "and k likewise"),

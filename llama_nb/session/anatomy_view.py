@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from llama_nb.render.anatomy_words import Sizes, layers_text, shape_text, words
+from llama_nb.render.clean import clean
 
 if TYPE_CHECKING:
     from llama_nb.interpret.activations import Activations
@@ -77,7 +78,7 @@ def measured_record(anatomy: "Anatomy") -> dict[str, Any] | None:
         "title": read.title,
         "tokens": found.tokens,
         "off": read.off,
-        "positions": [[at, read.texts[at], read.special[at]] for at in found.positions],
+        "positions": [[at, clean(read.texts[at]), read.special[at]] for at in found.positions],
         "sites": [_site(place, table) for place, table in found.sites.items()],
         "whole": [_site(place, row[None, :]) for place, row in found.whole.items()],
         "residual": {

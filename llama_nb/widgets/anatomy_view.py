@@ -176,8 +176,9 @@ class AnatomyView(LiveWidget):
     def _watch(self, event: events.Event) -> None:
         if isinstance(event, events.ModelsChanged) and self.comm is not None:
             alive = self._model() is not None
-            if alive != self.body["alive"]:
-                self.body = {**self.body, "alive": alive}
+            with self._lock:
+                if alive != self.body["alive"]:
+                    self.body = {**self.body, "alive": alive}
 
 
 _open: deque[AnatomyView] = deque()

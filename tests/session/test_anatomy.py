@@ -147,6 +147,14 @@ def test_the_record_is_json_also_where_figures_are_none(stories260k):
     model.unload()
 
 
+def test_tokens_are_cleaned_before_a_page_gets_them(cria: Model):
+    found = cria.anatomy("a\u202eb \x1b[31m<b>")
+    shown = "".join(text for _, text, _ in found.to_record()["measured"]["positions"])
+    assert "\u202e" not in shown
+    assert "\x1b" not in shown
+    assert "<b>" in shown
+
+
 def test_a_page_gets_no_more_bars_than_it_can_show(read):
     record = detail_record(read, 1, "input_layernorm", read.activations.tokens - 1)
     assert len(record["channels"]) == min(BARS, 192) == len(record["behind"])

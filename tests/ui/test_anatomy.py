@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Locator
 
+from tests.ui.chat import CONTRAST, READABLE
 from tools.lab_page import LabPage
 from tools.lab_server import LabServer
 
@@ -46,6 +47,12 @@ def go(page: LabPage, block: str, tab: str) -> None:
     find(page, f"[data-tab={tab}]").click()
 
 
+def assert_readable(page: LabPage) -> None:
+    """Every text stands out from what is behind it."""
+    ratio, text = page.page.locator(".llama-nb-an").evaluate(CONTRAST)
+    assert ratio >= READABLE, f"{ratio:.2f} to 1: {text}"
+
+
 @pytest.fixture
 def shown(page: LabPage, notebook: Callable[..., str]) -> LabPage:
     page.open(notebook(SETUP, "%llama anatomy", NUMPY))
@@ -69,6 +76,7 @@ def test_a_block_and_its_views_by_keyboard_alone_in_both_themes(shown: LabPage, 
     assert "q_proj" in panel(page)
     assert "192 × 192" in panel(page)
     assert "36,864" in panel(page)
+    assert_readable(page)
     keyboard.press("Tab")
     keyboard.press("ArrowRight")
     wait_for(page, "6 query heads of 32 share 2 pairs of keys and values")
@@ -82,6 +90,8 @@ def test_a_block_and_its_views_by_keyboard_alone_in_both_themes(shown: LabPage, 
     page.page.locator(".llama-nb-an").screenshot(path=tmp_path / "light.png")
 
     page.theme("JupyterLab Dark")
+    page.page.wait_for_timeout(200)
+    assert_readable(page)
     find(page, "[role=tab][aria-selected=true]").focus()
     keyboard.press("ArrowRight")
     find(page, "[aria-label=position]").focus()

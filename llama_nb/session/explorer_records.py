@@ -24,7 +24,7 @@ def head_record(
     return {
         "id": explorer.id,
         "model": trace.model,
-        "title": trace.title,
+        "title": f"{trace.title}, {trace.off}" if trace.off else trace.title,
         "alive": explorer.model() is not None,
         "layers": list(trace.layers),
         "kinds": [trace.kind(layer) for layer in trace.layers],

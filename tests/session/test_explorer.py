@@ -217,6 +217,12 @@ def test_the_records_are_json_and_bounded():
     json.dumps([head, tokens, view_record(explorer, [(0, "mlp")], 3)])
 
 
+def test_what_was_off_is_said():
+    trace = random_trace(4)
+    trace.off = "L3 H5 off"
+    assert head_record(Explorer(trace))["title"] == "text, L3 H5 off"
+
+
 def test_other_traces_are_offered():
     trace, other = random_trace(10), random_trace(12, seed=2)
     identify(other)

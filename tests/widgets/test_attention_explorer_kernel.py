@@ -31,9 +31,12 @@ class Page:
     def __init__(self, kernel: Kernel, code: str) -> None:
         self.kernel = kernel
         self.cell = kernel.ok(code)
+
+    @property
+    def model_id(self) -> str:
+        """The explorer: the last widget that the cell shows."""
         *_, shown = [out["data"] for out in self.cell.displays if VIEW in out["data"]]
-        self.model_id = shown[VIEW]["model_id"]
-        self.maps: dict[str, np.ndarray] = {}
+        return str(shown[VIEW]["model_id"])
 
     def say(self, kind: str, **more: Any) -> None:
         content = {"kind": kind, **more}
@@ -212,3 +215,21 @@ def test_live_the_map_grows_while_the_model_answers(kernel: Kernel) -> None:
     assert head["prompt"] < head["tokens"]
     assert page.state["view"]["query"] == lengths[-1] - 1
     assert kernel.evaluate("type(t).__name__.endswith('Trace')")
+
+
+def test_an_interrupt_keeps_what_was_written_and_its_map(kernel: Kernel, stories260k: Path) -> None:
+    kernel.ok(f"%llama load {stories260k} --name stories\n%llama set --temperature 0 --max-tokens 400")
+    cell = kernel.submit("%%llama attention t << --live\nOnce upon a time, there was a")
+    kernel.until(lambda: cell.done or len([out for out in cell.displays if VIEW in out["data"]]) == 2)
+    kernel.interrupt()
+    kernel.wait(cell)
+    assert cell.status == "error"
+    assert "kept" in cell.error_text
+    page = Page.__new__(Page)
+    page.kernel, page.cell = kernel, cell
+    page.until(lambda: page.done() and not page.state["head"]["growing"])
+    length, prompt = kernel.evaluate("(t.length, t.prompt)")
+    assert prompt < length < 400
+    assert page.state["head"]["tokens"] == page.state["tile_info"]["rows"][1] == length
+    assert kernel.evaluate("t.growing") is False
+    kernel.ok("%llama unload stories")

@@ -4,6 +4,7 @@ Causal, sliding and chunked attention allow intervals, and so does what padding 
 the model made them; knows no heads and no weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,13 +82,35 @@ class Allowed:
         return (keys < begin) | (keys > end)
 
 
-def causal(length: int) -> Allowed:
-    """Return the mask under which each token reads itself and all before it."""
-    return Allowed(np.zeros(length, dtype=np.int32), np.arange(length, dtype=np.int32))
+def causal(stop: int, start: int = 0) -> Allowed:
+    """Return the mask under which the tokens from `start` up to `stop` read themselves and all before."""
+    return Allowed(np.zeros(stop - start, dtype=np.int32), np.arange(start, stop, dtype=np.int32))
+
+
+def joined(pieces: Sequence[Allowed]) -> Allowed:
+    """Return the mask of all queries from those of the first ones, the next ones and so on."""
+    first = np.concatenate([piece.first for piece in pieces])
+    last = np.concatenate([piece.last for piece in pieces])
+    if all(piece.bits is None for piece in pieces):
+        return Allowed(first, last)
+    length = len(first)
+    bits = np.zeros((length, (length + 7) // 8), dtype=np.uint8)
+    start = 0
+    for piece in pieces:
+        rows = bits[start : start + len(piece)]
+        if piece.bits is not None:
+            rows[:, : piece.bits.shape[1]] = piece.bits
+        else:
+            keys = np.arange(length)
+            rows[:] = np.packbits((keys >= piece.first[:, None]) & (keys <= piece.last[:, None]), axis=1)
+        start += len(piece)
+    return Allowed(first, last, bits)
 
 
 def compact(mask: torch.Tensor) -> Allowed:
-    """Return what a boolean mask of shape (T, T) allows; True stands for "may read"."""
+    """Return what a boolean mask of shape (n, T) allows to n queries; True stands for "may read"."""
+    if not len(mask):
+        return causal(0)
     pieces = [_intervals(mask[start : start + _ROWS]) for start in range(0, len(mask), _ROWS)]
     first, last, gaps = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     if not gaps.any():

@@ -12,17 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from llama_nb.core.errors import Stopped, TraceError, UnsupportedError
-from llama_nb.interpret.attention_layer import AttentionLayer, CapturedAttention, Kind
-from llama_nb.interpret.attention_mask import Allowed, causal, compact
-from llama_nb.interpret.finite import check_finite
+from llama_nb.core.errors import TraceError, UnsupportedError
+from llama_nb.interpret.attention_layer import CapturedAttention, Kind
+from llama_nb.interpret.sequences import EnoughError, Sequences
 
 NAME: Final = "llama_nb_capture"
 _KINDS: Final[dict[str, Kind]] = {"sliding_attention": "sliding", "chunked_attention": "chunked"}
+_ATTENTION: Final = frozenset({"full_attention", *_KINDS})
+# Their angles depend on how long the sequence is, so that pieces would be rotated unlike the whole.
+_LENGTH_BOUND_ROPE: Final = ("dynamic", "longrope")
+# Parameters of a layer times tokens of a piece: half a second at 100 GFLOP/s, which a stop may have to wait.
+_WORK: Final = 2.5e10
+_LEAST, _MOST = 64, 2048  # tokens of a piece; longer ones are no faster
 
 Layers = Sequence[int] | str
 Told = Callable[[int, int], None]
@@ -96,11 +101,11 @@ def capture_attention(
     ids
         Token ids, at most the context.
     layers
-        Which layers to keep, counted from 0; the pass ends behind the last of them.
+        Which layers to keep, counted from 0; those behind the last of them are not computed.
     stopped
         Asked in each layer; a reason ends the work.
     told
-        Called with how many layers are done, of how many.
+        Called in each layer with how many tokens are read, of how many.
     offload
         Keep them in files that go with what is returned, rather than in memory.
 
@@ -118,10 +123,11 @@ def capture_attention(
     Logits are not computed. What is kept is that which the model computes with: equal to what
     `output_attentions` of the eager implementation gives, to 1e-5 in float32.
     """
-    inputs = torch.tensor([list(ids)], device=module.device)
-    recorder = _Sequences(module, layers, [slice(0, len(ids))], stopped, told, offload=offload)
-    _run(module, recorder, input_ids=inputs)
-    return recorder.result(0)
+    inputs = torch.tensor([list(ids)])
+    whole = slice(0, len(ids))
+    sequences = Sequences(find_layers(module, layers), [whole], stopped, _of(told, len(ids)), offload=offload)
+    _read(module, sequences, inputs)
+    return _found(module, sequences, 0)
 
 
 def capture_batch(
@@ -143,15 +149,11 @@ def capture_batch(
     """
     spans = [_stretch(row) for row in attention_mask.cpu()]
     positions = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
-    recorder = _Sequences(module, layers, spans, stopped, told, offload=offload)
-    _run(
-        module,
-        recorder,
-        input_ids=ids.to(module.device),
-        attention_mask=attention_mask.to(module.device),
-        position_ids=positions.to(module.device),
+    sequences = Sequences(
+        find_layers(module, layers), spans, stopped, _of(told, ids.shape[1]), offload=offload
     )
-    return [recorder.result(row) for row in range(len(spans))]
+    _read(module, sequences, ids, attention_mask, positions)
+    return [_found(module, sequences, row) for row in range(len(spans))]
 
 
 def padded(sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,109 +206,59 @@ def kind_of(model: Any, layer: int) -> Kind:
     return "sliding" if getattr(config, "sliding_window", None) else "full"
 
 
-class _EnoughError(Exception):
-    """The last layer that was asked for is there."""
+def _of(told: Told | None, total: int) -> Callable[[int], None]:
+    return (lambda done: told(done, total)) if told is not None else (lambda _: None)
 
 
-class _Sequences:
-    """Keeps whole sequences; `spans` says where in each row of the batch its tokens are."""
-
-    def __init__(
-        self,
-        module: Any,
-        layers: Layers,
-        spans: Sequence[slice],
-        stopped: Callable[[], str | None],
-        told: Told | None,
-        *,
-        offload: bool,
-    ) -> None:
-        self._module = module
-        self._chosen = find_layers(module, layers)
-        self._spans = spans
-        self._stopped, self._told = stopped, told
-        self._offload = offload
-        self._kept: list[dict[int, AttentionLayer]] = [{} for _ in spans]
-        # Layers of one kind share their mask, so each is looked through once.
-        self._masks: dict[int, tuple[torch.Tensor | None, list[Allowed]]] = {}
-
-    def keep(
-        self,
-        attention: Any,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        mask: torch.Tensor | None,
-        options: dict[str, Any],
-    ) -> None:
-        """Keep the layer's queries and keys if it is one of those asked for."""
-        if (reason := self._stopped()) is not None:
-            raise Stopped(f"Reading the attention was stopped: {reason}.")
-        layer = getattr(attention, "layer_idx", None)
-        if layer is None:
-            return
-        if layer in self._chosen:
-            shared = _shared(query, options)
-            for row, (span, allowed) in enumerate(zip(self._spans, self._allowed(mask), strict=True)):
-                check_finite(query[row, :, span], f"What layer {layer} reads")
-                q, k = self._own(query[row, :, span]), self._own(key[row, :, span])
-                self._kept[row][layer] = AttentionLayer(q, k, allowed, *shared)
-        if self._told is not None:
-            self._told(layer + 1, self._chosen[-1] + 1)
-        if layer == self._chosen[-1]:
-            raise _EnoughError
-
-    def result(self, row: int) -> CapturedAttention:
-        """Return what was kept of one sequence."""
-        kept = self._kept[row]
-        if not kept:
-            raise UnsupportedError(
-                f"{type(self._module).__name__} computes its attention where it cannot be seen.",
-                "Models that use transformers' AttentionInterface can be looked into: Llama, Mistral, Qwen.",
-            )
-        first = next(iter(kept.values()))
-        return CapturedAttention(
-            layers=kept,
-            kinds={layer: kind_of(self._module, layer) for layer in kept},
-            heads=first.q.shape[0],
-            kv_heads=first.k.shape[0],
-            length=first.q.shape[1],
-            dtype=str(first.q.dtype).removeprefix("torch."),
+def _found(module: Any, sequences: Sequences, row: int) -> CapturedAttention:
+    kinds = {layer: kind_of(module, layer) for layer in find_layers(module, "all")}
+    found = sequences.result(row, kinds)
+    if found is None:
+        raise UnsupportedError(
+            f"{type(module).__name__} computes its attention where it cannot be seen.",
+            "Models that use transformers' AttentionInterface can be looked into: Llama, Mistral, Qwen.",
         )
-
-    def _allowed(self, mask: torch.Tensor | None) -> list[Allowed]:
-        known = self._masks.get(id(mask))
-        if known is None:
-            found = [
-                causal(span.stop - span.start) if mask is None else compact(mask[row, 0, span, span])
-                for row, span in enumerate(self._spans)
-            ]
-            known = self._masks[id(mask)] = (mask, found)  # the mask too: its id must stay its own
-        return known[1]
-
-    def _own(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor that holds no more memory than it needs."""
-        if self._offload:
-            from llama_nb.interpret.offload import on_disk
-
-            return on_disk(tensor)
-        shares = tensor.untyped_storage().nbytes() > tensor.nbytes
-        return tensor.clone(memory_format=torch.contiguous_format) if shares else tensor
-
-
-def _shared(query: torch.Tensor, options: dict[str, Any]) -> tuple[float, float | None, torch.Tensor | None]:
-    """Return a layer's scaling, softcap and sinks, as the model hands them to its attention function."""
-    sinks, scaling = options.get("s_aux"), options.get("scaling")
-    return (
-        float(scaling) if scaling is not None else query.shape[-1] ** -0.5,
-        options.get("softcap"),
-        sinks.detach().float() if sinks is not None else None,
-    )
+    return found
 
 
 @torch.inference_mode()
-def _run(module: Any, recorder: Recorder, **inputs: torch.Tensor) -> None:
-    with capturing(module, recorder), contextlib.suppress(_EnoughError):
-        module.base_model(**inputs, use_cache=False)
+def _read(
+    module: Any,
+    sequences: Sequences,
+    ids: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    positions: torch.Tensor | None = None,
+) -> None:
+    """Read token ids (B, T) in pieces, so that the activations of a piece alone stand in memory."""
+    length = ids.shape[1]
+    step = _piece(module, length)
+    # Not the model's own kind of cache, in which layers with a sliding window forget keys.
+    cache = DynamicCache() if step < length else None
+    ids = ids.to(module.device)
+    with capturing(module, sequences):
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            sequences.begin(slice(start, stop))
+            with contextlib.suppress(EnoughError):
+                module.base_model(
+                    input_ids=ids[:, start:stop],
+                    attention_mask=None if mask is None else mask[:, :stop].to(module.device),
+                    position_ids=None if positions is None else positions[:, start:stop].to(module.device),
+                    past_key_values=cache,
+                    use_cache=cache is not None,
+                )
+
+
+def _piece(module: Any, length: int) -> int:
+    """How many tokens are read at once."""
+    config = module.config.get_text_config()
+    if set(getattr(config, "layer_types", None) or ()) - _ATTENTION:
+        return length  # other layers need a cache of another kind
+    if (getattr(config, "rope_parameters", None) or {}).get("rope_type") in _LENGTH_BOUND_ROPE:
+        return length
+    weights = sum(parameter.numel() for parameter in module.base_model.parameters())
+    step = int(_WORK * config.num_hidden_layers / max(1, weights))
+    return min(length, max(_LEAST if module.device.type == "cpu" else _MOST, min(_MOST, step)))
 
 
 def _configs(module: Any) -> list[Any]:

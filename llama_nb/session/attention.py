@@ -40,7 +40,7 @@ def capture(
     """Return one trace a reading; several go through the model side by side. See `Looker.attention`."""
     engine, fingerprint, off = model.engine, model.fingerprint, active(model)
     tokens = max(map(len, readings)) * len(readings)
-    progress = _Layers(shown=tokens >= _LONG)
+    progress = _Reading(shown=tokens >= _LONG)
 
     def work(module: Any, stopped: Any) -> "list[CapturedAttention]":
         from llama_nb.engines.batch import batchable
@@ -79,8 +79,8 @@ def capture(
     ]
 
 
-class _Layers:
-    """Says how many layers of a long reading are done, and in the end that it is over."""
+class _Reading:
+    """Says how far a long reading is, and in the end that it is over."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown, self._publish = shown, publisher()
@@ -89,14 +89,14 @@ class _Layers:
     def told(self, done: int, total: int) -> None:
         if self._shown:
             self._last = (done, total)
-            self._publish(Progress(_WHAT, done, total, "layers"))
+            self._publish(Progress(_WHAT, done, total, "tokens"))
 
     def __enter__(self) -> None:
-        """Nothing is to be said before the first layer."""
+        """Nothing is to be said before the first tokens."""
 
     def __exit__(self, *_: object) -> None:
         if self._last is not None:
-            self._publish(Progress(_WHAT, *self._last, "layers", ended=True))
+            self._publish(Progress(_WHAT, *self._last, "tokens", ended=True))
 
 
 def trace_of(

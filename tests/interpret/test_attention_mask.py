@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llama_nb.interpret import attention_mask
-from llama_nb.interpret.attention_mask import causal, compact
+from llama_nb.interpret.attention_mask import causal, compact, joined
 
 LENGTH = 37
 
@@ -50,3 +50,24 @@ def test_a_causal_mask_is_small():
     same = compact(masks()["causal"])
     assert (same.first == allowed.first).all()
     assert (same.last == allowed.last).all()
+    assert (causal(9, start=4).last == allowed.last[4:9]).all()
+
+
+@pytest.mark.parametrize("name", masks())
+def test_masks_of_pieces_are_joined(name):
+    """Each piece has the keys up to its own end only, as a model with a cache makes its masks."""
+    mask = masks()[name]
+    cuts = [(0, 9), (9, 20), (20, 36), (36, LENGTH)]
+    wide = name == "both ways"
+    ours = joined([compact(mask[start:stop, : LENGTH if wide else stop]) for start, stop in cuts])
+    whole = compact(mask)
+    assert (ours.first == whole.first).all()
+    assert (ours.last == whole.last).all()
+    assert (ours.bits is None) == (whole.bits is None)
+    if whole.bits is not None:
+        assert (ours.bits == whole.bits).all()
+    mixed = joined([causal(9), compact(mask[9:])])
+    values = torch.ones((LENGTH, LENGTH))
+    mixed.hide(values, 0, 0, 0.0)
+    assert (values[9:].bool() == mask[9:]).all()
+    assert (values[:9].bool() == masks()["causal"][:9]).all()

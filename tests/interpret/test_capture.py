@@ -6,6 +6,7 @@ import torch
 
 import llama_nb as llama
 from llama_nb.core.errors import Stopped, TraceError, UnsupportedError
+from llama_nb.interpret import capture
 from llama_nb.interpret.attention_weights import AttentionWeights
 from llama_nb.interpret.capture import (
     NAME,
@@ -34,8 +35,17 @@ def check_equal(found, expected) -> None:
         assert np.abs(ours - theirs).max() <= 1e-5, f"layer {layer}"
 
 
+@pytest.fixture(params=[None, 7], ids=["at once", "in pieces"])
+def piece(request, monkeypatch) -> int | None:
+    """How many tokens go through the model at once."""
+    if request.param is not None:
+        monkeypatch.setattr(capture, "_LEAST", request.param)
+        monkeypatch.setattr(capture, "_MOST", request.param)
+    return request.param
+
+
 @pytest.mark.parametrize("name", MAKES)
-def test_it_equals_eager_attention(name):
+def test_it_equals_eager_attention(name, piece):
     module = make(name)
     ids = tokens(LENGTH)
     captured = capture_attention(module, ids)
@@ -46,7 +56,7 @@ def test_it_equals_eager_attention(name):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("name", MAKES)
-def test_padding_is_left_out_of_a_batch(name, side):
+def test_padding_is_left_out_of_a_batch(name, side, piece):
     module = make(name)
     sequences = [tokens(count, seed=count) for count in (LENGTH, 23, 12)]
     ids, mask = padded(sequences)
@@ -64,7 +74,7 @@ def test_padding_is_left_out_of_a_batch(name, side):
 
 
 @pytest.mark.parametrize("name", ["llama, grouped", "llama 4", "mistral", "qwen 3"])
-def test_a_padded_sequence_is_what_it_is_alone(name):
+def test_a_padded_sequence_is_what_it_is_alone(name, piece):
     module = make(name)
     sequences = [tokens(LENGTH), tokens(23, seed=1)]
     for captured, sequence in zip(capture_batch(module, *padded(sequences)), sequences, strict=True):
@@ -185,14 +195,21 @@ def test_another_thread_is_not_recorded():
     assert not seen
 
 
-def test_layers_are_chosen_and_checked():
+def test_layers_are_chosen_and_checked(piece):
     module = make("llama, grouped")
+    computed = []
+    for layer in module.model.layers:
+        layer.mlp.register_forward_pre_hook(lambda *_, at=layer: computed.append(at))
     done = []
     captured = capture_attention(
         module, tokens(9), layers=[2, 0, 2], told=lambda at, of: done.append((at, of))
     )
     assert sorted(captured.layers) == [0, 2]
-    assert done == [(1, 3), (2, 3), (3, 3)], "the pass ends behind the last layer that is wanted"
+    pieces = [(3, 9), (6, 9), (9, 9)] if piece is None else [(2, 9), (4, 9), (7, 9), (7, 9), (8, 9), (9, 9)]
+    assert done == pieces
+    assert set(computed) == set(module.model.layers[:2]), (
+        "nothing is computed behind the last layer's attention"
+    )
     for wrong in ([4], [-1], [], [True], "some", [1.0], 3):
         with pytest.raises(TraceError):
             find_layers(module, wrong)
@@ -200,19 +217,19 @@ def test_layers_are_chosen_and_checked():
 
 def test_it_stops_within_a_layer():
     module = make("llama, grouped")
-    done = []
+    asked = []
+
+    def stopped() -> str | None:
+        asked.append(True)
+        return "interrupted" if len(asked) > 2 else None
+
     with pytest.raises(Stopped, match="interrupted"):
-        capture_attention(
-            module,
-            tokens(9),
-            stopped=lambda: "interrupted" if done else None,
-            told=lambda at, _: done.append(at),
-        )
-    assert done == [1]
+        capture_attention(module, tokens(9), stopped=stopped)
+    assert len(asked) == 3
     assert module.config._attn_implementation == "sdpa"
 
 
-def test_the_cost_is_what_is_kept():
+def test_the_cost_is_what_is_kept(piece):
     for name in ("llama, grouped", "llama 4", "qwen 3"):
         module = make(name)
         kept = capture_attention(module, tokens(LENGTH))
@@ -223,7 +240,7 @@ def test_the_cost_is_what_is_kept():
         assert exact < kept.nbytes < exact + LENGTH * 8 * 4 + 1
 
 
-def test_what_is_kept_in_files_is_the_same(tmp_path, monkeypatch):
+def test_what_is_kept_in_files_is_the_same(tmp_path, monkeypatch, piece):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     module = make("mistral")
     in_files = capture_attention(module, tokens(LENGTH), offload=True)
@@ -232,12 +249,33 @@ def test_what_is_kept_in_files_is_the_same(tmp_path, monkeypatch):
 
 
 def test_a_model_without_the_interface_is_refused():
+    class Nothing(torch.nn.Module):
+        def forward(self, **_inputs):
+            """Compute nothing."""
+
     class Bare(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.config = make("llama, grouped").config
             self.device = torch.device("cpu")
-            self.base_model = lambda **_: None
+            self.base_model = Nothing()
 
     with pytest.raises(UnsupportedError, match="Bare computes its attention where it cannot be seen"):
         capture_attention(Bare(), tokens(3))
+
+
+def test_pieces_follow_from_the_size_of_the_layers(monkeypatch):
+    module = make("llama, grouped")
+    assert capture._piece(module, 100) == 100
+    assert capture._piece(module, 100_000) == 2048
+    weights = sum(parameter.numel() for parameter in module.model.parameters())
+    monkeypatch.setattr(capture, "_WORK", 500 * weights / 4)
+    assert capture._piece(module, 100_000) == 500
+    monkeypatch.setattr(capture, "_WORK", 1)
+    assert capture._piece(module, 100_000) == 64
+    module.config.layer_types = ["full_attention", "linear_attention"]
+    assert capture._piece(module, 100_000) == 100_000
+    dynamic = make(
+        "llama, grouped", rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    )
+    assert capture._piece(dynamic, 100_000) == 100_000

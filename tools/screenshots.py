@@ -34,9 +34,7 @@ SAMPLING = (
 )
 ATTENTION = (
     STORY[0],
-    "%%llama attention\n"
-    "Anna gave the red ball to Tom. Tom gave the blue ball to Anna. Then Anna and Tom went to the park, "
-    "and Anna gave the red ball to",
+    "%%llama attention --layer 5 --head 5\nAnna gave Tom the red ball. Then Anna gave",
 )
 LENS = (STORY[0], '%llama chat "What is grouped-query attention?" --temperature 0', "%llama lens")
 ANATOMY = ("%load_ext llama_nb\n%llama load cria", "%%llama anatomy\nOnce upon a time there was a llama.")
@@ -65,11 +63,11 @@ def throw(page: Page) -> None:
     page.get_by_role("button", name="1,000 draws").click()
 
 
-def pick_a_head(page: Page) -> None:
-    """Look at the head of the first layers that copies what followed before, once its scores are there."""
+def wait_for_map(page: Page) -> None:
+    """Wait for the exact map and what the last token reads: an induction head knows what came next before."""
     explorer = page.locator(".llama-nb-att")
-    explorer.locator("canvas").first.wait_for()
-    page.wait_for_timeout(1500)
+    explorer.locator(".llama-nb-att-map[aria-busy=false]").first.wait_for()
+    explorer.locator(".llama-nb-att-link").first.wait_for()
 
 
 def walk_along(page: Page) -> None:
@@ -92,7 +90,7 @@ def open_the_gates(page: Page) -> None:
 ACTS: dict[str, Callable[[Page], None]] = {
     "panel": pick_a_token,
     "sampling": throw,
-    "attention": pick_a_head,
+    "attention": wait_for_map,
     "lens": walk_along,
     "anatomy": open_the_gates,
 }

@@ -7,7 +7,7 @@
  */
 
 import { count, sizes } from "./anatomy_figures";
-import { paneOf, TABS, tabsOf } from "./anatomy_pane";
+import { paneOf, tabsOf } from "./anatomy_pane";
 import { stack } from "./anatomy_stack";
 import { element } from "./element";
 import { ownKeys } from "./keys";
@@ -130,5 +130,4 @@ function heading(body: AnatomyBody): HTMLElement[] {
   return [element("span", "llama-nb-title", `Anatomy of ${model}`), facts];
 }
 
-export { TABS };
 export default { render };

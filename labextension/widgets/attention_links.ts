@@ -77,7 +77,7 @@ export function linkList({ turn, pin, pointLink }: Host, signal: AbortSignal): L
       for (const [token] of links.links.slice(0, SHOWN)) look.texts.want(token, token + 1);
       const focused = list.contains(document.activeElement);
       const strong = links.links.filter(([, value], at) => at === 0 || (at < SHOWN && value >= FAINTEST));
-      list.replaceChildren(...strong.map((link) => row(look, link, most)));
+      list.replaceChildren(...strong.map((link, at) => row(look, link, most, at === 0)));
       if (focused) list.querySelector("button")?.focus();
       rest.textContent = said(links.links.slice(strong.length), links.rest);
     },
@@ -89,11 +89,12 @@ function said(more: [number, number][], rest: number): string {
   return left < FAINTEST / 2 ? "nothing else" : `all others: ${weight(left)}`;
 }
 
-function row(look: Look, [token, value]: [number, number], most: number): HTMLElement {
+function row(look: Look, [token, value]: [number, number], most: number, first: boolean): HTMLElement {
   const line = element("li", "");
   const go = element("button", "llama-nb-att-link") as HTMLButtonElement;
   go.type = "button";
   go.dataset.token = String(token);
+  go.tabIndex = first ? 0 : -1; // arrows lead on
   const bar = element("span", "llama-nb-att-fill");
   bar.style.width = `${(100 * value) / most}%`;
   const place = element("span", "llama-nb-att-place", token.toLocaleString("en"));

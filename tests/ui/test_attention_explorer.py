@@ -108,6 +108,7 @@ def show(page: LabPage, code: str) -> None:
     """Run code in the explorer's cell, and wait until what it shows can be used."""
     page.evaluate(f"(panel, code) => panel.content.widgets[{VIEW}].model.sharedModel.setSource(code)", code)
     page.run_cell(VIEW)
+    assert "Error" not in page.text(VIEW), page.text(VIEW)
     ready(page)
 
 

@@ -9,8 +9,10 @@ torch; knows no sessions and no tokenizers.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import DynamicCache
 
@@ -18,16 +20,12 @@ from llama_nb.core.errors import Stopped, UnsupportedError
 from llama_nb.engines.places import decoder_of
 from llama_nb.interpret.finite import check_finite
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+Floats = npt.NDArray[np.float32]
+Whole = npt.NDArray[np.int32]
 
-    Floats = npt.NDArray[np.float32]
-    Whole = npt.NDArray[np.int32]
-
-# 32 positions of logits at V = 128,256 are 16 MB in float32; a slice needs about six copies.
+# 32 positions of logits at V = 128,256 are 16 MB in float32; a slice needs about a dozen copies.
 _SLICE: Final = 32
-_COPIES: Final = 6
+_COPIES: Final = 12
 # Longer texts go through in pieces with a cache, so that activations stay small.
 _PIECE: Final = 1024
 # Nats between what the lens and what the model itself says at the last position: rounding in half precision
@@ -68,15 +66,15 @@ class Depths:
         Probabilities of the tokens that were asked for.
     """
 
-    ids: "Whole"
-    chances: "Floats"
-    final: "Floats"
-    final_rank: "Whole"
-    next: "Floats"
-    next_rank: "Whole"
-    entropy: "Floats"
-    kl: "Floats"
-    tracked: "Floats"
+    ids: Whole
+    chances: Floats
+    final: Floats
+    final_rank: Whole
+    next: Floats
+    next_rank: Whole
+    entropy: Floats
+    kl: Floats
+    tracked: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,20 +161,54 @@ def read_depths(
     _check_finite(states)
     ends = torch.tensor([ids[at + 1] if at + 1 < len(ids) else -1 for at in positions], device=states.device)
     follow = torch.tensor(list(tracked), dtype=torch.long, device=states.device)
-    parts: list[list[tuple[torch.Tensor, ...]]] = []
+    found = _empty(len(states), len(positions), min(top, own.shape[-1]), len(tracked))
     for start in range(0, len(positions), _SLICE):
         part = slice(start, start + _SLICE)
         last = _logprobs(stack, states[-1, part])
         if part.stop >= len(positions):
             _check_head(own, last[-1], module)
-        rows = []
+        final = _Final(last.argmax(1, keepdim=True), last, last.exp())
         for depth in range(len(states)):
             _check(stopped)
-            found = last if depth == len(states) - 1 else _said(stack, states, depth, part, translators)
-            rows.append(_figures(found, last, ends[part], follow, top))
-        parts.append(rows)
+            said = last if depth == len(states) - 1 else _said(stack, states, depth, part, translators)
+            _fill(found, depth, part, said, final, ends[part], follow)
         told(min(part.stop, len(positions)), len(positions))
-    return Depths(*(_joined(parts, figure) for figure in range(len(Depths.__slots__))))
+    return found
+
+
+class _Final(NamedTuple):
+    """What the last layer says: its tokens, shape (n, 1), log-probabilities and probabilities (n, V)."""
+
+    tokens: torch.Tensor
+    logprobs: torch.Tensor
+    chances: torch.Tensor
+
+
+def _empty(depths: int, positions: int, top: int, tracked: int) -> Depths:
+    """Room for all figures.
+
+    Tensors that stay between those of one logit a token keep the allocator from using their room again: with
+    results kept as tensors until the end a vocabulary of 128,256 took gigabytes.
+    """
+    shape = (depths, positions)
+
+    def floats(*more: int) -> Floats:
+        return np.empty((*shape, *more), dtype=np.float32)
+
+    def whole(*more: int) -> Whole:
+        return np.empty((*shape, *more), dtype=np.int32)
+
+    return Depths(
+        ids=whole(top),
+        chances=floats(top),
+        final=floats(),
+        final_rank=whole(),
+        next=floats(),
+        next_rank=whole(),
+        entropy=floats(),
+        kl=floats(),
+        tracked=floats(tracked),
+    )
 
 
 def _said(
@@ -192,41 +224,43 @@ def _logprobs(stack: Stack, states: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(logits.to(states.device).float(), dim=-1)
 
 
-def _figures(
-    found: torch.Tensor, last: torch.Tensor, ends: torch.Tensor, follow: torch.Tensor, top: int
-) -> tuple[torch.Tensor, ...]:
-    """The figures of one depth in the order of `Depths`, each of shape (n,) or (n, k)."""
-    chances, ids = found.topk(min(top, found.shape[1]))
-    final = last.argmax(1, keepdim=True)
-    final_p, final_rank = _chance(found, final)
-    next_p, next_rank = _chance(found, ends.clamp(min=0)[:, None])
-    none = ends < 0
-    entropy = torch.special.entr(found.exp()).sum(1)
-    # A token that the last layer rules out adds nothing to the divergence.
-    kl = torch.where(last == -torch.inf, 0.0, last.exp() * (last - found)).double().sum(1).clamp(min=0.0)
-    return (
-        ids,
-        chances.exp(),
-        final_p,
-        final_rank,
-        next_p.masked_fill(none, torch.nan),
-        next_rank.masked_fill(none, 0),
-        entropy,
-        kl,
-        found[:, follow].exp(),
-    )
+def _fill(
+    found: Depths,
+    depth: int,
+    part: slice,
+    said: torch.Tensor,
+    final: _Final,
+    ends: torch.Tensor,
+    follow: torch.Tensor,
+) -> None:
+    """Write the figures of log-probabilities `said`, shape (n, V), at one depth and some positions."""
+    top, ids = said.topk(found.ids.shape[2])
+    final_p, final_rank = _chance(said, final.tokens)
+    next_p, next_rank = _chance(said, ends.clamp(min=0)[:, None])
+    for array, values in (
+        (found.ids, ids),
+        (found.chances, top.exp()),
+        (found.final, final_p),
+        (found.final_rank, final_rank),
+        (found.next, next_p.masked_fill(ends < 0, torch.nan)),
+        (found.next_rank, next_rank.masked_fill(ends < 0, 0)),
+        (found.entropy, -_expected(said.exp(), said)),
+        (found.kl, _expected(final.chances, final.logprobs - said).clamp(min=0.0)),
+        (found.tracked, said[:, follow].exp()),
+    ):
+        array[depth, part] = values.cpu().numpy()
+
+
+def _expected(chances: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Sum chances times values over the vocabulary; what has no chance adds nothing, infinite or not."""
+    found = torch.linalg.vecdot(chances, values)
+    return found if found.isfinite().all() else (chances * values).nansum(1)
 
 
 def _chance(found: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The probability and the rank of one token a row."""
     own = found.gather(1, tokens)
     return own[:, 0].exp(), (found > own).sum(1) + 1
-
-
-def _joined(parts: list[list[tuple[torch.Tensor, ...]]], figure: int) -> Any:
-    rows = [torch.cat([part[depth][figure] for part in parts]) for depth in range(len(parts[0]))]
-    array = torch.stack(rows).cpu()
-    return (array.float() if array.is_floating_point() else array.int()).numpy()
 
 
 def _hidden(

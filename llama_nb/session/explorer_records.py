@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MOST_TOKENS: Final = 1_024  # in one window
 _LONGEST: Final = 200  # characters of a token
+_BEGINNING: Final = 32  # characters of a text by which it is known in a list
 
 
 def head_record(
@@ -87,9 +88,10 @@ def _three(value: float) -> float | None:
 
 
 def _other(name: str, trace: "AttentionTrace") -> dict[str, Any]:
+    words = _beginning(trace)
     return {
         "id": name,
-        "title": f"{trace.title} \u2026 {_beginning(trace)}",
+        "title": words if trace.title == "text" else f"{trace.title}: {words}",
         "layers": list(trace.layers),
         "heads": trace.heads,
         "tokens": trace.length,
@@ -97,8 +99,9 @@ def _other(name: str, trace: "AttentionTrace") -> dict[str, Any]:
 
 
 def _beginning(trace: "AttentionTrace") -> str:
-    """The first words, for a list of traces."""
-    words = "".join(
-        text for text, marked in zip(trace.texts[:12], trace.special[:12], strict=True) if not marked
-    )
-    return " ".join(words.split())[:40]
+    """The first words, of a reply its own, for a list of traces."""
+    start = trace.prompt if trace.prompt < trace.length else 0
+    texts, special = trace.texts[start : start + 20], trace.special[start : start + 20]
+    words = " ".join("".join(text for text, marked in zip(texts, special, strict=True) if not marked).split())
+    whole = len(words) <= _BEGINNING and start + 20 >= trace.length
+    return f"\u201c{words}\u201d" if whole else f"\u201c{words[:_BEGINNING].rstrip()} \u2026\u201d"

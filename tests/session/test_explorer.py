@@ -229,6 +229,17 @@ def test_other_traces_are_offered():
     offered = {each["id"]: each for each in head_record(Explorer(trace))["others"]}
     assert offered[identify(other)]["tokens"] == 12
     assert identify(trace) not in offered
+    assert offered[identify(other)]["title"] == "\u201cw1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w \u2026\u201d"
+
+
+def test_a_reply_is_known_by_its_own_words():
+    reply = random_trace(
+        9, texts=["<bos>", "ask", "ed", " An", "na", " gave", " it", " back", "."], prompt=3, seed=4
+    )
+    reply.title = "reply in chat main"
+    name = identify(reply)
+    (offered,) = [each for each in head_record(Explorer(random_trace(3)))["others"] if each["id"] == name]
+    assert offered["title"] == "reply in chat main: \u201cAnna gave it back.\u201d"
 
 
 def test_copied_weights_are_those_of_the_window():

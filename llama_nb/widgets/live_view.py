@@ -92,7 +92,7 @@ class LiveWidget(Widget):
             waiting, self._twin_timer = self._twin_timer, None
         if waiting is not None:
             waiting.cancel()
-            self.send_twin()
+            self.guard(self.send_twin)()
         super().close()
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -115,6 +115,16 @@ def test_a_twin_that_cannot_be_made_is_said_in_the_widget(counter, wire, monkeyp
     monkeypatch.undo()
 
 
+def test_a_twin_that_cannot_be_made_keeps_no_widget_open(counter, wire, monkeypatch, caplog):
+    def broken(_counter):
+        raise OSError("the disk is gone")
+
+    counter.twin_changed()
+    monkeypatch.setattr(Counter, "text_twin", broken)
+    counter.close()
+    assert counter.comm is None
+
+
 def test_an_error_stays_while_a_page_looks_and_goes_when_it_acts(counter):
     counter.error = "what went wrong"
     for ignored in ({"kind": "hello"}, {"kind": "unknown"}, {}, {"kind": ["count"]}):

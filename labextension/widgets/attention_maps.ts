@@ -45,7 +45,7 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
     const marks = {
       ...{ place: look.place, tokens: look.tokens, prompt: prompt < look.tokens ? prompt : null },
       line: { by: look.by, at: Math.min(look.hovered ?? look.pinned, look.tokens - 1) },
-      ...{ cell: look.cell, texts: look.texts },
+      ...{ cell: crossed(look, false), texts: look.texts },
     };
     const apart = mode === "difference";
     const found = (apart ? difference : mine).under(look.layer, look.number, look.place);
@@ -63,7 +63,8 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
     const found = theirs.under(...headOf(look, true), place);
     finestSecond = found[found.length - 1];
     return {
-      ...(look.others === look.texts ? {} : { line: null, prompt: null, cell: null }),
+      ...(look.others === look.texts ? {} : { line: null, prompt: null }),
+      cell: crossed(look, true),
       ...{ place, tokens: look.otherTokens, texts: look.others, tiles: found },
       busy: (finestSecond?.done ?? 0) < 1,
     };
@@ -87,6 +88,11 @@ export function maps(says: (second: boolean) => MapSays, signal: AbortSignal): M
       return from.near(...headOf(look, look.cell.second), look.cell.row, look.cell.col);
     },
   };
+}
+
+/** The cell under the cross-hair: on both maps where they are of one text. */
+function crossed({ cell, texts, others }: Look, second: boolean): Look["cell"] {
+  return cell && (cell.second === second || texts === others) ? cell : null;
 }
 
 /** What stands on the maps when there are two heads to tell apart. */

@@ -130,7 +130,9 @@ function mapSays(
   return {
     place: steps.move,
     point: (cell) => steps.pointCell(cell, second),
-    pick: ({ row, col }) => steps.pin(look.by === "row" ? row : col),
+    pick({ row, col }) {
+      if (!second || look.others === look.texts) steps.pin(look.by === "row" ? row : col);
+    },
     cancel,
     hint,
   };

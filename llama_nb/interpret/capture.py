@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from llama_nb.core.errors import TraceError, UnsupportedError
+from llama_nb.engines.kv_cache import GrowingLayer
 from llama_nb.interpret.attention_layer import CapturedAttention, Kind
 from llama_nb.interpret.sequences import EnoughError, Sequences
 
@@ -232,8 +233,7 @@ def _read(
     """Read token ids (B, T) in pieces, so that the activations of a piece alone stand in memory."""
     length = ids.shape[1]
     step = _piece(module, length)
-    # Not the model's own kind of cache, in which layers with a sliding window forget keys.
-    cache = DynamicCache() if step < length else None
+    cache = _cache(module, length) if step < length else None
     ids = ids.to(module.device)
     with capturing(module, sequences):
         for start in range(0, length, step):
@@ -247,6 +247,21 @@ def _read(
                     past_key_values=cache,
                     use_cache=cache is not None,
                 )
+
+
+class _WholeLayer(GrowingLayer):
+    """Keys and values with room for a whole sequence from the start: what grows is copied meanwhile."""
+
+    def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor, needed: int) -> None:
+        super()._grow(key_states, value_states, self._most or needed)
+
+
+def _cache(module: Any, length: int) -> DynamicCache:
+    """A cache in which every layer keeps all keys: those with a sliding window would forget some."""
+    cache = DynamicCache()
+    layers = module.config.get_text_config().num_hidden_layers
+    cache.layers = [_WholeLayer(length) for _ in range(layers)]
+    return cache
 
 
 def _piece(module: Any, length: int) -> int:

@@ -141,7 +141,8 @@ class Sequences:
         parts.masks.append(allowed)
         if stop == span.stop:
             keys = key[:, span]
-            parts.k = self._empty(tuple(keys.shape), keys).copy_(keys)
+            alone = keys.untyped_storage().nbytes() == keys.nbytes and not self._offload
+            parts.k = keys if alone else self._empty(tuple(keys.shape), keys).copy_(keys)
 
     def _allowed(self, mask: torch.Tensor | None) -> list[Allowed]:
         """What the queries of this pass may read, for each row of the batch, counted without its padding."""

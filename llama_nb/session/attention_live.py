@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.core.errors import Stopped, UnsupportedError
+from llama_nb.core.errors import Stopped
 from llama_nb.core.intervention import names
 from llama_nb.session.attention import Layers, check_room
 from llama_nb.session.generation import Generation
 from llama_nb.session.known_traces import identify
+from llama_nb.session.reading import check_weights
 from llama_nb.session.reply import Reply
 
 if TYPE_CHECKING:
@@ -133,11 +134,7 @@ def wanted_layers(model: "Model", layers: Layers) -> tuple[int, ...]:
     TraceError
         If the model has no such layer.
     """
-    if not model.engine.capabilities.introspect:
-        raise UnsupportedError(
-            f"attention needs the weights of {model.name} in this kernel.",
-            "Load a model into it: %llama load cria",
-        )
+    check_weights(model.engine, "attention")
     from llama_nb.interpret.capture import find_layers
 
     return find_layers(model.loaded.module, layers)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llama_nb.interpret.tiles import Tile
 
 COARSE: Final = 6  # pixels a side that become one in the first look at a map that takes long
+_LEAST_ROWS: Final = 16  # of a band: each message has a few hundred bytes beside its pixels
 _THUMBS: Final = (64, 48, 32, 24, 16)
 _THUMBS_BYTES: Final = 80_000  # for all heads of a layer
 
@@ -48,7 +49,7 @@ def bands(tiles: "Iterable[Tile]") -> Iterator[Band]:
     """Yield what each tile adds to the ones before.
 
     The first look at a map that takes long is made coarse, so that all its bands together cost little more
-    than the map alone. From then on rows are sent once they are exact, from top to bottom.
+    than the map alone. From then on rows are sent once several are exact, from top to bottom.
     """
     sent = 0
     for tile in tiles:
@@ -56,7 +57,7 @@ def bands(tiles: "Iterable[Tile]") -> Iterator[Band]:
         exact = height if tile.done >= 1 else int(tile.done * height)
         if tile.done <= 0:
             yield _band(tile, _coarse(tile.values), 0, None)
-        elif exact > sent:
+        elif exact - sent >= _LEAST_ROWS or exact == height > sent:
             yield _band(tile, tile.values, sent, exact)
             sent = exact
 

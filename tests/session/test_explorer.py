@@ -51,7 +51,18 @@ def test_a_map_that_takes_long_is_coarse_first_and_then_each_row_once():
     assert [first for first, _ in rows] == [0, *(last for _, last in rows[:-1])]
     assert rows[-1][1] == 512
     assert found[-1].info["done"] == 1
+    assert all(last - first >= 16 for first, last in rows[:-1])
     assert sum(len(band.bytes) for band in found) == 512 * 512 + 86 * 86
+
+
+def test_many_small_steps_are_few_bands():
+    from llama_nb.interpret.tiles import Tile
+
+    values = np.zeros((512, 512), np.uint8)
+    steps = [Tile(0, 0, (0, 5_000), (0, 5_000), values, 0.5, done=row / 512) for row in range(513)]
+    found = list(bands(iter(steps)))
+    assert len(found) == 1 + 32
+    assert sum(len(band.bytes) for band in found[1:]) == 512 * 512
 
 
 def test_a_coarse_pixel_is_the_largest_of_those_that_it_replaces():

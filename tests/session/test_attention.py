@@ -250,3 +250,11 @@ def test_nothing_is_sent_when_it_cannot_be_watched(cria, monkeypatch):
         cria.watch_attention("Hello", chat="never")
     assert not cria.chats["never"].messages()
     assert cria.loaded.module.config._attn_implementation == "sdpa"
+
+
+def test_what_is_turned_off_is_off_while_it_is_watched(cria):
+    with cria.ablate(layers=[1]):
+        reply, trace = cria.watch_attention("Hello", chat="off", temperature=0, max_tokens=6)
+        whole = cria.attention(reply)
+    assert trace.off == whole.off == "L1 off"
+    assert np.abs(all_rows(trace) - all_rows(whole)[:, :, : trace.length, : trace.length]).max() <= 1e-4

@@ -47,6 +47,30 @@ describe("comparing heads", () => {
     expect(model.said("prompt")).toEqual([{ kind: "prompt", text: "another" }]);
   });
 
+  it("has the cross-hair on both maps of one text, and of another text on its own", async () => {
+    const { all, model, press, drawn, rest, find } = await open({
+      view: { ...VIEW, other: OTHER, mode: "two" },
+    });
+    const crosses = () =>
+      all(".llama-nb-att-map").map((map) => map.querySelectorAll(".llama-nb-att-cross").length);
+    const second = () => all(".llama-nb-att-map")[1] as HTMLElement;
+    press(second(), "ArrowUp");
+    await drawn();
+    expect(crosses()).toEqual([2, 2]);
+    model.set("view", { ...VIEW, other: { trace: "t2", layer: 0, head: 1 }, mode: "two", changed: 2 });
+    model.tell("tokens", { trace: "t2", start: 0, texts: ["x", "y", "z"], special: [] });
+    await drawn();
+    expect(crosses()).toEqual([0, 0]);
+    press(second(), "ArrowUp");
+    press(second(), "Enter");
+    await rest();
+    await drawn();
+    expect(crosses()).toEqual([0, 2]);
+    expect(find(".llama-nb-att-readout").textContent).toMatch(/^[xyz] \d reads/);
+    expect(model.said("query")).toEqual([]);
+    expect(model.said("value").at(-1)?.second).toBe(true);
+  });
+
   it("is open again after a reload", async () => {
     const { find, drawn, model } = await open({ view: { ...VIEW, other: OTHER, mode: "difference" } });
     await drawn();

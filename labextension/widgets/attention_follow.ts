@@ -39,7 +39,10 @@ export function follower(model: AttentionModel, look: Look, ask: Ask, forgetSeco
     const moved = now.layer !== said.layer || now.number !== said.number;
     const beside = now.other !== said.other;
     if (moved && followed) Object.assign(look, { layer: now.layer, number: now.number });
-    if (beside) forgetSecond();
+    if (beside) {
+      forgetSecond();
+      look.cell = null; // which the other text may not have
+    }
     if (beside || (moved && followed)) look.asked.forget();
     if (first || look.pinned === said.query) look.pinned = now.query;
   };

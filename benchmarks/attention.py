@@ -3,7 +3,7 @@
 The peers show their page alone, from a file that they built of eager attention: bertviz its head view of all
 layers, circuitsvis one layer, which is what it takes. Ours stands in a JupyterLab with a kernel, shows all
 layers, and is timed from the start of the cell that shows a captured text. A peer is given up beyond 100 s,
-a page of 1 GB, or 6 GB in its kernel. README.md says how they are installed.
+a page of 1 GB, or 10 GB in its kernel. README.md says how they are installed.
 """
 
 import os
@@ -24,7 +24,7 @@ PEERS: Final = ("bertviz", "circuitsvis")
 BESIDE: Final = (64, 256, 1024)
 ALONE: Final = (4096, 8192, 16_384, 32_768)
 FEW: Final = [0, 1]  # layers that are captured of the longest texts: reading ends behind them
-FEW_FROM: Final = 16_384
+FEW_FROM: Final = 8192
 BYTES_TO_OPEN, BYTES_OF_A_TILE = 500_000, 270_000
 INTERACTIVE_S, TILE_S = 1.0, 0.2
 INTERACTIVE_AT, TILE_AT = 4096, 8192

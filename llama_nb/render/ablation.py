@@ -1,6 +1,6 @@
 """What changes in a model when parts of it are turned off: likeliest tokens, distance, loss and both texts.
 
-It takes the record of `session.ablating.AblationEffect` (JSON values) and knows no models. Bars only repeat
+It takes the record of `session.ablation.AblationEffect` (JSON values) and knows no models. Bars only repeat
 what the figures beside them say.
 """
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from llama_nb.core.intervention import Intervention, Mode
 from llama_nb.core.stop import StopFlag
-from llama_nb.session.ablating import AblationEffect, ablation_effect, read_parts, turned_off
+from llama_nb.session.ablating import read_parts, turned_off
+from llama_nb.session.ablation import AblationEffect, ablation_effect
 from llama_nb.session.patching import PatchMap, Site, patch
 from llama_nb.session.reading import find_reading
 from llama_nb.session.sending import Sender

@@ -14,7 +14,7 @@ from llama_nb.session.reading import Reading
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
-    from llama_nb.session.ablating import ChangedToken
+    from llama_nb.session.ablation import ChangedToken
 
 Part = tuple[int, int | str]
 
@@ -70,7 +70,7 @@ def turned_off(
     Stopped
         If `stop` was set.
     """
-    from llama_nb.session.ablating import ablation_effect
+    from llama_nb.session.ablation import ablation_effect
 
     model = explorer.model()
     if model is None:

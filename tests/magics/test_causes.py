@@ -5,7 +5,7 @@ import pytest
 import llama_nb as llama
 from llama_nb.core.errors import LlamaError
 from llama_nb.magics.commands import ablate, patch
-from llama_nb.session.ablating import AblationEffect
+from llama_nb.session.ablation import AblationEffect
 from llama_nb.session.patching import SITES, PatchMap
 
 STORY = "Once upon a time, Ida lived in a quiet village."

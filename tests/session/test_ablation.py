@@ -11,7 +11,8 @@ from llama_nb.core.errors import InterventionError, MessageError, Stopped
 from llama_nb.core.intervention import read_part
 from llama_nb.core.request import Request
 from llama_nb.core.stop import StopFlag
-from llama_nb.session.ablating import ablation_effect, active
+from llama_nb.session.ablating import active
+from llama_nb.session.ablation import ablation_effect
 from llama_nb.session.reading import find_reading
 from tests.session.cut_by_hand import GREEDY, PARTS, STORY, cut, hooks, logprobs
 

@@ -28,7 +28,6 @@ from llama_nb.widgets.messages import Messages, Said, text, whole, wholes
 from llama_nb.widgets.traits import Binary, Record, Text
 
 if TYPE_CHECKING:
-    from llama_nb.interpret.attention import AttentionTrace
     from llama_nb.interpret.attention_twin import AttentionView
     from llama_nb.render.attention import AttentionTwin
 
@@ -43,15 +42,8 @@ class AttentionExplorer(LiveWidget):
 
     Parameters
     ----------
-    trace
-        What was captured.
-    layer, head
-        Where to begin.
-
-    Raises
-    ------
-    TraceError
-        If the trace has no such layer or head.
+    explorer
+        What is looked at, and where.
     """
 
     _esm = STATIC / "attention.js"
@@ -69,12 +61,10 @@ class AttentionExplorer(LiveWidget):
     effect = Record("AttentionEffect")
     status = Text()
 
-    def __init__(
-        self, trace: "AttentionTrace", layer: int | None = None, head: int | None = None, **traits: Any
-    ) -> None:
+    def __init__(self, explorer: Explorer, **traits: Any) -> None:
         # Messages come on the shell's or a subshell's thread, what they ask for is computed on others.
         self._lock = threading.RLock()
-        self._explorer = Explorer(trace, layer, head)
+        self._explorer = explorer
         self._jobs = Jobs("attention", _JOBS, self.guard)
         self._answers = Answers(self._explorer, self._jobs, self.send)
         self._numbers = itertools.count(1)
@@ -376,4 +366,4 @@ class AttentionExplorer(LiveWidget):
 
 def explorer(view: "AttentionView") -> AttentionExplorer:
     """Return a new explorer of a view that is about to be displayed."""
-    return live_view.begin(AttentionExplorer(view.trace, view.layer, view.head))
+    return live_view.begin(AttentionExplorer(Explorer(view.trace, view.layer, view.head)))

@@ -4,11 +4,14 @@ Knows the answer's events and the explorer; who captures the rows, and when, is 
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from llama_nb.core import events
+from llama_nb.core.errors import TraceError
+from llama_nb.session.explorer import Explorer
 from llama_nb.widgets import live_view
 from llama_nb.widgets.attention_explorer import AttentionExplorer
 from llama_nb.widgets.output import Output
@@ -59,7 +62,12 @@ class GrowingView:
         if trace is None or not isinstance(event, events.ReplyAdvanced) or time.monotonic() < self._due:
             return
         if self.explorer is None:
-            self.explorer = live_view.show(AttentionExplorer(trace, *self._where), self._output)
+            try:
+                made = AttentionExplorer(Explorer(trace, *self._where))
+            except TraceError:
+                self._due = math.inf  # there is no such head; the verb says so when the answer is there
+                return
+            self.explorer = live_view.show(made, self._output)
         else:
             self.explorer.grow()
         self._due = time.monotonic() + EVERY_S * max(1, trace.length / _LONG)

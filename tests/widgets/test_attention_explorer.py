@@ -10,6 +10,7 @@ import pytest
 
 import llama_nb as llama
 from llama_nb.magics import live_values
+from llama_nb.session.explorer import Explorer
 from llama_nb.session.known_traces import identify
 from llama_nb.session.model import Model
 from llama_nb.widgets import live_view
@@ -30,7 +31,7 @@ def cria() -> Iterator[Model]:
 
 
 def opened(trace, *where) -> AttentionExplorer:
-    made = AttentionExplorer(trace, *where)
+    made = AttentionExplorer(Explorer(trace, *where))
     made.fill()
     made.settle(60)
     return made
@@ -70,7 +71,7 @@ def expected(trace, layer: int, head: int) -> np.ndarray:
 
 def test_it_opens_empty_and_is_filled(wire: Wire) -> None:
     trace = random_trace(40)
-    made = AttentionExplorer(trace, 1, 2)
+    made = AttentionExplorer(Explorer(trace, 1, 2))
     assert wire.of(made.model_id)[0]["state"]["head"] == {}
     live_view.begin(made)
     made.settle(60)
@@ -212,7 +213,7 @@ def test_a_page_that_missed_a_band_gets_the_whole_map(wire: Wire) -> None:
 
 
 def test_only_the_newest_look_is_computed(wire: Wire) -> None:
-    made = AttentionExplorer(random_trace(5_000, layers=(0, 1), heads=4), 0, 0)
+    made = AttentionExplorer(Explorer(random_trace(5_000, layers=(0, 1), heads=4), 0, 0))
     made.fill()
     began = time.monotonic()
     for head in (1, 2, 3):
@@ -224,7 +225,7 @@ def test_only_the_newest_look_is_computed(wire: Wire) -> None:
 
 
 def test_a_long_map_can_be_cancelled(wire: Wire) -> None:
-    made = AttentionExplorer(random_trace(12_000, layers=(0,), heads=1, kv_heads=1, width=32), 0, 0)
+    made = AttentionExplorer(Explorer(random_trace(12_000, layers=(0,), heads=1, kv_heads=1, width=32), 0, 0))
     coarse = threading.Event()
     made.observe(lambda _: coarse.set(), "tile_info")
     made.fill()
@@ -239,7 +240,7 @@ def test_a_long_map_can_be_cancelled(wire: Wire) -> None:
 
 
 def test_it_may_be_closed_while_it_computes(wire: Wire) -> None:
-    made = AttentionExplorer(random_trace(6_000, layers=(0,), heads=2), 0, 0)
+    made = AttentionExplorer(Explorer(random_trace(6_000, layers=(0,), heads=2), 0, 0))
     made.fill()
     made.close()
     made.settle(30)

@@ -53,7 +53,8 @@ def save_trace(trace: "AttentionTrace", path: str | Path, *, overwrite: bool = F
         part.chmod(0o600)
         part.replace(target)
     except (OSError, SafetensorError) as error:
-        raise TraceError(f"{target} cannot be written: {error}.", "Name another folder.") from error
+        why = getattr(error, "strerror", None) or error
+        raise TraceError(f"{target} cannot be written: {why}.", "Name another folder.") from error
     finally:
         part.unlink(missing_ok=True)
     return target

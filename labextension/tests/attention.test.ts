@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { HEAD, HOSTILE, open, TEXTS, VIEW } from "./attention_explorer";
+import { closeAll, HEAD, HOSTILE, open, TEXTS, VIEW } from "./attention_explorer";
 
 vi.mock("../widgets/import_text", () => ({ importText: () => import("../widgets/attention_more") }));
 
-afterEach(() => document.body.replaceChildren());
+afterEach(closeAll);
 
 describe("the attention explorer", () => {
   it("draws heads behind their brackets, the text, and asks what the last token reads", async () => {

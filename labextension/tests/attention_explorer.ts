@@ -82,6 +82,14 @@ class Kernel extends FakeModel<AttentionExplorerTraits> {
   }
 }
 
+const opened: (() => void)[] = [];
+
+/** Close what a test opened, so that no timer outlives it. */
+export function closeAll(): void {
+  for (const close of opened.splice(0)) close();
+  document.body.replaceChildren();
+}
+
 /** Draw an explorer and wait until its second part has come. */
 export async function open(changes: Partial<AttentionExplorerTraits> = {}) {
   const model = new Kernel({
@@ -106,6 +114,7 @@ export async function open(changes: Partial<AttentionExplorerTraits> = {}) {
   const el = document.createElement("div");
   document.body.append(el);
   const close = widget.render({ model: model as unknown as AttentionModel, el });
+  opened.push(close);
   await import("../widgets/attention_more"); // which takes a while the first time
   model.tell("code", { text: "the part" });
   const drawn = async () => {

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { HEAD, HOSTILE, open, VIEW } from "./attention_explorer";
+import { closeAll, HEAD, HOSTILE, open, VIEW } from "./attention_explorer";
 
 vi.mock("../widgets/import_text", () => ({ importText: () => import("../widgets/attention_more") }));
 
-afterEach(() => document.body.replaceChildren());
+afterEach(closeAll);
 
 const OTHER = { trace: "t1", layer: 0, head: 2 };
 

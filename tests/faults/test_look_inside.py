@@ -226,7 +226,13 @@ def test_an_unloaded_model_says_how_to_load_it(look: str) -> None:
 
 def test_more_than_half_of_the_memory_is_refused_with_what_helps(m: Model, monkeypatch: Any) -> None:
     monkeypatch.setattr("llama_nb.session.attention.available_memory", lambda _device: 50_000)
-    say = ("5 tokens on 6 layers", "50.0 kB of memory are free", "fewer layers", "shorter text", "offload=True")
+    say = (
+        "5 tokens on 6 layers",
+        "50.0 kB of memory are free",
+        "fewer layers",
+        "shorter text",
+        "offload=True",
+    )
     says(lambda: m.attention(TEXT), say, FitError)
     assert m.attention(TEXT, offload=True).length == 5
 

@@ -87,7 +87,7 @@ def _beside(tokens: int, seen: Seen, name: str, peer: Peer) -> list[Row]:
     size = page.bytes if page else built["bytes"] if built else None
     named = f"T = {tokens:,}, beside {name}"
     return [
-        _row(f"{named}: bytes to the page", seen.interactive_bytes / 1e6, size and size / 1e6, "MB", says,
+        _row(f"{named}: bytes to the page", seen.exact_bytes / 1e6, size and size / 1e6, "MB", says,
              BYTES_TO_OPEN / 1e6),
         _row(f"{named}: text to page in the kernel", seen.read["seconds"],
              built["forward_s"] + built["build_s"] if built else None, "s", says),
@@ -101,7 +101,7 @@ def _beside(tokens: int, seen: Seen, name: str, peer: Peer) -> list[Row]:
 def _opened(tokens: int, seen: Seen) -> list[Row]:
     most = INTERACTIVE_S if tokens == INTERACTIVE_AT else None
     return [
-        _row(f"T = {tokens:,}: bytes to the page", seen.interactive_bytes / 1e6, None, "MB", "",
+        _row(f"T = {tokens:,}: bytes to the page", seen.exact_bytes / 1e6, None, "MB", "",
              BYTES_TO_OPEN / 1e6),
         _row(f"T = {tokens:,}: time to interactive", seen.interactive_s, None, "s", "", most),
         _row(f"T = {tokens:,}: memory of the page", seen.page / 1e6, None, "MB", ""),

@@ -15,9 +15,7 @@ from benchmarks.attention_watch import Memory, NotFinished, run_child
 from tests.conftest import ROOT
 
 READ = {"seconds": 2.0, "memory": 80_000_000, "tokens": 64, "bytes": 5_000_000}
-SEEN = Seen(
-    READ, interactive_s=0.5, interactive_bytes=400_000, exact_s=0.75, page=20_000_000, kernel=10_000_000
-)
+SEEN = Seen(READ, interactive_s=0.5, exact_bytes=400_000, exact_s=0.75, page=20_000_000, kernel=10_000_000)
 BUILT = {"forward_s": 1.0, "build_s": 3.0, "memory": 900_000_000, "bytes": 50_000_000}
 
 
@@ -44,7 +42,7 @@ def test_a_peer_that_did_not_finish_says_how_far_it_came():
 
 
 def test_budgets_stand_where_they_are_said_for():
-    slow = Seen(READ, interactive_s=1.5, interactive_bytes=600_000, zoom_s=0.3, zoom_bytes=260_000)
+    slow = Seen(READ, interactive_s=1.5, exact_bytes=600_000, zoom_s=0.3, zoom_bytes=260_000)
     missed = {tokens: [row.what for row in attention.rows(tokens, slow, {}) if row.met is False]
               for tokens in attention.ALONE}  # fmt: skip
     assert missed[4096] == ["T = 4,096: bytes to the page", "T = 4,096: time to interactive"]

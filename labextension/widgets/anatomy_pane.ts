@@ -2,11 +2,12 @@
 
 import { activations } from "./anatomy_activations";
 import { blockPanel, wholePanel } from "./anatomy_block";
-import { panelCode } from "./anatomy_code";
 import { count, sizes } from "./anatomy_figures";
 import { asker } from "./anatomy_measure";
+import type { Panels } from "./anatomy_more";
 import { button, element } from "./element";
 import type { Model } from "./model";
+import { partCode } from "./part_code";
 import type { AnatomyBlock, AnatomyBody, AnatomyLook } from "./shapes";
 import type { AnatomyViewTraits } from "./traits";
 
@@ -80,11 +81,11 @@ export function paneOf(needs: Omit<Context, "memory">): Pane {
   panel.setAttribute("role", "tabpanel");
   panel.tabIndex = 0;
   const asks = asker(context);
-  const more = panelCode(() => context.send({ kind: "code" }));
+  const more = partCode<Panels>(() => context.send({ kind: "code" }));
   const panelOf = (block: AnatomyBlock | null, name: string): Panel => {
     if (name === "activations") return activations;
     if (name === "block") return block ? blockPanel : wholePanel;
-    return more.get()?.[name] ?? (() => [element("p", "llama-nb-muted", "…")]);
+    return more.now()?.[name] ?? (() => [element("p", "llama-nb-muted", "…")]);
   };
   root.append(head, tabs, layers.root, panel, asks.root);
 

@@ -3,15 +3,16 @@
 import type { AttentionModel } from "./attention";
 import type { Ask } from "./attention_asked";
 import { bar, type Pane } from "./attention_bar";
-import { moreCode } from "./attention_code";
 import type { Look } from "./attention_look";
 import type { MapSays } from "./attention_map";
 import { type Maps, maps } from "./attention_maps";
+import type makeMore from "./attention_more";
 import type { More } from "./attention_more";
 import type { Steps } from "./attention_steps";
 import { type Thumbs, thumbs } from "./attention_thumbs";
 import { element } from "./element";
 import { ownKeys } from "./keys";
+import { partCode } from "./part_code";
 
 export interface Page {
   root: HTMLElement;
@@ -44,7 +45,7 @@ export function explorerPage(
   const { root, column, over, plots, main, error } = frame(top.root, small, shown);
 
   let more: More | null = null;
-  const code = moreCode(() => ask({ kind: "code" }));
+  const code = partCode<typeof makeMore>(() => ask({ kind: "code" }));
   const arrived = code.get().then((make) => {
     if (signal.aborted) return;
     more = make({ ...steps, ask, look, maps: shown, draw, close: () => void toggle("") }, signal);

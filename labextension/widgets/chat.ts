@@ -6,12 +6,12 @@
  */
 
 import { announce } from "./announce";
-import { sideCode } from "./chat_code";
 import { composer } from "./chat_composer";
 import type { Drawers } from "./chat_drawer";
 import { emptyState } from "./chat_empty";
 import { type Drawer, headLine } from "./chat_head";
 import { messageList } from "./chat_messages";
+import type { Side } from "./chat_side";
 import type { Say } from "./chat_step";
 import { button, element } from "./element";
 import { followDeltas } from "./growing";
@@ -20,6 +20,7 @@ import { ownKeys } from "./keys";
 import { standIn } from "./live_mark";
 import { type Model, pageName } from "./model";
 import { textOf } from "./nodes";
+import { partCode } from "./part_code";
 import type { ChatPanelTraits } from "./traits";
 
 export type ChatModel = Model<ChatPanelTraits>;
@@ -71,7 +72,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
     document.querySelectorAll(".llama-nb-chat").length,
     signal,
   );
-  const code = sideCode(say);
+  const code = partCode<Side>(() => say({ kind: "code" }));
   const empty = emptyState(typed.suggest, insert, signal);
   const list = messageList(say, insert, () => typed.field.focus(), empty.root, code, signal);
   let side: Drawers | undefined;

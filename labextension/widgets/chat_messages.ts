@@ -4,13 +4,14 @@
  * Contents of messages come once and are kept here; what is missing is asked for.
  */
 
-import type { SideCode } from "./chat_code";
+import type { Side } from "./chat_side";
 import { type Contents, type Say, type StepView, stepView } from "./chat_step";
 import type { TokenRow } from "./chat_tokens";
 import { button, element } from "./element";
 import { showStatus } from "./frame";
 import { growingAnswer } from "./growing";
 import { type Tree, textOf } from "./nodes";
+import type { PartCode } from "./part_code";
 import type { ChatLive, ChatStep } from "./shapes";
 
 export interface Messages {
@@ -34,7 +35,7 @@ export function messageList(
   insert: (text: string) => boolean,
   begun: () => void,
   empty: HTMLElement,
-  code: SideCode,
+  code: PartCode<Side>,
   signal: AbortSignal,
 ): Messages {
   const root = element("div", "llama-nb-messages");

@@ -79,6 +79,7 @@ describe("the attention explorer", () => {
       head: 1,
       query: 4,
       links: [[1, 1]],
+      tokens: [],
       rest: 0,
       second: false,
     });
@@ -88,6 +89,19 @@ describe("the attention explorer", () => {
     await drawn();
     expect(find(".llama-nb-att-who").textContent).toContain("is read by");
     expect(all(".llama-nb-att-link").length).toBe(1);
+  });
+
+  it("takes the texts of far tokens from the answer, and asks for none", async () => {
+    const { find, model, drawn, rest } = await open({ head: { ...HEAD, tokens: 9000 } });
+    await rest();
+    const before = model.said("tokens").length;
+    model.answerLinks([[2345, 0.5]], 0, [[2345, HOSTILE, true]]);
+    await drawn();
+    await rest();
+    expect(find(".llama-nb-att-link").textContent).toContain("<img·src=x");
+    expect(find(".llama-nb-att-link .llama-nb-pill")).not.toBeNull();
+    expect(find(".llama-nb-att-link img")).toBeNull();
+    expect(model.said("tokens").length).toBe(before);
   });
 
   it("walks through heads and layers by keys, asking once and before any question about the head", async () => {

@@ -67,7 +67,7 @@ export const VIEW: AttentionView = {
 
 class Kernel extends FakeModel<AttentionExplorerTraits> {
   /** Send the kernel's newest answer to what was asked last. */
-  answerLinks(links: [number, number][], rest = 0): void {
+  answerLinks(links: [number, number][], rest = 0, tokens: [number, string, boolean][] = []): void {
     const asked = [...this.sent].reverse().find(({ kind }) => kind === "row" || kind === "column") ?? {};
     const query = asked.query ?? asked.key;
     this.tell(String(asked.kind), {
@@ -76,6 +76,7 @@ class Kernel extends FakeModel<AttentionExplorerTraits> {
       head: 1,
       query,
       links,
+      tokens,
       rest,
       second: false,
     });

@@ -5,7 +5,7 @@
  * what is missing. Texts of tokens, titles and models are untrusted and only ever become text.
  */
 
-import { type Ask, questions, tokenTexts } from "./attention_asked";
+import { type Ask, type Links, questions, tokenTexts } from "./attention_asked";
 import { type Follower, follower } from "./attention_follow";
 import type { Look } from "./attention_look";
 import { explorerPage, type Page } from "./attention_page";
@@ -78,7 +78,10 @@ function listen(
     if (said.kind === "tokens") (said.trace === look.head.id ? look.texts : look.others).take(said);
     else if (said.kind === "code") page.code(said.text);
     else if (said.kind === "data") page.data(said.text);
-    else look.asked.take(said);
+    else {
+      learn(look, said);
+      look.asked.take(said);
+    }
     heard();
   };
   const events: [string, (...given: never[]) => void][] = [
@@ -103,6 +106,11 @@ function listen(
 /** Take a map, or a band of one; false when an earlier band was missed. */
 function takeTile(model: AttentionModel, page: Page, which: "tile" | "tile2"): boolean {
   return page.maps.take(which, model.get(`${which}_info`), model.get(which));
+}
+
+/** Take the texts that came with links. */
+function learn(look: Look, said: Links | Extract<AttentionAnswer, { kind: "value" }>): void {
+  if (said.kind !== "value") (said.second ? look.others : look.texts).learn(said.tokens);
 }
 
 export default { render };

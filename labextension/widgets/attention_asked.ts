@@ -23,6 +23,8 @@ export interface TokenTexts {
   /** Ask for what is not known between two positions. */
   want(start: number, end: number): void;
   take(tokens: AttentionTokens): void;
+  /** Take single tokens: position, text, whether it is a control token. */
+  learn(tokens: [number, string, boolean][]): void;
 }
 
 /** `ask` gets blocks of tokens; `count` says how many there are. */
@@ -49,6 +51,12 @@ export function tokenTexts(ask: (start: number, end: number) => void, count: () 
       const start = tokens.start ?? 0;
       for (const [index, text] of (tokens.texts ?? []).entries()) texts[start + index] = text;
       for (const position of tokens.special ?? []) special.add(position);
+    },
+    learn(tokens) {
+      for (const [position, text, marked] of tokens) {
+        texts[position] = text;
+        if (marked) special.add(position);
+      }
     },
   };
 }

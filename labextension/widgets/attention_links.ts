@@ -74,7 +74,6 @@ export function linkList({ turn, pin, pointLink }: Host, signal: AbortSignal): L
       root.setAttribute("aria-busy", String(!links));
       if (!links) return;
       const most = Math.max(links.links[0]?.[1] ?? 0, LEAST);
-      for (const [token] of links.links.slice(0, SHOWN)) look.texts.want(token, token + 1);
       const focused = list.contains(document.activeElement);
       const strong = links.links.filter(([, value], at) => at === 0 || (at < SHOWN && value >= FAINTEST));
       list.replaceChildren(...strong.map((link, at) => row(look, link, most, at === 0)));

@@ -160,6 +160,8 @@ export interface AttentionLinks<Kind extends "row" | "column"> {
   /** The token that was asked about. */
   query: number;
   links: [number, number][];
+  /** Position, text and whether it is a control token, of each link. */
+  tokens: [number, string, boolean][];
   rest: number;
   second: boolean;
 }

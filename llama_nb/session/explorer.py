@@ -153,22 +153,21 @@ class Explorer:
     def row(self, query: int, second: bool = False) -> dict[str, Any]:
         """Return what a token reads most."""
         trace, layer, head = self._place(second)
-        return links(trace.row(layer, head, self._token(trace, query)), MOST_LINKS) | {
-            "layer": layer,
-            "head": head,
-            "query": query,
-        }
+        weights = trace.row(layer, head, self._token(trace, query))
+        return self._links(trace, weights) | {"layer": layer, "head": head, "query": query}
 
     def column(self, key: int, stop: StopFlag, second: bool = False) -> dict[str, Any]:
         """Return who reads a token most."""
         trace, layer, head = self._place(second)
-        return links(
-            trace.column(layer, head, self._token(trace, key), stopped=_reason(stop)), MOST_LINKS
-        ) | {
-            "layer": layer,
-            "head": head,
-            "query": key,
-        }
+        weights = trace.column(layer, head, self._token(trace, key), stopped=_reason(stop))
+        return self._links(trace, weights) | {"layer": layer, "head": head, "query": key}
+
+    def _links(self, trace: "AttentionTrace", weights: Any) -> dict[str, Any]:
+        from llama_nb.session.explorer_records import token_records
+
+        found = links(weights, MOST_LINKS)
+        # With their texts: the page would have to ask for a window of tokens around each of them.
+        return found | {"tokens": token_records(trace, [at for at, _ in found["links"]])}
 
     def value(self, row: int, col: int, second: bool = False) -> float | None:
         """Return one weight; None where the token may not be read."""

@@ -70,6 +70,11 @@ def tokens_record(trace: "AttentionTrace", start: int, end: int) -> dict[str, An
     }
 
 
+def token_records(trace: "AttentionTrace", positions: list[int]) -> list[list[Any]]:
+    """Return single tokens: each one's position, its text, and whether it is a control token."""
+    return [[at, trace.texts[at][:_LONGEST], bool(trace.special[at])] for at in positions]
+
+
 def score_records(scores: "HeadScores") -> list[dict[str, Any]]:
     """Return the scores of all heads, three digits each."""
     return [

@@ -147,6 +147,7 @@ def test_links_are_the_strongest_and_the_rest():
     assert len(found["links"]) == 64
     assert [at for at, _ in found["links"]] == list(np.argsort(-row, kind="stable")[:64])
     assert found["rest"] == pytest.approx(np.sort(row)[:-64].sum(), rel=1e-3)
+    assert [[at, trace.texts[at], trace.special[at]] for at, _ in found["links"]] == found["tokens"]
 
 
 def test_who_reads_a_token():

@@ -123,7 +123,7 @@ export async function open(changes: Partial<AttentionExplorerTraits> = {}) {
     await new Promise((resolve) => requestAnimationFrame(resolve));
     await new Promise((resolve) => requestAnimationFrame(resolve));
   };
-  const rest = (milliseconds = 110) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const rest = (milliseconds = 250) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   await drawn();
   await drawn();
   const find = <T extends HTMLElement = HTMLElement>(selector: string) => el.querySelector<T>(selector) as T;

@@ -10,6 +10,8 @@ import type { Later } from "./timers";
 
 /** A choice that rests so long is meant: arrows through heads ask for the last one only. */
 const MEANT_MS = 90;
+/** A gesture has a place a frame: the map of the place where it rests is asked for. */
+const STILL_MS = 50;
 
 export interface Steps {
   go(layer: number, head: number): void;
@@ -82,7 +84,7 @@ export function steps(look: Look, ask: Ask, later: Later, draw: () => void): Ste
     },
     turn: (by) => change({ by, hovered: null }),
     move(place) {
-      later("zoom", MEANT_MS, sharpen);
+      later("zoom", STILL_MS, sharpen);
       change({ place });
     },
   };

@@ -186,11 +186,11 @@ def test_json_goes_on_and_branches_inside_its_grammar(m: Model) -> None:
 
 
 def test_retry_draws_another_seed_and_moves_the_conversation(m: Model) -> None:
-    first = m.chat(STORY, temperature=1, max_tokens=20)
+    first = m.chat(STORY, temperature=1, max_tokens=60)
     m.chat("And then?", temperature=0, max_tokens=10)
     chat = m.chats["main"]
     last = chat.head
-    again = m.retry(at=first.id[:6], temperature=1, max_tokens=20)
+    again = m.retry(at=first.id[:6], temperature=1, max_tokens=60)
     assert again.seed != first.seed
     assert chat.head == again.id
     assert words(m) == [STORY, again.text]

@@ -16,6 +16,7 @@ from llama_nb.widgets.lens_view import LensView
 from llama_nb.widgets.loader_panel import LoaderPanel
 from llama_nb.widgets.plan_view import PlanView
 from llama_nb.widgets.reply_view import ReplyView
+from llama_nb.widgets.routing_explorer import RoutingExplorer
 from llama_nb.widgets.sampling_lab import SamplingLab
 from llama_nb.widgets.status_bars import StatusBars
 
@@ -31,6 +32,7 @@ WIDGETS: Final[tuple[type[Widget], ...]] = (
     AnatomyView,
     AttentionExplorer,
     LensView,
+    RoutingExplorer,
 )
 
 LONGEST: Final = 110  # of a line, as in biome.json

@@ -31,6 +31,15 @@ import type {
   LoaderModels,
   LoaderPlan,
   MemoryReadings,
+  RoutingCost,
+  RoutingEffect,
+  RoutingExpert,
+  RoutingHead,
+  RoutingLoad,
+  RoutingPaths,
+  RoutingRoutes,
+  RoutingTokens,
+  RoutingView,
   SamplingState,
 } from "./shapes";
 
@@ -136,4 +145,20 @@ export interface LensViewTraits {
   place: LensPlace;
   twin: Bundle;
   window: LensWindow;
+}
+
+export interface RoutingExplorerTraits {
+  cost: RoutingCost;
+  effect: RoutingEffect;
+  error: string;
+  expert: RoutingExpert;
+  head: RoutingHead;
+  load: RoutingLoad;
+  paths: RoutingPaths;
+  routes: DataView;
+  routes_info: RoutingRoutes;
+  status: string;
+  tokens: RoutingTokens;
+  twin: Bundle;
+  view: RoutingView;
 }

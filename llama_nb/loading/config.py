@@ -1,4 +1,4 @@
-"""config.json read as what this version can load: a Llama with sane numbers, no custom code.
+"""config.json read as what this version can load: a model that writes text, sane numbers, no custom code.
 
 Cheap: no torch, no transformers.
 """
@@ -12,7 +12,7 @@ from llama_nb.loading.folder import listing, read_json
 from llama_nb.loading.stored import find as find_stored
 
 # model_type -> the architecture that writes text with it.
-KINDS: Final[Mapping[str, str]] = {"llama": "LlamaForCausalLM"}
+KINDS: Final[Mapping[str, str]] = {"llama": "LlamaForCausalLM", "llama4_text": "Llama4ForCausalLM"}
 _SIZES: Final[Mapping[str, int]] = {  # each with the largest value that a Llama could have
     "hidden_size": 1 << 20,
     "num_hidden_layers": 2048,
@@ -24,6 +24,15 @@ _SIZES: Final[Mapping[str, int]] = {  # each with the largest value that a Llama
     "max_position_embeddings": 1 << 30,
 }
 _OPTIONAL: Final = {"num_key_value_heads", "head_dim", "max_position_embeddings"}
+# What a mixture of experts says beside, where it says it: transformers knows the rest by the kind.
+_MIXTURE_SIZES: Final[Mapping[str, int]] = {
+    "intermediate_size_mlp": 1 << 22,
+    "num_local_experts": 1 << 12,
+    "num_experts_per_tok": 1 << 12,
+    "interleave_moe_layer_step": 2048,
+    "attention_chunk_size": 1 << 30,
+    "no_rope_layer_interval": 2048,
+}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -53,9 +62,9 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
     `where` is the file that says it.
     """
     _check_kind(config, where)
-    for name, largest in _SIZES.items():
+    for name, largest in {**_SIZES, **_MIXTURE_SIZES}.items():
         value = config.get(name)
-        if value is None and name in _OPTIONAL:
+        if value is None and (name in _OPTIONAL or name in _MIXTURE_SIZES):
             continue
         if value is None:
             raise LoadError(
@@ -67,6 +76,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
                 f"Correct {where} or download it again.",
             )
     _check_division(config, where)
+    _check_experts(config, where)
 
 
 def refuse_custom_code(values: Mapping[str, Any], name: str) -> None:
@@ -87,6 +97,24 @@ def _check_division(config: Mapping[str, Any], where: str) -> None:
     else:
         return
     raise LoadError(f"{where} says {what}: not a multiple.", f"Correct {where} or download it again.")
+
+
+def _check_experts(config: Mapping[str, Any], where: str) -> None:
+    experts, chosen = config.get("num_local_experts"), config.get("num_experts_per_tok")
+    if experts is not None and chosen is not None and chosen > experts:
+        raise LoadError(
+            f"{where} says {chosen} experts for each token, of {experts} that there are.",
+            f"Correct {where} or download it again.",
+        )
+    layers = config["num_hidden_layers"]
+    listed = config.get("moe_layers")
+    if listed is not None and not (
+        isinstance(listed, list) and all(type(layer) is int and 0 <= layer < layers for layer in listed)
+    ):
+        raise LoadError(
+            f"{where} says moe_layers {repr(listed)[:60]}; it must list layers from 0 to {layers - 1}.",
+            f"Correct {where} or download it again.",
+        )
 
 
 def _check_kind(config: Mapping[str, Any], where: str) -> None:

@@ -3,8 +3,11 @@
 Knows domains as lists of messages and routers as modules; knows nothing of training.
 """
 
+import csv
+import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +48,26 @@ def texts(domain: str, seed: int, count: int) -> list[str]:
     """Return held-out conversations of a domain, rendered."""
     made = [DOMAINS[domain](seeded(seed, "domain", domain, number)) for number in range(count)]
     return ["".join(text for text, _ in render(messages, tools)) for messages, tools in made]
+
+
+def plain_texts(domain: str, seed: int, count: int) -> list[str]:
+    """Return held-out conversations of a domain without the marks of a chat: what is said, a line each."""
+    made = [DOMAINS[domain](seeded(seed, "plain", domain, number))[0] for number in range(count)]
+    return ["\n".join(_said(message) for message in messages) for messages in made]
+
+
+def _said(message: Message) -> str:
+    calls = message.get("tool_calls") or [{}]
+    called = calls[0].get("function", {})
+    return str(message.get("content") or f"{called.get('name')}({json.dumps(called.get('arguments'))})")
+
+
+def write_texts(path: Path, seed: int, count: int = 24) -> None:
+    """Write labelled texts to try: columns domain and text."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["domain", "text"])
+        table.writerows([domain, text] for domain in DOMAINS for text in plain_texts(domain, seed, count))
 
 
 @torch.no_grad()

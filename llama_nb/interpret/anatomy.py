@@ -162,7 +162,7 @@ def dissect(module: Any, quant: str | None = None) -> Structure:
     """
     layers = decoder(module).layers
     root = next(path for path, part in module.named_modules() if part is layers)
-    tensors = _tensors(module, quant or "quantised")
+    tensors = tensors_by_module(module, quant)
     around = [path for path in tensors if not path.startswith(f"{root}.")]
     last = [path for path in around if _kind(path, module.get_submodule(path)) in ("head", "norm")]
     # The modules stand in the order in which they were made: the final norm before the angles of RoPE.
@@ -201,13 +201,13 @@ def norm_weights(module: Any) -> dict[str, Floats]:
 # --- tensors ----------------------------------------------------------------------------------------
 
 
-def _tensors(module: Any, quant: str) -> dict[str, list[Tensor]]:
+def tensors_by_module(module: Any, quant: str | None = None) -> dict[str, list[Tensor]]:
     """Return the tensors of each module that holds some, by its path, in the order of the modules."""
     objects: set[int] = set()
     storages: set[int] = set()
     found = {}
     for path, part in module.named_modules():
-        own = _own(part, quant, objects, storages)
+        own = _own(part, quant or "quantised", objects, storages)
         if own:
             found[path] = own
     return found

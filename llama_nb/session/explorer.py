@@ -239,13 +239,7 @@ class Explorer:
         """Return the model that the trace is of, if it is loaded."""
         from llama_nb.session import registry
 
-        same = [
-            model
-            for model in registry.loaded().values()
-            if model.alive and model.fingerprint == self.trace.fingerprint
-        ]
-        named = [model for model in same if model.name == self.trace.model]
-        return next(iter(named or same), None)
+        return registry.loaded_of(self.trace.fingerprint, self.trace.model)
 
     def check(self, trace: str, layer: int, head: int) -> None:
         """Refuse a head that there is not."""

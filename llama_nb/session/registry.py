@@ -183,6 +183,12 @@ def find(name: str) -> Model:
         raise LlamaError(f"No loaded model is called {name!r}.", did_you_mean(name, _models) or there)
 
 
+def loaded_of(fingerprint: str, name: str) -> Model | None:
+    """Return a loaded model with these weights, the one of this name if it is among several."""
+    same = [model for model in loaded().values() if model.alive and model.fingerprint == fingerprint]
+    return next(iter([model for model in same if model.name == name] or same), None)
+
+
 def unload(name: str | None = None, force: bool = False) -> int:
     """Unload a model (default the current one) and return how many bytes that gave back."""
     return (current() if name is None else find(name)).unload(force=force)

@@ -23,13 +23,14 @@ from llama_nb.widgets import live_view
 from llama_nb.widgets.attention_answers import Answers
 from llama_nb.widgets.attention_switches import Switches
 from llama_nb.widgets.base import STATIC
-from llama_nb.widgets.live_view import LiveWidget
+from llama_nb.widgets.growing_trace import GrowingExplorer, GrowingView
 from llama_nb.widgets.messages import Messages, Said, text, whole, wholes
 from llama_nb.widgets.traits import Binary, Record, Text
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention_twin import AttentionView
     from llama_nb.render.attention import AttentionTwin
+    from llama_nb.widgets.output import Output
 
 _MORE: Final = STATIC / "attention_more.js"  # what opens on demand; a page asks for it once
 _JOBS: Final = ("reading", "map", "second map", "thumbs", "links", "value", "copy", "scores")
@@ -37,7 +38,7 @@ _LONGEST_TEXT: Final = 20_000
 _MAPS: Final = {"map": "tile", "second map": "tile2"}
 
 
-class AttentionExplorer(LiveWidget):
+class AttentionExplorer(GrowingExplorer):
     """What the heads of a model attend to. Empty until `fill`.
 
     Parameters
@@ -100,7 +101,7 @@ class AttentionExplorer(LiveWidget):
     def settle(self, timeout: float | None = None) -> None:
         """Wait until what was asked for is shown."""
         self._jobs.join(timeout)
-        self._switches.job.join(timeout)
+        self._switches.effect.join(timeout)
 
     def looks(self) -> Messages:
         """Return what a page asks for; the shapes are `AttentionAsk`'s."""
@@ -157,7 +158,7 @@ class AttentionExplorer(LiveWidget):
         """Close the explorer and end what it computes; the trace is the user's."""
         self._unsubscribe()
         self._jobs.stop()
-        self._switches.job.stop()
+        self._switches.effect.stop()
         super().close()
 
     # --- where one looks --------------------------------------------------------------------------------
@@ -331,7 +332,7 @@ class AttentionExplorer(LiveWidget):
 
     def _cancel(self) -> None:
         self._jobs.stop("map", "second map", "scores", "reading")
-        self._switches.cancel()
+        self._switches.effect.cancel()
 
     def _show_head(self) -> None:
         found, state = self._scores
@@ -367,3 +368,10 @@ class AttentionExplorer(LiveWidget):
 def explorer(view: "AttentionView") -> AttentionExplorer:
     """Return a new explorer of a view that is about to be displayed."""
     return live_view.begin(AttentionExplorer(Explorer(view.trace, view.layer, view.head)))
+
+
+def growing(
+    layer: int | None = None, head: int | None = None, output: "Output | None" = None
+) -> GrowingView[AttentionExplorer]:
+    """Return what shows the attention of an answer while it is written."""
+    return GrowingView(lambda trace: AttentionExplorer(Explorer(trace, layer, head)), output)

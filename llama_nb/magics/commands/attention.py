@@ -4,23 +4,21 @@ In a cell the body is the text, taken as it is. On a line without a text: the la
 any chat or of --chat. With --live the body is a message, and the map grows while the model answers.
 """
 
-import contextlib
 import re
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.core.errors import MessageError
-from llama_nb.magics import generation, names
-from llama_nb.magics.boundary import CommandError, ReplyInterrupted
+from llama_nb.magics import generation, names, watching
+from llama_nb.magics.boundary import CommandError
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown
 from llama_nb.magics.verbs import Call
-from llama_nb.runtime.environment import detect
 
 if TYPE_CHECKING:
     from llama_nb.session.model import Model
-    from llama_nb.widgets.growing_attention import GrowingView
+    from llama_nb.widgets.attention_explorer import AttentionExplorer
+    from llama_nb.widgets.growing_trace import GrowingView
 
 EXAMPLES = (
     "%%llama attention\nAnna gave Tom the ball. Tom gave Anna the ball.",
@@ -92,29 +90,16 @@ def _shown(trace: Any, args: Namespace, call: Call) -> Any:
 
 def _live(model: "Model", text: str, layers: "Sequence[int] | str", args: Namespace, call: Call) -> Any:
     """Ask the model, and show the map while it answers; where no page watches, the trace at the end."""
-    if not text:
-        raise MessageError(
-            "Nothing to send: the message is empty.", "Write it below %%llama attention --live."
-        )
-    view = _growing(args)
-    interrupts = generation.Interrupts()
-    with interrupts.held(), view.watching() if view else contextlib.nullcontext():
-        follow = view.follow if view else lambda _: None
-        reply, trace = model.watch_attention(text, chat=args.chat, layers=layers, on_rows=follow)
-    if view is None or view.explorer is None:
-        return _shown(trace, args, call)
-    view.end()
-    call.keep_value(trace)
-    call.shell.displayhook.update_user_ns(trace)
-    if interrupts.came or reply.stop_flag.reason == "interrupted":
-        raise ReplyInterrupted(reply.usage.completion_tokens if reply.usage else len(reply.tokens))
-    return trace if call.keep is not None else None
+    watching.check_message(text, "attention")
+    return watching.show(
+        call,
+        lambda follow: model.watch_attention(text, chat=args.chat, layers=layers, on_rows=follow),
+        view=_growing(args) if watching.possible(args) else None,
+        otherwise=lambda trace: _shown(trace, args, call),
+    )
 
 
-def _growing(args: Namespace) -> "GrowingView | None":
-    environment = detect()
-    if args.as_text or not (environment.watched and environment.widgets):
-        return None
-    from llama_nb.widgets.growing_attention import GrowingView
+def _growing(args: Namespace) -> "GrowingView[AttentionExplorer]":
+    from llama_nb.widgets.attention_explorer import growing
 
-    return GrowingView(args.layer, args.head)
+    return growing(args.layer, args.head)

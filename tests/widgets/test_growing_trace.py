@@ -6,8 +6,8 @@ import pytest
 
 from llama_nb.core import events
 from llama_nb.core.events import ReplyAdvanced, TokenEvent
-from llama_nb.widgets import growing_attention
-from llama_nb.widgets.growing_attention import GrowingView
+from llama_nb.widgets import growing_trace
+from llama_nb.widgets.attention_explorer import growing
 from tests.traces import random_trace
 
 TOKEN = ReplyAdvanced(types.SimpleNamespace(), TokenEvent("a", 1))
@@ -16,12 +16,12 @@ TOKEN = ReplyAdvanced(types.SimpleNamespace(), TokenEvent("a", 1))
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(growing_attention, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(growing_trace, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
 def test_it_is_shown_at_the_first_token_behind_the_prompt_and_follows(wire, notebook, clock):
-    view = GrowingView(1, 2, output=notebook)
+    view = growing(1, 2, output=notebook)
     with view.watching():
         events.publish(TOKEN)
         assert notebook.shown == []
@@ -45,7 +45,7 @@ def test_it_is_shown_at_the_first_token_behind_the_prompt_and_follows(wire, note
 
 
 def test_a_head_that_there_is_not_is_tried_once(wire, notebook, clock, caplog):
-    view = GrowingView(1, 99, output=notebook)
+    view = growing(1, 99, output=notebook)
     with view.watching():
         view.follow(random_trace(6))
         for _ in range(5):

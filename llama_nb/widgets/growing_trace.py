@@ -1,45 +1,60 @@
-"""The attention explorer of an answer that is being written: a row a token.
+"""An explorer of an answer that is being written: shown once there is something to see, and then following.
 
-Knows the answer's events and the explorer; who captures the rows, and when, is the session's business.
+Knows the answer's events; who captures what is seen, and when, is the session's business.
 """
 
 import contextlib
 import math
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from llama_nb.core import events
 from llama_nb.core.errors import TraceError
-from llama_nb.session.explorer import Explorer
 from llama_nb.widgets import live_view
-from llama_nb.widgets.attention_explorer import AttentionExplorer
+from llama_nb.widgets.live_view import LiveWidget
 from llama_nb.widgets.output import Output
 
-if TYPE_CHECKING:
-    from llama_nb.interpret.attention import AttentionTrace
-
 EVERY_S: Final = 0.3
-_LONG: Final = 2_000  # tokens from which on a map takes as long as that, and is drawn more rarely
+_LONG: Final = 2_000  # tokens from which on an explorer takes as long as that, and is drawn more rarely
 
 
-class GrowingView:
+class Trace(Protocol):
+    """What is known of a trace here."""
+
+    length: int
+
+
+class GrowingExplorer(LiveWidget):
+    """An explorer that can follow its trace."""
+
+    def grow(self) -> None:
+        """Show what was added to the trace."""
+
+
+_Explorer = TypeVar("_Explorer", bound=GrowingExplorer)
+
+
+class GrowingView(Generic[_Explorer]):
     """Shows a trace once it has rows, and follows it.
 
     Rows come on the model's thread, but only the cell's own thread can display: that one gets the reply's
     events.
+
+    Parameters
+    ----------
+    open_
+        Makes the explorer of a trace. A TraceError of it is not tried again: the verb says so when the
+        answer is there.
     """
 
-    def __init__(
-        self, layer: int | None = None, head: int | None = None, output: Output | None = None
-    ) -> None:
-        self._where = layer, head
-        self._output = output
-        self._trace: AttentionTrace | None = None
+    def __init__(self, open_: Callable[[Any], _Explorer], output: Output | None = None) -> None:
+        self._open, self._output = open_, output
+        self._trace: Trace | None = None
         self._due = 0.0
-        self.explorer: AttentionExplorer | None = None
+        self.explorer: _Explorer | None = None
 
-    def follow(self, trace: "AttentionTrace") -> None:
+    def follow(self, trace: Trace) -> None:
         """Take the trace, which has rows more; costs the caller nothing."""
         self._trace = trace
 
@@ -63,9 +78,9 @@ class GrowingView:
             return
         if self.explorer is None:
             try:
-                made = AttentionExplorer(Explorer(trace, *self._where))
+                made = self._open(trace)
             except TraceError:
-                self._due = math.inf  # there is no such head; the verb says so when the answer is there
+                self._due = math.inf
                 return
             self.explorer = live_view.show(made, self._output)
         else:

@@ -4,6 +4,8 @@ A missing model skips the test with the reason, except where CI=true: there it f
 """
 
 import os
+import random
+import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -71,6 +73,11 @@ def pytest_configure() -> None:
     """Take SIGINT back where a shell started us in the background: it ignores it for us and our kernels."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have a test draw the same seeds each time: what a model says at a temperature is no throw of dice."""
+    secrets.randbits = random.Random(item.nodeid).getrandbits
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

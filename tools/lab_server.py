@@ -26,6 +26,9 @@ SETTINGS = {
     "@jupyterlab/docmanager-extension/plugin": '{"autosave": false}',
 }
 
+# Kernels draw the same seeds each time: what a model says at a temperature is the same in every run.
+SEEDS = "import random, secrets\n\nsecrets.randbits = random.Random(1).getrandbits\n"
+
 
 class LabServer:
     """One running JupyterLab.
@@ -147,6 +150,9 @@ class LabServer:
             "ipython",
         ):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
+        startup = self.base / "ipython" / "profile_default" / "startup" / "00-seeds.py"
+        startup.parent.mkdir(parents=True, exist_ok=True)
+        startup.write_text(SEEDS, encoding="utf-8")
         for name, text in SETTINGS.items():
             path = self.base / "settings" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)

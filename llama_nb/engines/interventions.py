@@ -1,4 +1,4 @@
-"""Turns parts of a model off for as long as a block runs, and leaves the model as it found it.
+"""Changes a model for as long as a block runs, and leaves it as it found it: parts off, routers rerouted.
 
 Runs on the worker thread. Knows modules and hooks; what a request or a chat is, others know.
 """
@@ -15,6 +15,7 @@ from llama_nb.core.events import TokenEvent
 from llama_nb.core.intervention import Intervention, check_parts
 from llama_nb.core.request import Request
 from llama_nb.engines.places import Change, Place, decoder_of, find_place, heads_of, layers_of
+from llama_nb.engines.rerouting import check_mixture, rerouted
 
 _CHUNK: Final = 256  # tokens of a text whose mean is taken that go through the layers at once
 
@@ -55,7 +56,9 @@ def applied(
     prompt: Sequence[int] = (),
     stopped: Callable[[], str | None] = lambda: None,
 ) -> Iterator[None]:
-    """Turn parts of `module` off inside the block; afterwards it is as before, whatever happens.
+    """Turn parts of `module` off, and change what its routers choose, inside the block.
+
+    Afterwards it is as before, whatever happens.
 
     Parameters
     ----------
@@ -67,22 +70,25 @@ def applied(
     Raises
     ------
     InterventionError
-        If the model has no such part, or a mean has no text to be taken over.
+        If the model has no such part or expert, a token would be left without experts, or a mean has no text
+        to be taken over.
     UnsupportedError
-        If a layer of this kind of model cannot be taken apart.
+        If a layer of this kind of model cannot be taken apart, or the model has no experts.
     Stopped
         If it was stopped before the block began.
     """
     if not interventions:
         yield
         return
+    check_mixture(module, interventions, type(module).__name__)
     check_parts(interventions, len(layers_of(module)), heads_of(module), type(module).__name__)
-    places = [(each, find_place(module, each)) for each in interventions]
+    places = [(each, find_place(module, each)) for each in interventions if not each.reroutes]
     instead = _means(module, places, tuple(prompt), stopped)
     with contextlib.ExitStack() as hooks:
         for each, place in places:
             mean = instead.get(each)
             hooks.callback(place.edit(place.off if mean is None else _constant(mean)).remove)
+        hooks.enter_context(rerouted(module, interventions))
         yield
 
 

@@ -16,6 +16,7 @@ from llama_nb.core.intervention import Intervention
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 _MLPS: Final = ("mlp", "feed_forward", "block_sparse_moe")
+_SHARED: Final = ("shared_expert", "shared_experts")
 _OUTPUTS: Final = ("o_proj", "out_proj", "dense")
 
 
@@ -100,6 +101,7 @@ def find_place(module: Any, part: Intervention) -> Place:
     UnsupportedError
         If the model's layers have no such part.
     """
+    assert part.layer is not None
     layer = layers_of(module)[part.layer]
     return _SITES[part.site](module, layer, part)
 
@@ -127,6 +129,10 @@ def _attention(layer: Any) -> Any:
     return _first(layer, ("self_attn", "attention"), "attention")
 
 
+def _mlp(layer: Any) -> Any:
+    return _first(layer, _MLPS, "MLP")
+
+
 def _head(module: Any, layer: Any, part: Intervention) -> Place:
     assert part.head is not None
     return HeadPlace(_first(_attention(layer), _OUTPUTS, "output projection"), part.head, heads_of(module))
@@ -148,6 +154,7 @@ def _handle(handle: Any) -> RemovableHandle:
 _SITES: Final[Mapping[str, Callable[[Any, Any, Intervention], Place]]] = {
     "head": _head,
     "attention": lambda _module, layer, _part: OutputPlace(_attention(layer)),
-    "mlp": lambda _module, layer, _part: OutputPlace(_first(layer, _MLPS, "MLP")),
+    "mlp": lambda _module, layer, _part: OutputPlace(_mlp(layer)),
+    "shared expert": lambda _module, layer, _part: OutputPlace(_first(_mlp(layer), _SHARED, "shared expert")),
     "layer": lambda _module, layer, _part: UpdatePlace(layer),
 }

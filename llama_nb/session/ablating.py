@@ -31,8 +31,15 @@ def active(model: "Handle") -> tuple[Intervention, ...]:
 
 @contextlib.contextmanager
 def turned_off(model: "Handle", parts: Sequence[Intervention]) -> Iterator[tuple[Intervention, ...]]:
-    """Turn `parts` off, besides those that are off already, for what is asked of `model` in the block."""
+    """Turn `parts` off, besides those that are off already, for what is asked of `model` in the block.
+
+    Raises
+    ------
+    InterventionError
+        On entering, if the block and those around it leave a token no expert.
+    """
     together = merged(active(model), parts)
+    check_against(model, together)
     token = _off.set((*(pair for pair in _off.get() if pair[0] is not model), (model, together)))
     try:
         yield together
@@ -65,15 +72,24 @@ def refuse_in_block(model: "Handle", what: str) -> None:
     if off:
         raise UnsupportedError(
             f"{what} takes the whole of {model.name}, and here {names(off)}.",
-            "Call it behind the block of m.ablate.",
+            "Call it behind the block of m.ablate or m.route.",
         )
 
 
-def extent(model: "Model") -> tuple[int, int]:
+def extent(model: "Handle") -> tuple[int, int]:
     """Return how many layers a model has, and heads a layer."""
     config = model.checked.config
     config = config.get("text_config") or config
     return int(config["num_hidden_layers"]), int(config["num_attention_heads"])
+
+
+def check_against(model: "Handle", parts: Sequence[Intervention]) -> None:
+    """Raise InterventionError or UnsupportedError for what `model` has not, or what it cannot do together."""
+    if any(each.of_mixtures for each in parts):
+        from llama_nb.engines.rerouting import check_mixture
+
+        check_mixture(model.loaded.module, parts, model.name)
+    check_parts(parts, *extent(model), model.name)
 
 
 def read_parts(
@@ -113,21 +129,41 @@ def read_parts(
     given: list[Intervention] = [
         each if isinstance(each, Intervention) else read_part(each, mode=mode, over=text) for each in written
     ]
-    for pair in _list("heads", heads):
-        layer, head = _pair(pair)
+    for pair in values_of("heads", heads, "heads=[(3, 5)]"):
+        layer, head = pair_of(pair, "A head", "heads=[(3, 5)]")
         given.append(Intervention("head", layer, head, mode, text))
     blocks: tuple[tuple[Site, str, Iterable[int]], ...] = (
         ("attention", "attention", attention), ("mlp", "mlps", mlps), ("layer", "layers", layers)
     )  # fmt: skip
     for site, name, chosen in blocks:
-        given += [Intervention(site, layer, None, mode, text) for layer in _list(name, chosen)]
+        given += [
+            Intervention(site, layer, None, mode, text) for layer in values_of(name, chosen, f"{name}=[3]")
+        ]
     parts = merged((), given)
     if not parts:
         raise InterventionError(
             "There is nothing to turn off.", 'Name a part: heads=[(3, 5)], mlps=[3], or "3.5" on a line.'
         )
-    check_parts(parts, *extent(model), model.name)
+    check_against(model, parts)
     return parts
+
+
+def values_of(name: str, given: Any, example: str) -> list[Any]:
+    """Return what an argument lists; InterventionError with the example if it is no list."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InterventionError(f"{name} is {given!r}, not a list.", example)
+    return list(given)
+
+
+def pair_of(given: Any, what: str, example: str) -> tuple[Any, Any]:
+    """Return a pair of a layer and a number; InterventionError, naming `what` it stands for, if not one."""
+    try:
+        layer, number = given
+    except (TypeError, ValueError):
+        raise InterventionError(
+            f"{what} is named by its layer and its number, not by {given!r}.", example
+        ) from None
+    return layer, number
 
 
 def _ids(model: "Model", over: Any) -> tuple[int, ...]:
@@ -140,21 +176,3 @@ def _ids(model: "Model", over: Any) -> tuple[int, ...]:
             f"over has {len(ids):,} tokens, and the context of {model.name} is {model.context:,}."
         )
     return ids
-
-
-def _list(name: str, given: Any) -> list[Any]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise InterventionError(
-            f"{name} is {given!r}, not a list.", f"{name}=[(3, 5)]" if name == "heads" else f"{name}=[3]"
-        )
-    return list(given)
-
-
-def _pair(given: Any) -> tuple[int, int]:
-    try:
-        layer, head = given
-    except (TypeError, ValueError):
-        raise InterventionError(
-            f"A head is named by its layer and its number, not by {given!r}.", "heads=[(3, 5)]"
-        ) from None
-    return layer, head

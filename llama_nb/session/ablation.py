@@ -1,4 +1,4 @@
-"""What changes on one text when parts of a model are turned off: the next token, the loss, how it goes on.
+"""What changes on one text when a model is changed: the next token, the loss, how it goes on.
 
 How it is computed is `interpret.ablation` and the engine's business; how it looks is render's.
 """
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import InterventionError, Stopped
-from llama_nb.core.intervention import Intervention, check_parts, merged, names
+from llama_nb.core.intervention import Intervention, merged, names
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
-from llama_nb.session.ablating import active, extent
+from llama_nb.session.ablating import active, check_against
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.measuring import measured
 
@@ -50,7 +50,7 @@ class LikelyToken:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AblationEffect:
-    """What changes on one text when parts of a model are turned off.
+    """What changes on one text when parts of a model are turned off, or its experts chosen otherwise.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class AblationEffect:
 
     @property
     def off(self) -> str:
-        """What was off, in words: "L3 H5 off"."""
+        """What was changed, in words: "L3 H5 off", "L3 E2 forbidden"."""
         return names(self.interventions)
 
     @property
@@ -154,11 +154,11 @@ def ablation_effect(
     flag = stop or StopFlag()
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
         raise InterventionError(f"tokens is {tokens!r}; it must be a whole number, 0 or more.")
-    check_parts(interventions, *extent(model), model.name)
     at = _position(reading, position)
     prompt = reading.ids[: reading.prompt]
     already = _over(active(model), prompt)
     off = _over(merged(already, interventions), prompt)
+    check_against(model, off)
 
     def work(module: Any, stopped: Callable[[], str | None]) -> "tuple[Predicted, Predicted]":
         from llama_nb.interpret.ablation import predict

@@ -1,4 +1,4 @@
-"""What a user changes inside a model to see what it is for: the methods of `Model` that turn parts off.
+"""What a user changes inside a model to see what it is for: parts turned off, experts chosen otherwise.
 
 The weights stay as they are; who asks something else meanwhile is answered by the whole model.
 """
@@ -13,6 +13,7 @@ from llama_nb.session.ablating import read_parts, turned_off
 from llama_nb.session.ablation import AblationEffect, ablation_effect
 from llama_nb.session.patching import PatchMap, Site, patch
 from llama_nb.session.reading import find_reading
+from llama_nb.session.routing_changes import read_routing
 from llama_nb.session.sending import Sender
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Changer(Sender):
-    """A model of which parts can be turned off."""
+    """A model of which parts can be turned off, and whose routers can be told what to choose."""
 
     def ablate(
         self,
@@ -122,6 +123,88 @@ class Changer(Sender):
         )
         reading = find_reading(model, text, chat=chat, what="ablate")
         return ablation_effect(model, reading, off, position=position, tokens=tokens, stop=stop)
+
+    def route(
+        self,
+        *parts: str | Intervention,
+        ban: Iterable[tuple[int, int]] = (),
+        force: Iterable[tuple[int, int]] = (),
+        drop_shared: bool | Iterable[int] = False,
+        top_k: int | None = None,
+    ) -> AbstractContextManager[tuple[Intervention, ...]]:
+        """Route tokens otherwise for what is asked of this mixture of experts in a `with` block.
+
+        As with `ablate`, and together with it: replies that are asked for in the block, and what is looked at
+        there, are computed so, say so in a note and leave the cache of their chat as it is. Nobody else
+        notices.
+
+        Parameters
+        ----------
+        *parts
+            As on a line: "3.E2" is an expert that is forbidden, "3.shared" a shared expert that is dropped,
+            "3.mlp" the whole MoE layer; also what `ablate` takes.
+        ban
+            Pairs (layer, expert), from 0: experts that are never chosen. Their tokens go to others, and
+            weights are made as if they were not there: their logits count as -inf.
+        force
+            Pairs (layer, expert): every token goes there, with the weight that the router gives it, in place
+            of the last one that it would choose.
+        drop_shared
+            Layers whose shared expert adds nothing; True for all of them.
+        top_k
+            How many experts every router chooses, in place of the model's own number.
+
+        Raises
+        ------
+        InterventionError
+            If nothing is named, the model has no such MoE layer or expert, or a token is left with too few.
+        UnsupportedError
+            If the model has no experts, or its weights are not in this kernel.
+
+        Examples
+        --------
+        >>> with m.route(ban=[(3, 2)]):  # doctest: +SKIP
+        ...     m.chat("What is 2 + 3?", seed=1)
+        """
+        model = cast("Model", self)
+        changes = read_routing(model, parts, ban=ban, force=force, drop_shared=drop_shared, top_k=top_k)
+        return turned_off(model, changes)
+
+    def routing_effect(
+        self,
+        text: "str | Reply | Chat | None" = None,
+        *parts: str | Intervention,
+        chat: str | None = None,
+        ban: Iterable[tuple[int, int]] = (),
+        force: Iterable[tuple[int, int]] = (),
+        drop_shared: bool | Iterable[int] = False,
+        top_k: int | None = None,
+        position: int | None = None,
+        tokens: int = 24,
+        stop: StopFlag | None = None,
+    ) -> AblationEffect:
+        """Return what changes on a text when its tokens are routed otherwise.
+
+        Parameters
+        ----------
+        text
+            A text, a Reply or a Chat; default the last reply, with the prompt that it answers.
+        *parts, ban, force, drop_shared, top_k
+            What is changed; see `route`.
+        chat, position, tokens, stop
+            Where one looks, and how far both texts go on; see `ablation`.
+
+        Raises
+        ------
+        InterventionError, MessageError, ContextOverflow, UnsupportedError
+            If there is nothing to change or to look at, or the model has no experts.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        model = cast("Model", self)
+        changes = read_routing(model, parts, ban=ban, force=force, drop_shared=drop_shared, top_k=top_k)
+        reading = find_reading(model, text, chat=chat, what="route")
+        return ablation_effect(model, reading, changes, position=position, tokens=tokens, stop=stop)
 
     def patch(
         self,

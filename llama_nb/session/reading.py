@@ -101,6 +101,7 @@ def _example(what: str) -> str:
     known = {
         "ablate": 'm.ablation("Once upon a time", heads=[(3, 5)])',
         "patch": 'm.patch("The sky is", "The sea is")',
+        "route": 'm.routing_effect("Once upon a time", ban=[(3, 2)])',
     }
     return known.get(what, f'%llama {what} "Once upon a time"')
 

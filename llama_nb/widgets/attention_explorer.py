@@ -4,9 +4,7 @@ Knows the page and its messages; what is computed is `session.explorer`'s busine
 What the page sends is untrusted: it is looked up and checked, and ignored where it is wrong.
 """
 
-import contextlib
 import itertools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +21,9 @@ from llama_nb.widgets import live_view
 from llama_nb.widgets.attention_answers import Answers
 from llama_nb.widgets.attention_switches import Switches
 from llama_nb.widgets.base import STATIC
-from llama_nb.widgets.growing_trace import GrowingExplorer, GrowingView
+from llama_nb.widgets.growing_trace import GrowingView
 from llama_nb.widgets.messages import Messages, Said, text, whole, wholes
+from llama_nb.widgets.trace_explorer import TraceExplorer
 from llama_nb.widgets.traits import Binary, Record, Text
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ _LONGEST_TEXT: Final = 20_000
 _MAPS: Final = {"map": "tile", "second map": "tile2"}
 
 
-class AttentionExplorer(GrowingExplorer):
+class AttentionExplorer(TraceExplorer):
     """What the heads of a model attend to. Empty until `fill`.
 
     Parameters
@@ -63,8 +62,6 @@ class AttentionExplorer(GrowingExplorer):
     status = Text()
 
     def __init__(self, explorer: Explorer, **traits: Any) -> None:
-        # Messages come on the shell's or a subshell's thread, what they ask for is computed on others.
-        self._lock = threading.RLock()
         self._explorer = explorer
         self._jobs = Jobs("attention", _JOBS, self.guard)
         self._answers = Answers(self._explorer, self._jobs, self.send)
@@ -80,7 +77,7 @@ class AttentionExplorer(GrowingExplorer):
 
     def fill(self) -> None:
         """Show the tokens, and begin to compute the map and the heads of the layer."""
-        with self._lock, self.hold_sync():
+        with self.lock, self.hold_sync():
             self._show_head()
             self._show_tokens()
             self._show_view()
@@ -89,7 +86,7 @@ class AttentionExplorer(GrowingExplorer):
 
     def grow(self) -> None:
         """Follow the trace, to which rows were added, or which is whole now."""
-        with self._lock, self.hold_sync():
+        with self.lock, self.hold_sync():
             self._explorer.grow()
             self._show_head()
             self._show_tokens()
@@ -126,19 +123,9 @@ class AttentionExplorer(GrowingExplorer):
             "off": self._turn_off,
         }
 
-    def received(self, message: dict[str, Any]) -> None:
-        """Take the page's messages; what names nothing that there is, is ignored."""
-        with contextlib.suppress(TraceError):
-            super().received(message)
-
-    def notify_change(self, change: Any) -> None:
-        """Send a change; never while another thread holds several back, or it would be lost."""
-        with self._lock:
-            super().notify_change(change)
-
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
         """Return the state; a page that asks for all of it gets whole maps, not their last bands."""
-        with self._lock:
+        with self.lock:
             state = super().get_state(key, drop_defaults=drop_defaults)
             if key is None:
                 for name, band in self._maps.items():
@@ -168,7 +155,7 @@ class AttentionExplorer(GrowingExplorer):
         if layer is None or head is None:
             return
         other_layer = layer != self._explorer.layer
-        with self._lock:
+        with self.lock:
             self._explorer.look(layer, head)
             self._show_view()
         self._draw()
@@ -179,7 +166,7 @@ class AttentionExplorer(GrowingExplorer):
         rows, cols = wholes(said, "rows", 2), wholes(said, "cols", 2)
         if rows is None or cols is None:
             return
-        with self._lock:
+        with self.lock:
             self._explorer.zoom((rows[0], rows[1]), (cols[0], cols[1]))
             self._show_view()
         self._draw()
@@ -188,14 +175,14 @@ class AttentionExplorer(GrowingExplorer):
         query = whole(said, "query")
         if query is None and said.get("query") is not None:
             return
-        with self._lock:
+        with self.lock:
             self._explorer.ask(query)
             self._show_view()
         self._switches.again()
 
     def _compare(self, said: Said) -> None:
         layer, head = whole(said, "layer"), whole(said, "head")
-        with self._lock:
+        with self.lock:
             if said.get("off") is True:
                 self._explorer.alone()
             elif layer is not None and head is not None:
@@ -208,7 +195,7 @@ class AttentionExplorer(GrowingExplorer):
     def _mode(self, said: Said) -> None:
         mode = said.get("mode")
         if mode == "one" or mode == "two" or mode == "difference":
-            with self._lock:
+            with self.lock:
                 self._explorer.choose(mode)
                 self._show_view()
             self._draw_second()
@@ -225,7 +212,7 @@ class AttentionExplorer(GrowingExplorer):
                 place = self._explorer.read(typed, flag)
             finally:
                 self.status = ""
-            with self._lock:
+            with self.lock:
                 self._explorer.compare(place.trace, place.layer, place.head)
                 self._show_head()
                 self._show_view()
@@ -245,7 +232,7 @@ class AttentionExplorer(GrowingExplorer):
             self._draw_map("second map", self._explorer.second_map)
             return
         self._jobs.stop("second map")
-        with self._lock, self.hold_sync():
+        with self.lock, self.hold_sync():
             self._maps.pop("tile2", None)
             self.tile2, self.tile2_info = b"", {}
 
@@ -263,7 +250,7 @@ class AttentionExplorer(GrowingExplorer):
 
     def _show_band(self, name: str, band: Band, *, again: bool = False) -> None:
         # The bytes and what they are arrive in one message.
-        with self._lock:
+        with self.lock:
             self._maps[name] = band
             with self.hold_sync():
                 self.set_trait(f"{name}_info", band.info)
@@ -278,7 +265,7 @@ class AttentionExplorer(GrowingExplorer):
         def draw(flag: StopFlag) -> None:
             info, values = self._explorer.thumbs(layer, flag)
             if not flag.is_set():
-                with self._lock, self.hold_sync():
+                with self.lock, self.hold_sync():
                     self.thumbs_info, self.thumbs = info, values
 
         self._jobs.put("thumbs", draw, ignored=(TraceError,))
@@ -306,10 +293,10 @@ class AttentionExplorer(GrowingExplorer):
                 found = self._explorer.scores(flag)
             finally:
                 self._scores = ([], "none") if found is None else (found, "done")
-                with self._lock:
+                with self.lock:
                     self._show_head()
 
-        with self._lock:
+        with self.lock:
             self._show_head()
         self._jobs.put("scores", score)
 
@@ -321,11 +308,11 @@ class AttentionExplorer(GrowingExplorer):
         if parts is None or mode not in ("zero", "mean"):
             return
         self._switches.set(parts, str(mode))
-        with self._lock:
+        with self.lock:
             self._show_view()
 
     def _show_effect(self, effect: dict[str, Any]) -> None:
-        with self._lock:
+        with self.lock:
             self.effect = effect
 
     # --- all of it ------------------------------------------------------------------------------------------
@@ -350,7 +337,7 @@ class AttentionExplorer(GrowingExplorer):
         if self.comm is None or not self.head:
             return
         if isinstance(event, events.ModelsChanged):
-            with self._lock:
+            with self.lock:
                 self._show_head()
 
     def _twin(self) -> "AttentionTwin":

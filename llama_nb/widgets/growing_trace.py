@@ -12,8 +12,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from llama_nb.core import events
 from llama_nb.core.errors import TraceError
 from llama_nb.widgets import live_view
-from llama_nb.widgets.live_view import LiveWidget
 from llama_nb.widgets.output import Output
+from llama_nb.widgets.trace_explorer import TraceExplorer
 
 EVERY_S: Final = 0.3
 _LONG: Final = 2_000  # tokens from which on an explorer takes as long as that, and is drawn more rarely
@@ -25,14 +25,7 @@ class Trace(Protocol):
     length: int
 
 
-class GrowingExplorer(LiveWidget):
-    """An explorer that can follow its trace."""
-
-    def grow(self) -> None:
-        """Show what was added to the trace."""
-
-
-_Explorer = TypeVar("_Explorer", bound=GrowingExplorer)
+_Explorer = TypeVar("_Explorer", bound=TraceExplorer)
 
 
 class GrowingView(Generic[_Explorer]):

@@ -82,7 +82,5 @@ class _Rerouting:
             for mode in ("ban", "force")
         )
         top_k = next((each.top_k for each in self.parts if each.site == "top_k"), None)
-        chosen, weights = self.router.choose(
-            logits, banned=banned, forced=forced[0] if forced else None, top_k=top_k
-        )
+        chosen, weights = self.router.choose(logits, banned=banned, forced=forced, top_k=top_k)
         return self.router.answer(logits, chosen, weights, output)

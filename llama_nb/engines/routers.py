@@ -105,7 +105,7 @@ class Router:
         logits: torch.Tensor,
         *,
         banned: Collection[int] = (),
-        forced: int | None = None,
+        forced: Collection[int] = (),
         top_k: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return which experts are chosen, (N, k), and their weights, as the architecture does it.
@@ -115,14 +115,15 @@ class Router:
         banned
             Experts that are not chosen: their logits count as -inf.
         forced
-            Is chosen in place of the last chosen one, with the gate's own value.
+            Experts that are chosen in place of the last chosen ones, with the gate's own values.
         top_k
-            How many are chosen; default the model's number.
+            How many are chosen; default the model's number. Where a router looks into some groups of experts
+            only, the best of the others come after all that these have.
 
         Raises
         ------
         InterventionError
-            If there is no such expert, the forced one is banned, or fewer than k are left.
+            If there is no such expert, a forced one is banned, more than k are forced, or fewer are left.
         """
         logits, count = logits.float(), self.top_k if top_k is None else top_k
         self._check(banned, forced, count)
@@ -130,30 +131,37 @@ class Router:
             logits = logits.clone()
             logits[:, list(banned)] = -torch.inf
         order = self.rule.order(logits)
-        if banned:
+        if banned or count > self.top_k:
             order = _allowed(order, logits)
+        if forced:
+            order = order.clone()
+            order[:, list(forced)] = torch.inf
         chosen = order.topk(count, dim=-1).indices
-        if forced is not None:
-            there = (chosen == forced).any(dim=-1)
-            chosen[~there, -1] = forced
         return _by_weight(chosen, self.rule.weigh(logits, chosen))
 
     def answer(self, logits: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor, like: Any) -> Any:
         """Return a choice in the form that the block expects, with the types of `like`, the router's own."""
         return self.rule.answer(logits, chosen, weights, like)
 
-    def _check(self, banned: Collection[int], forced: int | None, count: int) -> None:
-        wrong = [each for each in (*banned, *(() if forced is None else (forced,))) if not self._has(each)]
+    def _check(self, banned: Collection[int], forced: Collection[int], count: int) -> None:
+        wrong = [each for each in (*banned, *forced) if not self._has(each)]
         if wrong:
             raise InterventionError(
                 f"Layer {self.layer} has no expert {wrong[0]!r}: there are {self.experts}, from 0."
             )
-        if forced is not None and forced in banned:
-            raise InterventionError(f"L{self.layer} E{forced} is forbidden and forced.", "Do one of the two.")
+        both = [each for each in forced if each in banned]
+        if both:
+            raise InterventionError(
+                f"L{self.layer} E{both[0]} is forbidden and forced.", "Do one of the two."
+            )
         left = self.experts - len(set(banned))
         if not 1 <= count <= left:
             raise InterventionError(
                 f"Layer {self.layer} cannot choose {count} of {left} experts.", f"It has {self.experts}."
+            )
+        if len(set(forced)) > count:
+            raise InterventionError(
+                f"{len(set(forced))} experts of layer {self.layer} are forced, and {count} are chosen."
             )
 
     def _has(self, expert: object) -> bool:
@@ -219,7 +227,7 @@ def _allowed(order: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """Put the banned experts, whose logits are -inf, behind all; others that are ruled out just before."""
     banned = logits == -torch.inf
     reserve = (order == -torch.inf) & ~banned
-    if bool(reserve.any()):  # the groups that were chosen may have too few experts left
+    if bool(reserve.any()):  # the groups that were chosen may have too few experts
         least = order.masked_fill(order == -torch.inf, torch.inf).amin()
         least = least if bool(least.isfinite()) else torch.zeros_like(least)
         order = torch.where(reserve, least - 2 + logits.sigmoid(), order)

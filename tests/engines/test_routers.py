@@ -129,7 +129,7 @@ def test_banning_whole_groups_leaves_the_right_number_of_others():
 def test_a_forced_expert_takes_the_last_place(module):
     for router, output in outputs(module):
         routed = router.read(output)
-        chosen, weights = router.choose(routed.logits, forced=1)
+        chosen, weights = router.choose(routed.logits, forced=[1])
         was = (routed.chosen == 1).any(dim=-1)
         assert bool((chosen == 1).any(dim=-1).all())
         assert torch.equal(chosen[was], routed.chosen[was])
@@ -138,6 +138,26 @@ def test_a_forced_expert_takes_the_last_place(module):
             best = order[row].topk(router.top_k).indices.tolist()
             assert set(chosen[row].tolist()) == {*best[:-1], 1}
         assert bool((weights > 0).all())
+
+
+def test_several_can_be_forced(module):
+    for router, output in outputs(module):
+        logits = router.read(output).logits
+        chosen, weights = router.choose(logits, forced=[1, 4], top_k=3)
+        order = router.rule.order(logits)
+        best = order.scatter(-1, torch.tensor([[1, 4]]).expand(200, 2), -torch.inf).argmax(dim=-1)
+        assert [set(row) for row in chosen.tolist()] == [{1, 4, number} for number in best.tolist()]
+        torch.testing.assert_close(weights, router.rule.weigh(logits, chosen))
+
+
+def test_more_than_the_best_groups_hold_are_the_best_of_the_others():
+    router = find_routers(mixture("deepseek"))[0]
+    logits = router.read(router.module(states())).logits
+    chosen, _ = router.choose(logits, top_k=6)
+    first = router.choice(logits).topk(4).indices
+    scores = logits.sigmoid().scatter(-1, first, -1.0)
+    expected = torch.cat([first, scores.topk(2).indices], dim=-1)
+    assert [set(row) for row in chosen.tolist()] == [set(row) for row in expected.tolist()]
 
 
 def test_fewer_and_more_experts_can_be_chosen(module):
@@ -154,10 +174,11 @@ def test_fewer_and_more_experts_can_be_chosen(module):
     ("how", "said"),
     [
         ({"banned": [5]}, "has no expert 5: there are 5"),
-        ({"forced": -1}, "has no expert -1"),
-        ({"forced": True}, "has no expert True"),
-        ({"forced": 1, "banned": [1]}, "L0 E1 is forbidden and forced"),
+        ({"forced": [-1]}, "has no expert -1"),
+        ({"forced": [True]}, "has no expert True"),
+        ({"forced": [1], "banned": [1]}, "L0 E1 is forbidden and forced"),
         ({"banned": [0, 1, 2, 3]}, "Layer 0 cannot choose 2 of 1 experts"),
+        ({"forced": [0, 1, 2]}, "3 experts of layer 0 are forced, and 2 are chosen"),
         ({"top_k": 0}, "cannot choose 0 of 5"),
         ({"top_k": 6}, "cannot choose 6 of 5"),
     ],

@@ -110,7 +110,8 @@ def hearing(module: Any, stopped: Callable[[], str | None], what: str) -> Iterat
 
 
 def _constant(value: torch.Tensor) -> Change:
-    return lambda found: value.to(found.dtype).expand_as(found)
+    # A copy: Llama 4 adds to what its shared expert returns, in place.
+    return lambda found: value.to(found.dtype).expand_as(found).clone()
 
 
 def _means(

@@ -11,27 +11,43 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM
 
 from llama_nb.core.errors import LlamaError
 from llama_nb.core.events import TokenEvent
 from llama_nb.engines.base import RowEvent
 from llama_nb.engines.decoding import Forward, Generation, Writer
 from llama_nb.engines.head import Floats
+from llama_nb.engines.kv_cache import sees_all
 from llama_nb.engines.sampler import NonFiniteLogitsError
 from llama_nb.engines.slot_cache import SlotCache
 
 MOST_ROWS: Final = 32
 # A refill reads prompts while all other rows wait, so it waits until one slot of so many is free.
 _REFILL: Final = 4
+# Decoders of which a test shows that a row comes out of a batch as it does alone.
+_ARCHITECTURES: Final = (
+    "LlamaForCausalLM", "Llama4ForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "OlmoeForCausalLM", "GptOssForCausalLM",
+)  # fmt: skip
 # Rotary embeddings that depend on the longest sequence of the batch would make rows depend on each other.
 _LENGTH_BOUND_ROPE: Final = ("dynamic", "longrope")
 
 
-def batchable(module: Any) -> bool:
-    """Whether rows of this model can go side by side and come out as they would alone."""
-    rope = getattr(module.config, "rope_parameters", None) or {}
-    return type(module) is LlamaForCausalLM and rope.get("rope_type") not in _LENGTH_BOUND_ROPE
+def batchable(module: Any, context: int) -> bool:
+    """Whether rows of this model can go side by side and come out as they would alone.
+
+    Not where a layer sees less than `context` tokens (windows, Llama 4's chunks) or is tuned by the length
+    (Llama 4's layers without positions): transformers takes a row's place from the longest row there.
+    """
+    config = module.config
+    rope = getattr(config, "rope_parameters", None) or {}
+    tuned = getattr(config, "attn_temperature_tuning", False) and config.floor_scale <= context
+    return (
+        type(module).__name__ in _ARCHITECTURES
+        and rope.get("rope_type") not in _LENGTH_BOUND_ROPE
+        and not tuned
+        and sees_all(config, context)
+    )
 
 
 def bytes_per_token(module: Any) -> int:

@@ -18,6 +18,7 @@ from llama_nb.engines.detokenize import StopStrings, TextStream
 from llama_nb.engines.grammar import GrammarState
 from llama_nb.engines.head import Floats
 from llama_nb.engines.kv_cache import CacheEntry
+from llama_nb.engines.places import decoder_of
 from llama_nb.engines.sampler import Sampler, draws
 from llama_nb.engines.token_words import TokenWords
 
@@ -300,7 +301,7 @@ def first_bad_layer(module: Any, ids: Sequence[int]) -> str:
 
         return look
 
-    core = module.base_model
+    core = decoder_of(module)
     layers = list(core.layers)
     hooks = [core.get_input_embeddings().register_forward_hook(watch("the embedding"))]
     for number, layer in enumerate(layers):

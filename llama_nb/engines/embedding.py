@@ -11,9 +11,10 @@ import torch
 from transformers import DynamicCache
 
 from llama_nb.engines.base import Pooling
-from llama_nb.engines.batch import SideBySide, batchable
+from llama_nb.engines.batch import SideBySide
 from llama_nb.engines.decoding import Forward
 from llama_nb.engines.head import Floats
+from llama_nb.engines.places import decoder_of
 
 Chunks = Iterator[tuple[int, torch.Tensor]]
 
@@ -37,17 +38,16 @@ def embed(
     pooling
         "mean" of all tokens, or the "last" one.
     rows
-        How many texts go side by side, where the model allows it.
+        How many texts go side by side; 1 where the model does not allow more.
     stopped
         Says why to stop, None to go on.
     """
     found = np.zeros((len(texts), int(module.config.get_text_config().hidden_size)), dtype=np.float32)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-    rows = rows if batchable(module) else 1
     for start in range(0, len(order), rows):
         group = order[start : start + rows]
         ids = [texts[index] for index in group]
-        if batchable(module):
+        if rows > 1:
             chunks = SideBySide(module, forward).read(ids, stopped)
         else:
             chunks = _alone(module, forward, ids[0], stopped)
@@ -74,7 +74,7 @@ def _pool(chunks: Chunks, lengths: Sequence[int], width: int, pooling: Pooling) 
 @torch.inference_mode()
 def _compute(module: Any, ids: Sequence[int], cache: DynamicCache) -> torch.Tensor:
     inputs = torch.tensor([list(ids)], device=module.device)
-    hidden: torch.Tensor = module.base_model(
+    hidden: torch.Tensor = decoder_of(module)(
         input_ids=inputs, past_key_values=cache, use_cache=True
     ).last_hidden_state
     return hidden

@@ -145,9 +145,18 @@ class CacheEntry:
 
 def _new_cache(config: Any, most: int | None) -> DynamicCache:
     cache = DynamicCache(config=config)
-    if cache.layers and all(type(layer) is DynamicLayer for layer in cache.layers):
-        cache.layers = [GrowingLayer(most) for _ in cache.layers]
+    cache.layers = [GrowingLayer(most) if _sees_all(layer, most) else layer for layer in cache.layers]
     return cache
+
+
+def sees_all(config: Any, context: int) -> bool:
+    """Whether each layer attends to all of `context` tokens: no window and no chunk of it is shorter."""
+    return all(_sees_all(layer, context) for layer in DynamicCache(config=config).layers)
+
+
+def _sees_all(layer: Any, tokens: int | None) -> bool:
+    window = getattr(layer, "sliding_window", None)  # Llama 4's chunks have it too
+    return type(layer) is DynamicLayer if window is None else tokens is not None and window >= tokens
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

@@ -113,6 +113,7 @@ class TransformersEngine:
         def work(module: Any, stopped: Callable[[], str | None]) -> Floats | None:
             longest = max(map(len, ids))
             rows = max(1, min(batch_size or MOST_ROWS, self._cache_tokens() // longest))
+            rows = rows if batchable(module, longest) else 1
             return embed(module, self._forward, ids, pooling, rows, stopped)
 
         return self.examine(work, "embedding texts", stop) if ids else None
@@ -240,7 +241,7 @@ class TransformersEngine:
         for row, request in enumerate(requests):
             # A seed promises the same reply whatever else runs; sums over a batch round otherwise.
             unlike = request.sampling.seed is not None or request.begun or request.alone
-            if unlike or not batchable(self._module):
+            if unlike or not batchable(self._module, self.context):
                 alone.append((row, request))
                 continue
             if stopped() is not None:

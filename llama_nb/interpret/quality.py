@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from llama_nb.core.errors import Stopped
+from llama_nb.engines.places import decoder_of
 
 # 32 positions of logits at V = 128,256 are 16 MB in float32, and each slice needs a few copies.
 _SLICE: Final = 32
@@ -142,7 +143,7 @@ def _hidden(module: Any, ids: Sequence[int], stopped: Callable[[], str | None]) 
     """The last hidden states, shape (tokens, hidden)."""
     _check(stopped)
     inputs = torch.tensor([list(ids)], device=module.device)
-    states: torch.Tensor = module.base_model(input_ids=inputs, use_cache=False).last_hidden_state[0]
+    states: torch.Tensor = decoder_of(module)(input_ids=inputs, use_cache=False).last_hidden_state[0]
     return states
 
 

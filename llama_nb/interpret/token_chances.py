@@ -9,6 +9,8 @@ from typing import Any, Final
 import torch
 from transformers import DynamicCache
 
+from llama_nb.engines.places import decoder_of
+
 # 32 positions of logits at V = 128,256 are 16 MB in float32; a piece is what a stop may have to wait for.
 _PIECE: Final = 32
 
@@ -33,13 +35,13 @@ def token_chances(
     found
         Gets those of the next tokens.
     """
-    cache = DynamicCache(config=module.config)
+    core, cache = decoder_of(module), DynamicCache(config=module.config)
     for start in range(0, len(ids) - 1, _PIECE):
         if stopped() is not None:
             return
         end = min(start + _PIECE, len(ids) - 1)
         inputs = torch.tensor([list(ids[start:end])], device=module.device)
-        hidden = module.base_model(input_ids=inputs, past_key_values=cache, use_cache=True).last_hidden_state
+        hidden = core(input_ids=inputs, past_key_values=cache, use_cache=True).last_hidden_state
         logprobs = torch.log_softmax(module.get_output_embeddings()(hidden[0]).float(), dim=-1)
         targets = torch.tensor(ids[start + 1 : end + 1], device=logprobs.device)
         likely = logprobs.gather(1, targets[:, None])[:, 0]

@@ -62,7 +62,7 @@ def capture(
             "told": progress.told,
             "offload": offload,
         }
-        if len(readings) > 1 and not off and batchable(module):
+        if len(readings) > 1 and not off and batchable(module, max(map(len, readings))):
             return capture_batch(module, *padded([reading.ids for reading in readings]), **how)
         found = []
         for reading in readings:  # a part at its mean has another mean in every text

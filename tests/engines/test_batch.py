@@ -191,5 +191,5 @@ def test_a_chats_cache_stays_as_it_is(stories: TransformersEngine) -> None:
 
 
 def test_other_models_run_one_at_a_time(stories: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llama_nb.engines.transformers_engine.batchable", lambda module: False)
+    monkeypatch.setattr("llama_nb.engines.transformers_engine.batchable", lambda *_: False)
     alike(stories, [Request("The", GREEDY), Request(LILY, GREEDY)])

@@ -46,6 +46,18 @@ def _attention_view(view: Any) -> Any:
     return attention_explorer.explorer(view)
 
 
+def _routing(trace: Any) -> Any:
+    from llama_nb.interpret.routing_twin import RoutingView
+
+    return _routing_view(RoutingView(trace))
+
+
+def _routing_view(view: Any) -> Any:
+    from llama_nb.widgets import routing_explorer
+
+    return routing_explorer.explorer(view)
+
+
 def _lens(trace: Any) -> Any:
     from llama_nb.widgets import live_view
     from llama_nb.widgets.lens_view import LensView
@@ -60,6 +72,8 @@ _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.session.comparison.Comparison": _comparison,
     "llama_nb.interpret.attention.AttentionTrace": _attention,
     "llama_nb.interpret.attention_twin.AttentionView": _attention_view,
+    "llama_nb.interpret.routing.RoutingTrace": _routing,
+    "llama_nb.interpret.routing_twin.RoutingView": _routing_view,
     "llama_nb.session.anatomy.Anatomy": _anatomy,
     "llama_nb.session.lens.LensTrace": _lens,
 }

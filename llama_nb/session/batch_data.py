@@ -50,7 +50,7 @@ def as_table(value: Any, name: str) -> "pd.DataFrame":
         return value.to_frame(str(value.name) if value.name is not None else _TEXT_COLUMN)
     if isinstance(value, list | tuple):
         return _rows_to_table(value, name)
-    raise BatchError(f"{name} is a {type(value).__name__}.", "A batch reads a DataFrame, a Series or a list.")
+    raise BatchError(f"{name} is a {type(value).__name__}.", "A table is a DataFrame, a Series or a list.")
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -64,7 +64,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise BatchError(
-            f"{path.name} ends in {kind or 'nothing'}: a batch reads {', '.join(SUFFIXES)}.",
+            f"{path.name} ends in {kind or 'nothing'}: tables are read from {', '.join(SUFFIXES)}.",
             "Read it into a DataFrame and name the variable.",
         )
     try:

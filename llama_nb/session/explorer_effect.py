@@ -14,7 +14,7 @@ from llama_nb.session.reading import Reading
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
-    from llama_nb.session.ablation import ChangedToken
+    from llama_nb.session.ablation import AblationEffect, ChangedToken
 
 Part = tuple[int, int | str]
 
@@ -80,6 +80,11 @@ def turned_off(
     found = ablation_effect(
         model, reading, interventions(parts, mode), position=explorer.position, stop=stop, on_text=on_text
     )
+    return effect_record(found)
+
+
+def effect_record(found: "AblationEffect") -> dict[str, Any]:
+    """Return an effect as pages show it."""
     likeliest = sorted(found.tokens, key=lambda token: -max(token.before, token.after))[:SHOWN]
     return {
         "position": found.position,

@@ -16,11 +16,14 @@ from llama_nb.render.tokens import count_text
 from llama_nb.runtime.environment import detect
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from llama_nb.interpret.routing import RoutingTrace
     from llama_nb.interpret.routing_domains import DomainTable
     from llama_nb.interpret.routing_load import Load
 
 _CLEAREST = 0.9  # the quantile of the margins from which on a colour is full
+_MOST_PASSAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def routing_twin(
         facts=_facts(trace),
         layer=layer,
         load=(load or load_of(trace, domain)).look(),
-        tokens=_tokens(trace, layer),
+        tokens=_tokens(trace, layer, domain),
         count=trace.length,
         domains=None if table is None else table.look(layer),
     )
@@ -113,23 +116,52 @@ def _facts(trace: "RoutingTrace") -> tuple[str, ...]:
     )
 
 
-def _tokens(trace: "RoutingTrace", layer: int) -> tuple[RoutedToken, ...]:
+def _tokens(trace: "RoutingTrace", layer: int, domain: str | None) -> tuple[RoutedToken, ...]:
+    """Return the first tokens, or where texts have labels the first ones of each label."""
     at = trace.column(layer)
-    count = min(trace.length, MOST_TOKENS)
-    texts = trace.texts(0, count)
-    margins = np.asarray(trace.margin[:count, at], dtype=np.float64)
+    several = len(trace.starts) > 2 or bool(trace.domains)
+    found: list[RoutedToken] = []
+    for label, start, stop in _passages(trace, domain):
+        texts = trace.texts(start, stop)
+        clear = _clear(np.asarray(trace.margin[start:stop, at], dtype=np.float64))
+        first = len(found)
+        for token, text in enumerate(texts):
+            found.append(
+                RoutedToken(
+                    text=text,
+                    experts=tuple(int(expert) for expert in trace.chosen[start + token, at]),
+                    clear=float(clear[token]),
+                    special=bool(trace.special[start + token]),
+                    begins=label if several and len(found) == first else None,
+                )
+            )
+    return tuple(found)
+
+
+def _passages(trace: "RoutingTrace", domain: str | None) -> list[tuple[str, int, int]]:
+    """Return what is shown, as (label, start, stop)."""
+    starts = [int(start) for start in trace.starts]
+    labels = trace.labels or ("",) * (len(starts) - 1)
+    documents = range(len(labels))
+    if trace.domains:
+        wanted = [domain] if domain else trace.domains[:_MOST_PASSAGES]
+        documents = [labels.index(label) for label in wanted if label in labels]
+    found, left = [], MOST_TOKENS
+    for number, document in enumerate(documents):
+        share = left // (len(documents) - number) if trace.domains else left
+        start, stop = starts[document], min(starts[document + 1], starts[document] + share)
+        if stop > start:
+            found.append((labels[document], start, stop))
+        left -= stop - start
+        if not left:
+            break
+    return found
+
+
+def _clear(margins: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+    """Return how clear choices were, 0 to 1: margins over a large one of these."""
     finite = margins[np.isfinite(margins)]
     most = float(np.quantile(finite, _CLEAREST)) if finite.size else 0.0
-    clear = np.nan_to_num(margins / most, nan=0.0, posinf=1.0) if most > 0 else np.ones(count)
-    labels = trace.labels or ("",) * (len(trace.starts) - 1)
-    begins = {int(start): label for start, label in zip(trace.starts[:-1], labels, strict=True)}
-    several = len(trace.starts) > 2 or any(labels)
-    return tuple(
-        RoutedToken(
-            text=texts[token],
-            experts=tuple(int(expert) for expert in trace.chosen[token, at]),
-            clear=float(clear[token]),
-            begins=begins.get(token) if several else None,
-        )
-        for token in range(count)
-    )
+    if most <= 0:
+        return np.ones(len(margins))
+    return np.clip(np.nan_to_num(margins / most, nan=0.0, posinf=1.0), 0.0, 1.0)

@@ -18,6 +18,9 @@ MOST_TOKENS: Final = 300
 
 _STRIP: Final = f"{MONO};line-height:2;overflow-wrap:break-word;margin:0.3em 0"
 _HEADING: Final = "margin:0.9em 0 0.3em"
+_CHIP: Final = "border-radius:2px;margin-right:2px;white-space:pre-wrap"
+# Superscripts stay raised where styles are dropped.
+_RAISED: Final = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 _LABEL: Final = f"border-left:3px solid {LINE};padding:0 0 0 6px;font-size:0.85em;{MUTED}"
 
 
@@ -31,6 +34,8 @@ class RoutedToken:
         The chosen ones, the one that weighs most first.
     clear
         How clear the choice was, 0 to 1: how strong its colour is.
+    special
+        Whether it is a control token.
     begins
         The label of the text that begins with it ("" for one without); None within a text.
     """
@@ -38,6 +43,7 @@ class RoutedToken:
     text: str
     experts: tuple[int, ...]
     clear: float = 1.0
+    special: bool = False
     begins: str | None = None
 
 
@@ -99,8 +105,8 @@ def to_html(twin: RoutingTwin, *, watched: bool) -> str:
 
 
 def tokens_line(tokens: Sequence[RoutedToken]) -> str:
-    """Return tokens as one line, each with the number of its expert: `Once 3|·upon 1`; `3+5` where two."""
-    return "|".join(f"{visible_text(token.text)} {_numbers(token, '+')}" for token in tokens)
+    """Return tokens as one line, each with the number of its expert raised: `Once³|·upon¹`."""
+    return "|".join(_begin_text(token) + visible_text(token.text) + _numbers(token) for token in tokens)
 
 
 def tokens_html(tokens: Sequence[RoutedToken], *, watched: bool) -> str:
@@ -112,7 +118,13 @@ def _begin(token: RoutedToken) -> str:
     if token.begins is None:
         return ""
     label = clean_line(token.begins)
-    return styled("div", _LABEL, escape(label)) if label else ""
+    return styled("div", _LABEL, escape(label)) if label else "<br>"
+
+
+def _begin_text(token: RoutedToken) -> str:
+    return (
+        f"\n{clean_line(token.begins)}: ".lstrip(":") if token.begins else "\n" if token.begins == "" else ""
+    )
 
 
 def _chip(token: RoutedToken, watched: bool) -> str:
@@ -121,17 +133,19 @@ def _chip(token: RoutedToken, watched: bool) -> str:
     # Margins differ in their last digits from one processor to the next.
     clear = min(max(token.clear, 0.0), 1.0) if watched else 0.5
     ground = f"background-color:rgba({red},{green},{blue},{FAINT + (STRONG - FAINT) * clear:.2f})"
-    style = f"{ground};border-bottom:2px solid rgb({red},{green},{blue})"
-    number = f"<sup>{_numbers(token, ',')}</sup>"
-    chip = styled("span", style, escape(visible_text(token.text)) + number, title=_experts(token))
+    style = f"{ground};border-bottom:2px solid rgb({red},{green},{blue});{_CHIP}"
+    name = escape(visible_text(token.text))
+    if token.special:
+        name = styled("span", MUTED, name)
+    chip = styled("span", style, name + _numbers(token), title=_experts(token))
     # A line may break between tokens.
     return chip + ("<br>" if token.text.endswith("\n") else "\u200b")
 
 
-def _numbers(token: RoutedToken, between: str) -> str:
-    """The chosen experts; of many the first."""
+def _numbers(token: RoutedToken) -> str:
+    """The chosen experts, raised; of many the first."""
     shown = token.experts if len(token.experts) <= 2 else token.experts[:1]
-    return between.join(map(str, shown))
+    return "\u207a".join(map(str, shown)).translate(_RAISED)
 
 
 def _experts(token: RoutedToken) -> str:

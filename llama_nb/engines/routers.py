@@ -44,8 +44,8 @@ class _Rule(Protocol):
 
     gate: Gate
 
-    def read(self, output: Any) -> Routed:
-        """Take apart what the router returned."""
+    def read(self, output: Any, count: int | None) -> Routed:
+        """Take apart what the router returned; see Router.read."""
 
     def choice(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the scores by which experts are chosen."""
@@ -87,9 +87,12 @@ class Router:
     shared: Any | None
     rule: _Rule
 
-    def read(self, output: Any) -> Routed:
-        """Return what the router's output says, experts by falling weight."""
-        return self.rule.read(output)
+    def read(self, output: Any, count: int | None = None) -> Routed:
+        """Return what the router's output says, experts by falling weight.
+
+        `count` is how many experts each token goes through, for who knows; else the output shows it.
+        """
+        return self.rule.read(output, count)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the gate's value for every expert, (N, E): sigmoids, or a softmax over all."""
@@ -245,11 +248,12 @@ class _Llama4Rule:
 
     gate: Gate = "sigmoid"
 
-    def read(self, output: Any) -> Routed:
-        """See _Rule.read; how many were chosen is seen from the scores, which a change may have made."""
+    def read(self, output: Any, count: int | None) -> Routed:
+        """See _Rule.read; the chosen ones are those with a score."""
         scores, logits = (each.float() for each in output)
         taken = scores > 0
-        count = max(1, int(taken.sum(dim=-1).max())) if len(taken) else 1
+        if count is None:
+            count = max(1, int(taken.sum(dim=-1).max()))
         chosen = logits.masked_fill(~taken, -torch.inf).topk(count, dim=-1).indices
         return Routed(logits, chosen, scores.gather(-1, chosen))
 
@@ -274,7 +278,7 @@ class _Llama4Rule:
 class _ListedRule:
     """Those whose routers return (logits, weights, numbers of the experts)."""
 
-    def read(self, output: Any) -> Routed:
+    def read(self, output: Any, _count: int | None) -> Routed:
         """See _Rule.read."""
         logits, weights, chosen = output
         return Routed(logits.float(), *_by_weight(chosen, weights.float()))

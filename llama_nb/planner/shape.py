@@ -1,7 +1,8 @@
 """A model's shape: what of its config.json decides how many parameters it has and what it keeps per token.
 
 Counts tensors; bytes are memory's. Dense Llamas and their relatives with the same keys, and mixtures of
-experts as Llama 4 and Mixtral have them. Llama 4's vision tower is not counted: the text model writes text.
+experts: Llama 4, Mixtral, Qwen 3, OLMoE, GPT-OSS. Llama 4's vision tower is not counted: the text model
+writes text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,15 @@ from typing import Any, Final, Literal
 from llama_nb.core.errors import LoadError, UnsupportedError
 
 Part = Literal["attention", "feed-forward", "experts", "embedding", "head", "norms"]
-KINDS: Final = ("llama", "llama4", "llama4_text", "mistral", "mixtral", "qwen2", "qwen3")
+KINDS: Final = (
+    "llama", "llama4", "llama4_text", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "olmoe", "gpt_oss",
+)  # fmt: skip
 
+# How many experts there are and how many a token passes through, where a config does not say it.
+_USUAL_EXPERTS: Final[Mapping[str, tuple[int, int]]] = {
+    "llama4_text": (16, 1), "mixtral": (8, 2), "qwen3_moe": (128, 8), "olmoe": (64, 8), "gpt_oss": (128, 4),
+}  # fmt: skip
+_USUAL_WINDOWS: Final[Mapping[str, int]] = {"mistral": 4096, "gpt_oss": 128}
 _LARGEST: Final = 1 << 30
 _MOST_LAYERS: Final = 2048
 
@@ -64,6 +72,8 @@ class Shape:
         So many layers keep at most so many tokens (sliding window, or chunked attention of Llama 4).
     qkv_bias, output_bias, ffn_bias, head_norms
         Biases of the linear layers, and norms of query and key heads.
+    own
+        The small tensors that only models of this kind have.
     """
 
     kind: str
@@ -87,6 +97,7 @@ class Shape:
     output_bias: bool = False
     ffn_bias: bool = False
     head_norms: bool = False
+    own: tuple[TensorGroup, ...] = ()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Shape":
@@ -104,7 +115,8 @@ class Shape:
         kind = _kind(config)
         if kind == "llama4":
             config, kind = {**config, **_nested(config)}, "llama4_text"
-        return cls(**_sizes(config, kind), **_experts(config, kind), **_locality(config, kind))
+        found = {**_sizes(config, kind), **_experts(config, kind), **_locality(config, kind)}
+        return cls(**found, own=_own(found))
 
     def groups(self) -> tuple[TensorGroup, ...]:
         """Return every tensor of the model by kind; tied tensors stand once, as the embedding."""
@@ -121,7 +133,7 @@ class Shape:
             found.append(TensorGroup("q_norm, k_norm", "norms", count, self.head_dim, 1, quantised=False))
         if not self.tied:
             found.append(TensorGroup("lm_head", "head", 1, self.vocabulary, self.hidden, quantised=False))
-        return tuple(found)
+        return (*found, *self.own)
 
     @property
     def parameters(self) -> int:
@@ -196,7 +208,7 @@ def _nested(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _sizes(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     hidden, heads = _whole(config, "hidden_size"), _whole(config, "num_attention_heads")
-    bias = bool(config.get("attention_bias"))
+    bias = bool(config.get("attention_bias", kind == "gpt_oss"))
     dense = "intermediate_size_mlp" if kind == "llama4_text" else "intermediate_size"
     return {
         "kind": kind,
@@ -214,31 +226,54 @@ def _sizes(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
         "qkv_bias": kind == "qwen2" or bias,
         "output_bias": kind != "qwen2" and bias,
         "ffn_bias": bool(config.get("mlp_bias")),
-        "head_norms": kind == "qwen3",
+        "head_norms": kind in ("qwen3", "qwen3_moe"),
     }
 
 
 def _experts(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    if kind == "mixtral":
-        return {
-            "experts": _whole(config, "num_local_experts", 8),
-            "experts_per_token": _whole(config, "num_experts_per_tok", 2),
-            "expert_ffn": _whole(config, "intermediate_size"),
-            "expert_layers": _whole(config, "num_hidden_layers", most=_MOST_LAYERS),
-        }
-    if kind != "llama4_text":
+    if kind not in _USUAL_EXPERTS:
         return {}
-    layers = _whole(config, "num_hidden_layers", most=_MOST_LAYERS)
-    step = _whole(config, "interleave_moe_layer_step", 1)
-    listed = config.get("moe_layers")
-    where = listed if isinstance(listed, Sequence) else range(step - 1, layers, step)
+    experts, chosen = _USUAL_EXPERTS[kind]
+    key = "num_experts" if _says(config, "num_experts") else "num_local_experts"
+    width = "moe_intermediate_size" if kind == "qwen3_moe" else "intermediate_size"
     return {
-        "experts": _whole(config, "num_local_experts", 16),
-        "experts_per_token": _whole(config, "num_experts_per_tok", 1),
-        "expert_ffn": _whole(config, "intermediate_size"),
-        "expert_layers": len(set(where) & set(range(layers))),
-        "shared_expert": True,
+        "experts": _whole(config, key, experts),
+        "experts_per_token": _whole(config, "num_experts_per_tok", chosen),
+        "expert_ffn": _whole(config, width, 768 if kind == "qwen3_moe" else None),
+        "expert_layers": len(_expert_layers(config, kind)),
+        "shared_expert": kind == "llama4_text",
     }
+
+
+def _expert_layers(config: Mapping[str, Any], kind: str) -> set[int]:
+    layers = _whole(config, "num_hidden_layers", most=_MOST_LAYERS)
+    steps = {"llama4_text": "interleave_moe_layer_step", "qwen3_moe": "decoder_sparse_step"}
+    step = _whole(config, steps[kind], 1) if kind in steps else 1
+    listed, dense = config.get("moe_layers"), config.get("mlp_only_layers")
+    if kind == "llama4_text" and isinstance(listed, Sequence):
+        return set(listed) & set(range(layers))
+    without = set(dense) if kind == "qwen3_moe" and isinstance(dense, Sequence) else set()
+    return set(range(step - 1, layers, step)) - without
+
+
+def _own(sizes: Mapping[str, Any]) -> tuple[TensorGroup, ...]:
+    """The norms of OLMoE's whole queries and keys; GPT-OSS' sinks, and the biases of its experts."""
+    layers, experts, heads = sizes["layers"], sizes.get("experts", 0), sizes["heads"]
+
+    def small(name: str, part: Part, count: int, size: int, active: float = 1.0) -> TensorGroup:
+        return TensorGroup(name, part, count, size, 1, quantised=False, active=active)
+
+    if sizes["kind"] == "olmoe":
+        width = (heads + sizes["kv_heads"]) * sizes["head_dim"]
+        return (small("q_norm, k_norm", "norms", layers, width),)
+    if sizes["kind"] == "gpt_oss":
+        width, share = 2 * sizes["expert_ffn"] + sizes["hidden"], sizes["experts_per_token"] / experts
+        return (
+            small("sinks", "attention", layers, heads),
+            small("experts.biases", "experts", layers * experts, width, share),
+            small("router.bias", "experts", layers, experts),
+        )
+    return ()
 
 
 def _locality(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -253,6 +288,7 @@ def _locality(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
         window = _window(config, kind)
         first = _whole(config, "max_window_layers", 28) if kind in ("qwen2", "qwen3") else 0
         local = max(0, layers - first) if window else 0
+        local = (local + 1) // 2 if kind == "gpt_oss" else local  # every second layer, the first among them
     types = config.get("layer_types")
     if isinstance(types, Sequence) and window:
         local = sum(name in ("chunked_attention", "sliding_attention") for name in types[:layers])
@@ -260,10 +296,10 @@ def _locality(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _window(config: Mapping[str, Any], kind: str) -> int:
-    """The sliding window in tokens, 0 for none. Mistral's config means 4,096 when it says nothing."""
-    if kind == "mistral" and "sliding_window" not in config:
-        return 4096
-    if kind in ("qwen2", "qwen3") and not config.get("use_sliding_window"):
+    """The sliding window in tokens, 0 for none. Configs that say nothing mean what transformers does."""
+    if "sliding_window" not in config and kind in _USUAL_WINDOWS:
+        return _USUAL_WINDOWS[kind]
+    if kind in ("qwen2", "qwen3", "qwen3_moe") and not config.get("use_sliding_window"):
         return 0
     return _whole(config, "sliding_window") if kind != "llama" and _says(config, "sliding_window") else 0
 

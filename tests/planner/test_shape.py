@@ -17,6 +17,20 @@ ODD: dict[str, dict[str, Any]] = {
     "qwen2": {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 64,
               "max_window_layers": 3},
     "qwen3": {"model_type": "qwen3", "head_dim": 32},
+    "qwen3_moe": {
+        "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48,
+        "head_dim": 32, "decoder_sparse_step": 2, "mlp_only_layers": [1],
+    },
+    "qwen3_moe with windows": {
+        "model_type": "qwen3_moe", "num_local_experts": 4, "use_sliding_window": True, "sliding_window": 64,
+        "head_dim": 16,
+    },
+    "olmoe": {"model_type": "olmoe", "num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16},
+    "gpt_oss": {"model_type": "gpt_oss", "num_local_experts": 4, "head_dim": 16, "sliding_window": 32},
+    "gpt_oss, layers named": {
+        "model_type": "gpt_oss", "num_local_experts": 4, "head_dim": 16,
+        "layer_types": ["full_attention", "full_attention", "sliding_attention", "full_attention"],
+    },
     "llama4_text": {
         "model_type": "llama4_text", "num_local_experts": 4, "intermediate_size_mlp": 160, "head_dim": 16,
         "interleave_moe_layer_step": 2, "attention_chunk_size": 32,

@@ -3,6 +3,7 @@
 from llama_nb.planner import training, working
 from llama_nb.planner.job import Job, Target
 from llama_nb.planner.memory import is_quantised, kv_bytes_per_token
+from llama_nb.planner.speed import read_bytes
 from llama_nb.planner.split import Split
 from llama_nb.render.units import number, size
 
@@ -12,7 +13,7 @@ def details(job: Job, target: Target) -> dict[str, str]:
     shape = job.shape
     count = f"{number(shape.parameters)} parameters"
     if shape.experts:
-        count += f", {number(shape.active_parameters)} active per token"
+        count += f" in all, {number(shape.active_parameters)} active per token"
     said = {
         "weights": f"{count}, {_weights(job)}",
         "kv_cache": _cache(job),
@@ -44,7 +45,7 @@ def notes(job: Job, target: Target) -> list[str]:
         )
         found.append(f"{job.quant} cannot take {', '.join(kept)} ({why}): they stay in {job.dtype}.")
     if shape.experts:
-        found.append("All experts lie in memory; only the active ones are read for a token.")
+        found.append(_mixture(job))
     if job.train and target.kind == "cpu":
         found.append(
             "Activations of training are what is asked of the allocator. Of blocks below 1 MiB glibc's keeps "
@@ -57,6 +58,21 @@ def notes(job: Job, target: Target) -> list[str]:
             "their numbers are converted; the system can drop them."
         )
     return found
+
+
+def _mixture(job: Job) -> str:
+    """What "active" means, in the words of this model."""
+    shape = job.shape
+    of_all = f"{shape.experts_per_token} of {shape.experts} routed experts"
+    shared = " and through the shared one" if shape.shared_expert else ""
+    where = f"each of {shape.layers} layers"
+    if shape.expert_layers < shape.layers:
+        where = f"{shape.expert_layers} of {shape.layers} layers"
+    counts = f"{number(shape.active_parameters)} of {number(shape.parameters)} parameters"
+    return (
+        f"A token passes through {of_all}{shared} in {where}: {counts} work for it. All experts lie in "
+        f"memory; decoding a token reads {size(read_bytes(job))} of the weights."
+    )
 
 
 def _weights(job: Job) -> str:

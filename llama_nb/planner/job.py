@@ -28,6 +28,8 @@ class Target:
         "cpu" keeps everything in the memory of this process; "gpu" has memory of its own.
     quiet
         Whether `memory` was measured just now where nobody watches: outputs that are compared do not name it.
+    unified
+        Whether a GPU's memory is the main memory: there is no other to move anything to.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Target:
     flops: float | None = None
     kind: Literal["cpu", "gpu"] = "gpu"
     quiet: bool = False
+    unified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

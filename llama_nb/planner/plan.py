@@ -20,6 +20,8 @@ from llama_nb.render.units import size
 if TYPE_CHECKING:
     import pandas as pd
 
+    from llama_nb.planner.offload import Offload
+
 Verdict = Literal["fits", "tight", "does not fit", "unknown"]
 MIME: Final = "application/vnd.llama-nb.plan+json"
 DEFAULT_CONTEXT: Final = 8192
@@ -137,6 +139,25 @@ class Plan:
     def at(self, **changes: Any) -> "Plan":
         """Return the plan with another quant, context, batch, train ...: fields of `Job`."""
         return make(self.name, self.spec, replace(self.job, **changes), self.target, offers=False)
+
+    def offload(
+        self, cached: int = 0, hit_rate: float | None = None, bandwidth: float | None = None
+    ) -> "Offload":
+        """Return what it takes to keep a mixture's routed experts in main memory, the rest on the GPU.
+
+        `cached` experts of each layer stay on the GPU; `hit_rate` says how many of those that a token needs
+        are among them, as `RoutingTrace.cost` measures it; `bandwidth` is in bytes per second.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model has no experts.
+        LoadError
+            If a value is out of its range.
+        """
+        from llama_nb.planner.offload import offload
+
+        return offload(self.job, self.target, cached, hit_rate, bandwidth)
 
     def quantisations(self) -> "pd.DataFrame":
         """Return every quantisation in its own row: bits, bytes of weights, total, verdict."""
@@ -287,11 +308,12 @@ def make(
 ) -> Plan:
     """Return the plan of a job; without `offers` it looks for nothing that would fit instead."""
     from llama_nb.planner import explain
+    from llama_nb.planner.offload import hint
 
     amounts = part_bytes(job, target)
     details = explain.details(job, target)
     parts = tuple(Part(key, _LABELS[key], count, details[key]) for key, count in amounts.items())
-    said = (*notes, *explain.notes(job, target))
+    said = (*notes, *explain.notes(job, target), *hint(job, target, sum(amounts.values())))
     plan = Plan(name, spec, job, target, parts, said, (), speed(job, target))
     if not offers or plan.verdict in ("fits", "unknown"):
         return plan

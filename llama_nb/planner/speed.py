@@ -34,17 +34,25 @@ class Speed:
 def step_bytes(job: Job, count: int = 1) -> float:
     """Return the bytes that `count` GPUs read together to decode one token of each sequence.
 
-    The active weights, and every sequence's cache. Of an embedding that is not the head too, one row a
-    sequence is read. With few sequences a mixture reads few experts: never more than each sequence's own.
+    The active weights, and every sequence's cache.
     """
     shape = job.shape
-    weights = sum(
-        min(1.0, job.batch * group.active) * group_bytes(group, job.format, job.dtype)
+    cache = kv_cache_bytes(shape, job.context, job.cache_dtype or job.dtype, job.batch)
+    return read_bytes(job, job.batch) + cache * Split(shape, count).keys
+
+
+def read_bytes(job: Job, sequences: int = 1) -> float:
+    """Return the bytes of weights that are read to decode one token of each of so many sequences.
+
+    Of an embedding that is not the head too, one row a sequence is read. With few sequences a mixture reads
+    few experts: never more than each sequence's own.
+    """
+    shape = job.shape
+    return sum(
+        min(1.0, sequences * group.active) * group_bytes(group, job.format, job.dtype)
         for group in shape.groups()
         if group.part != "embedding" or shape.tied
     )
-    cache = kv_cache_bytes(shape, job.context, job.cache_dtype or job.dtype, job.batch)
-    return weights + cache * Split(shape, count).keys
 
 
 def prefill_flops(job: Job) -> float:

@@ -5,6 +5,7 @@ Reads no weights and asks no network; the arithmetic is the planner's.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from llama_nb.catalog.gpus import find_gpu, parse_gpus
@@ -35,6 +36,9 @@ def plan(
     here: bool | None = None,
     dtype: str = "auto",
     cache_dtype: str | None = None,
+    offload: int | None = None,
+    hit_rate: float | None = None,
+    bandwidth: float | None = None,
 ) -> Plan:
     """Return what a model takes and whether it fits, before a byte of weights is read.
 
@@ -56,6 +60,9 @@ def plan(
         between machines (nbclient, nbval): there the plan has no verdict until `here` or `gpus` is given.
     dtype
         Of what is not quantised; "auto" as in `llama_nb.load`.
+    offload, hit_rate, bandwidth
+        Of a mixture: add a note on keeping its routed experts in main memory, `offload` of each layer on the
+        GPU; as in `Plan.offload`.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def plan(
     wanted = found.quant if quant is None else quant
     floats = wanted.lower() == "none" and train != "qlora"
     chosen = _dtype(dtype, shape, found, target, floats=floats)
-    return estimate(
+    made = estimate(
         shape,
         name=found.name,
         spec=found.spec,
@@ -92,6 +99,10 @@ def plan(
         chosen_dtype=parse_dtype(dtype) != "auto",
         notes=found.notes,
     )
+    if offload is None:
+        _no_offload(hit_rate, bandwidth)
+        return made
+    return replace(made, notes=(*made.notes, made.offload(offload, hit_rate, bandwidth).sentence))
 
 
 def read_context(asked: int | str) -> int:
@@ -104,12 +115,22 @@ def read_context(asked: int | str) -> int:
     return asked
 
 
+def _no_offload(hit_rate: float | None, bandwidth: float | None) -> None:
+    for name, value in (("hit_rate", hit_rate), ("bandwidth", bandwidth)):
+        if value is not None:
+            raise LoadError(
+                f"{name} is given, but no experts are offloaded.",
+                "Say how many of each layer stay on the GPU: offload=4, or --offload 4.",
+            )
+
+
 def _target(gpus: str | None, here: bool | None) -> Target:
     if gpus is not None:
         if here:
             raise LoadError("Both gpus and here are given.", "Plan for one of them.")
         named = parse_gpus(gpus)
-        return Target(named.name, named.memory, named.count, named.bandwidth, named.flops)
+        unified = named.gpu is not None and named.gpu.unified
+        return Target(named.name, named.memory, named.count, named.bandwidth, named.flops, unified=unified)
     batch = environment.detect().kind == "batch"
     if here is False or (here is None and batch):
         return Target("", None, kind="cpu")

@@ -24,6 +24,16 @@ def test_all_quantisations_in_a_table(shell):
     assert "q4_k_m" in cell.value._repr_mimebundle_()["text/html"]
 
 
+def test_experts_in_main_memory(shell):
+    line = "%llama plan llama-4-scout-instruct --quant q4_k_m --gpus 24GB"
+    assert "`--offload 0`" in shell(line).value.notes[-1]
+    cell = shell(f"{line} --offload 4 --hit-rate 0.6 --bandwidth 25")
+    assert cell.ok, cell.out
+    assert "60 % of the experts" in cell.value.notes[-1]
+    assert "tokens/s at 25 GB/s" in cell.value.notes[-1]
+    assert "4 of 16 experts of each layer" in cell.value._repr_mimebundle_()["text/html"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -53,6 +63,13 @@ def test_an_offered_line_gives_the_figure_that_it_is_offered_with(shell, line):
         ("cria --context long", "128k"),
         ("cria --qaunt nf4", "--quant"),
         ("llama-9b", "llama-9b"),
+        ("llama-4-scout-instruct --offload 17", "0 to 16"),
+        ("llama-4-scout-instruct --offload four", "offload is 'four'"),
+        ("llama-4-scout-instruct --offload 4 --hit-rate 60", "hit_rate is 60"),
+        ("llama-4-scout-instruct --offload 4 --hit-rate much", "hit-rate is 'much'"),
+        ("llama-4-scout-instruct --offload 4 --bandwidth 0", "bandwidth is 0"),
+        ("llama-4-scout-instruct --hit-rate 0.6", "--offload 4"),
+        ("cria --offload 4", "without experts"),
     ],
 )
 def test_bad_input(shell, line, named):

@@ -125,12 +125,22 @@ def test_heads_that_do_not_divide():
 
 def test_mixtures_say_what_is_active_and_what_stays():
     found = plan(SCOUT_17B, quant="nf4")
-    assert "17.2 B active" in found.parts[0].detail
+    assert "108 B parameters in all, 17.2 B active per token" in found.parts[0].detail
     assert any("experts.gate_up_proj" in note for note in found.notes)
     assert found.weights_bytes > 190 * GB
     assert plan(SCOUT_17B, quant="q4_k_m").weights_bytes < 70 * GB
     dense, mixed = plan(SEVENTY_B, TURBO), plan(Shape.from_config(MAVERICK), TURBO)
     assert mixed.speed.decode > 3 * dense.speed.decode
+
+
+def test_one_routed_expert_and_the_shared_one_are_17_b_together():
+    scout, maverick = (plan(Shape.from_config(config)).notes[-1] for config in (SCOUT, MAVERICK))
+    assert "1 of 16 routed experts and through the shared one in each of 48 layers" in scout
+    assert "17.2 B of 108 B parameters work for it" in scout
+    assert "1 of 128 routed experts and through the shared one in 24 of 48 layers" in maverick
+    assert "17.2 B of 401 B parameters work for it" in maverick
+    for said in (scout, maverick):
+        assert "reads 32.3 GB of the weights" in said  # 2 bytes of each, but of the embedding one row only
 
 
 TURBO = Target("fast", 10**13, 1, bandwidth=1e12, flops=1e15)

@@ -18,6 +18,7 @@ EXAMPLES = (
     "%llama plan llama-3.3-70b --quant nf4",
     '%llama plan llama-3.1-8b --context 128k --gpus "RTX 4090"',
     "%llama plan llama-3.1-8b --train lora --rank 16 --gpus 2xH100",
+    "%llama plan llama-4-scout --gpus 24GB --offload 4",
     "%llama plan cria --table",
 )
 
@@ -41,6 +42,13 @@ def add_arguments(parser: VerbParser) -> None:
     parser.add_argument("--checkpointing", action="store_true", help="compute activations again in training")
     parser.add_named("--gpus", _gpus, "where it shall run: RTX 4090, 2xH100 or 4x24GB")
     parser.add_argument("--here", action="store_true", help="plan for this machine")
+    parser.add_argument(
+        "--offload", metavar="N", help="routed experts in main memory, N of each layer on the GPU"
+    )
+    parser.add_argument(
+        "--hit-rate", metavar="R", help="how many needed experts are among those: m.routing(text).cost()"
+    )
+    parser.add_argument("--bandwidth", metavar="GB/s", help="between main memory and GPU")
     parser.add_argument("--table", action="store_true", help="every quantisation in a table")
 
 
@@ -68,6 +76,9 @@ def run(args: Namespace, call: Call) -> Any:
         checkpointing=args.checkpointing,
         gpus=args.gpus,
         here=True if args.here else None,
+        offload=None if args.offload is None else _whole("offload", args.offload, least=0),
+        hit_rate=_figure("hit-rate", args.hit_rate),
+        bandwidth=_figure("bandwidth", args.bandwidth, scale=1e9),
     )
     return Quantisations(found.to_record()) if args.table else found
 
@@ -89,13 +100,22 @@ class Quantisations:
         return quants_text(self._record)
 
 
-def _whole(what: str, text: str) -> int:
+def _whole(what: str, text: str, least: int = 1) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > _MOST_DIGITS:
         raise LoadError(
-            f"{what} is {text[:40]!r}; it must be a whole number from 1 to {10**_MOST_DIGITS - 1:,}."
+            f"{what} is {text[:40]!r}; it must be a whole number from {least} to {10**_MOST_DIGITS - 1:,}."
         )
     return int(text)
+
+
+def _figure(what: str, text: str | None, scale: float = 1) -> float | None:
+    if text is None:
+        return None
+    try:
+        return scale * float(text)
+    except ValueError:
+        raise LoadError(f"{what} is {text[:40]!r}; it must be a number, such as 0.7 or 25.") from None
 
 
 def _quants() -> Iterable[str]:

@@ -34,7 +34,7 @@ def prompt_key(asked: Sequence[Message] | str) -> str:
 def sampling_key(sampling: Sampling, interventions: Sequence[Intervention] = ()) -> str:
     """Return what tells these sampling parameters from others: 16 hexadecimal digits.
 
-    So does what is turned off in the model.
+    So does what is changed in the model.
     """
     off = {"interventions": [each.record() for each in interventions]} if interventions else {}
     return _digest(sampling.to_dict() | off)

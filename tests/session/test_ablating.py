@@ -334,7 +334,7 @@ def test_a_recording_never_answers_a_plain_question_with_such_a_reply(cria, tmp_
         whole = cria.complete("Hello", **GREEDY)
     played = llama.load("cria", replay="a.jsonl", name="played")
     try:
-        with pytest.raises(llama.LlamaError, match="what is turned off in the model"):
+        with pytest.raises(llama.LlamaError, match="what is changed in the model"):
             played.complete(STORY, **GREEDY)
         assert played.complete("Hello", **GREEDY).text == whole.text
         with pytest.raises(UnsupportedError, match="weights"):

@@ -99,7 +99,9 @@ def to_html(twin: RoutingTwin, *, watched: bool) -> str:
     if twin.domains:
         parts.append(domains_html(twin.domains, watched=watched))
     parts.append(styled("div", _HEADING, escape(_strip_title(twin))))
-    strip = tokens_html(twin.tokens, watched=watched) + styled("span", MUTED, escape(_more(twin)))
+    strip = tokens_html(twin.tokens, twin.load.experts, watched=watched) + styled(
+        "span", MUTED, escape(_more(twin))
+    )
     parts.append(styled("div", _STRIP, strip))
     return without_math(wall(styled("div", FIGURES, "".join(parts)), pictures=True))
 
@@ -109,9 +111,9 @@ def tokens_line(tokens: Sequence[RoutedToken]) -> str:
     return "|".join(_begin_text(token) + visible_text(token.text) + _numbers(token) for token in tokens)
 
 
-def tokens_html(tokens: Sequence[RoutedToken], *, watched: bool) -> str:
+def tokens_html(tokens: Sequence[RoutedToken], experts: int, *, watched: bool) -> str:
     """Return tokens as HTML, each on its expert's colour and with its number; the caller passes it on."""
-    return "".join(_begin(token) + _chip(token, watched) for token in tokens)
+    return "".join(_begin(token) + _chip(token, experts, watched) for token in tokens)
 
 
 def _begin(token: RoutedToken) -> str:
@@ -127,9 +129,8 @@ def _begin_text(token: RoutedToken) -> str:
     )
 
 
-def _chip(token: RoutedToken, watched: bool) -> str:
-    first = token.experts[0]
-    red, green, blue = expert_colour(first)
+def _chip(token: RoutedToken, experts: int, watched: bool) -> str:
+    red, green, blue = expert_colour(token.experts[0], experts)
     # Margins differ in their last digits from one processor to the next.
     clear = min(max(token.clear, 0.0), 1.0) if watched else 0.5
     ground = f"background-color:rgba({red},{green},{blue},{FAINT + (STRONG - FAINT) * clear:.2f})"

@@ -47,9 +47,7 @@ def _attention_view(view: Any) -> Any:
 
 
 def _routing(trace: Any) -> Any:
-    from llama_nb.interpret.routing_twin import RoutingView
-
-    return _routing_view(RoutingView(trace))
+    return _routing_view(trace.view())
 
 
 def _routing_view(view: Any) -> Any:

@@ -28,10 +28,10 @@ def expert_weights(model: "Model", stop: StopFlag) -> "ExpertWeights":
         If `stop` was set.
     """
 
-    def work(module: Any, _stopped: Any) -> "ExpertWeights":
+    def work(module: Any, stopped: Any) -> "ExpertWeights":
         from llama_nb.interpret.expert_weights import compare_experts
 
-        return compare_experts(module)
+        return compare_experts(module, stopped=stopped)
 
     with _lock:
         known = _known.get(model.fingerprint)

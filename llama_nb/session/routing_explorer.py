@@ -49,12 +49,12 @@ class RoutingLook:
     """
 
     def __init__(self, trace: "RoutingTrace", layer: int | None = None, domain: str | None = None) -> None:
-        self.trace = trace
+        self._whole = trace
+        # As it stands: one that grows may be longer with each look at it.
+        self.trace = trace.now()
         self.layer = trace.layers[len(trace.layers) // 2] if layer is None else layer
         self.domain = domain or ""
         self.check(self.layer, self.domain)
-        # Taken once: a trace that grows may be longer with each look at it.
-        self.length: int = trace.length
         self.start = 0  # of the window of tokens
         self.pane: Pane = "tokens"
         self.shade: Shade = "margin"
@@ -100,7 +100,7 @@ class RoutingLook:
 
     def grow(self) -> None:
         """Follow a trace that has grown: the window holds its end."""
-        self.length = self.trace.length
+        self.trace = self._whole.now()
         if self.growing:
             self.start = max(0, self.length - WINDOW)
 
@@ -109,7 +109,12 @@ class RoutingLook:
     @property
     def growing(self) -> bool:
         """Whether the model still writes."""
-        return bool(getattr(self.trace, "growing", False))
+        return self._whole.growing
+
+    @property
+    def length(self) -> int:
+        """How many tokens there are."""
+        return self.trace.length
 
     @property
     def stop(self) -> int:
@@ -126,8 +131,8 @@ class RoutingLook:
         """Return how the tokens of the domain spread over the experts."""
         from llama_nb.interpret.routing_load import load_of
 
-        domain = self.domain
-        return self._once("load", (domain, self.length), lambda: load_of(self.trace, domain or None))
+        trace, domain = self.trace, self.domain
+        return self._once("load", (domain, trace.length), lambda: load_of(trace, domain or None))
 
     def domains(self) -> "DomainTable | None":
         """Return what the experts tell of the labels; None where there are not two, or not yet."""
@@ -156,7 +161,7 @@ class RoutingLook:
         from llama_nb.interpret.routing_paths import paths_of
 
         ids = None if token is None else self._ids(token)
-        return paths_of(self.trace, domain=domain or None, ids=ids)
+        return paths_of(self.trace, domain or None, ids=ids)
 
     def page(self, layer: int, expert: int) -> "ExpertPage":
         """Return what is known of an expert by its tokens."""
@@ -173,11 +178,11 @@ class RoutingLook:
         """Return what stands in the notebook for the shown layer and domain."""
         from llama_nb.interpret.routing_twin import routing_twin
 
-        layer, domain, load, table = self.layer, self.domain, self.load(), self.domains()
+        trace, layer, domain, load, table = self.trace, self.layer, self.domain, self.load(), self.domains()
         return self._once(
             "twin",
-            (layer, domain, self.length),
-            lambda: routing_twin(self.trace, layer, domain or None, load=load, table=table),
+            (layer, domain, trace.length),
+            lambda: routing_twin(trace, layer, domain or None, load=load, table=table),
         )
 
     def check(self, layer: int, domain: str = "", *, expert: int = 0) -> None:

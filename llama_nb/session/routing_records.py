@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from llama_nb.interpret.expert_weights import ExpertWeights
     from llama_nb.interpret.routing_domains import DomainTable
+    from llama_nb.interpret.routing_expert import ExpertPage
     from llama_nb.interpret.routing_load import Load
+    from llama_nb.interpret.routing_paths import Paths
 
 _SMALL: Final = 256  # experts whose numbers are bytes
 
@@ -39,7 +42,7 @@ def head_record(look: RoutingLook) -> dict[str, Any]:
         "growing": look.growing,
         "bytes": size(trace.nbytes),
         "scores_kept": trace.logits is not None,
-        "changed": str(getattr(trace, "off", "")),
+        "changed": trace.off,
     }
 
 
@@ -118,6 +121,57 @@ def load_record(load: "Load") -> dict[str, Any]:
         "max_over_mean": digits(load.max_over_mean),
         "balance": [] if balance is None else digits(balance),
         "dead": [[int(layer), int(expert)] for layer, expert in load.dead],
+    }
+
+
+def paths_record(paths: "Paths", layer: int) -> dict[str, Any]:
+    """Return the largest flows, and the matrix of one layer."""
+    look, (flows, rest) = paths.look(layer), paths.largest()
+    index = {number: at for at, number in enumerate(paths.layers)}
+    matrix = look.matrix
+    return {
+        "tokens": paths.tokens,
+        "flows": [[index[flow.layer], flow.source, flow.target, digit(flow.share)] for flow in flows],
+        "rest": digit(rest),
+        "matrix": None
+        if matrix is None
+        else {
+            "layer": layer,
+            "next": look.next,
+            "kind": look.kind,
+            "values": [[round(float(value), 4) for value in row] for row in matrix],
+        },
+    }
+
+
+def expert_record(page: "ExpertPage") -> dict[str, Any]:
+    """Return what an expert gets."""
+    return {
+        "layer": page.layer,
+        "expert": page.expert,
+        "share": digit(page.share),
+        "by_domain": [[name, digit(share)] for name, share in page.by_domain],
+        "by_position": digits(page.by_position),
+        "tokens": [[each.text[:LONGEST], each.count, digit(each.lift)] for each in page.tokens],
+        "contexts": [
+            [
+                *(each.before[-LONGEST:], each.token[:LONGEST], each.after[:LONGEST]),
+                *(digit(each.weight), each.position),
+            ]
+            for each in page.contexts
+        ],
+        "dead": page.dead,
+    }
+
+
+def weights_record(weights: "ExpertWeights", layer: int, expert: int) -> dict[str, Any]:
+    """Return the norms of a layer's experts, and how much alike the others are to one of them."""
+    at = weights.layers.index(layer)
+    alike = zip(digits(weights.cosine[at, expert]), digits(weights.router_cosine[at, expert]), strict=True)
+    return {
+        "norm": digit(weights.norms[at, expert]),
+        "norms": digits(weights.norms[at]),
+        "similar": [[number, *cosines] for number, cosines in enumerate(alike) if number != expert],
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import ModelGone, TraceError
+from llama_nb.core.intervention import Intervention
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.explorer_effect import effect_record
 from llama_nb.session.reading import Reading
@@ -59,24 +60,25 @@ def read_changes(said: Mapping[str, Any], trace: "RoutingTrace") -> Changes | No
     return Changes(ban, force, tuple(dict.fromkeys(drop)), top_k)
 
 
-def names_of(look: "RoutingLook", changes: Changes) -> list[str]:
-    """Return what is changed in words: "L3 E2 forbidden", "L3 shared expert off", "top-1 of 8"."""
-    return [
-        *(f"L{layer} E{expert} forbidden" for layer, expert in changes.ban),
-        *(f"L{layer} E{expert} forced" for layer, expert in changes.force),
-        *(f"L{layer} shared expert off" for layer in changes.drop),
-        *([] if changes.top_k is None else [f"top-{changes.top_k} of {look.trace.experts}"]),
-    ]
+def parts_of(changes: Changes, experts: int) -> tuple[Intervention, ...]:
+    """Return the changes as a request carries them; a layer has so many experts."""
+    top_k = changes.top_k
+    return (
+        *(Intervention("expert", layer, mode="ban", expert=expert) for layer, expert in changes.ban),
+        *(Intervention("expert", layer, mode="force", expert=expert) for layer, expert in changes.force),
+        *(Intervention("shared expert", layer) for layer in changes.drop),
+        *([Intervention("top_k", None, top_k=top_k, experts=experts)] if top_k is not None else []),
+    )
 
 
 def what_if(
     look: "RoutingLook",
-    changes: Changes,
+    parts: tuple[Intervention, ...],
     position: int | None,
     stop: StopFlag,
     on_text: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Return what a page shows of the model with these changes, on the text that is looked at.
+    """Return what a page shows of the model with these parts changed, on the text that is looked at.
 
     Parameters
     ----------
@@ -98,12 +100,9 @@ def what_if(
     model = look.model()
     if model is None:
         raise ModelGone(f"{look.trace.model} is not loaded any more.", "Load it to change its routing.")
-    parts = read_routing(
-        model, ban=changes.ban, force=changes.force, drop_shared=changes.drop, top_k=changes.top_k
-    )
     reading, start = _document(look, position)
     found = ablation_effect(
-        *(model, reading, parts),
+        *(model, reading, read_routing(model, parts)),
         position=None if position is None else position - start,
         stop=stop,
         on_text=on_text,

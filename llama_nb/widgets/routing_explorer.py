@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core import events
 from llama_nb.core.errors import LlamaError, Stopped, TraceError
+from llama_nb.core.intervention import names
 from llama_nb.core.stop import StopFlag
 from llama_nb.render import routing as rendered
 from llama_nb.session import routing_records as records
 from llama_nb.session.latest import Jobs
 from llama_nb.session.routing_explorer import RoutingLook
-from llama_nb.session.routing_whatif import NOTHING, names_of, read_changes, what_if
+from llama_nb.session.routing_whatif import NOTHING, parts_of, read_changes, what_if
 from llama_nb.widgets import live_view
 from llama_nb.widgets.base import STATIC
 from llama_nb.widgets.effect import NewestEffect
@@ -276,9 +277,10 @@ class RoutingExplorer(TraceExplorer):
         if changes == NOTHING:
             self._effect.clear()
             return
+        parts = parts_of(changes, self._look_at.trace.experts)
         self._effect.begin(
-            {"changed": names_of(self._look_at, changes)},
-            lambda flag, on_text: what_if(self._look_at, changes, position, flag, on_text),
+            {"changed": [names([part]) for part in parts]},
+            lambda flag, on_text: what_if(self._look_at, parts, position, flag, on_text),
         )
 
     def _show_effect(self, effect: dict[str, Any]) -> None:

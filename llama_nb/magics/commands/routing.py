@@ -89,9 +89,7 @@ def _names_a_table(word: str, call: Call) -> bool:
 
 def _shown(trace: Any, args: Namespace, call: Call) -> Any:
     """Return the trace, which is shown; where a place is named or a text is wanted, show that instead."""
-    from llama_nb.interpret.routing_twin import RoutingView
-
-    view = RoutingView(trace, args.layer, args.domain)
+    view = trace.view(args.layer, args.domain)
     if args.save is not None:
         trace.save(args.save, overwrite=args.overwrite)
     if call.keep is not None or (args.layer is None and args.domain is None and not args.as_text):

@@ -1,12 +1,27 @@
 /** Takes the load map out of the page as a picture, and its shares and the tokens as tab-separated text. */
 
 import { css } from "./colour_maps";
+import { copyButton } from "./copy";
+import { button } from "./element";
 import { type By, scaleOf, valuesOf } from "./routing_load";
-import { colourOf, type RoutingPage } from "./routing_page";
+import { colourOf, type More, type RoutingPage } from "./routing_page";
 import type { RoutingHead, RoutingLoad } from "./shapes";
 import { percent } from "./token_strip";
 
 const table = (rows: (string | number)[][]) => rows.map((row) => row.join("\t")).join("\n");
+
+export const mapButtons: More["mapButtons"] = (page, map, by, signal) => {
+  const copy = copyButton("Copy the shares, tab-separated", () =>
+    loadText(page.get("head"), page.get("load")),
+  );
+  const png = button("PNG", "llama-nb-copy", () => savePicture(page, map, by()), signal);
+  png.setAttribute("aria-label", "Save the load map as a picture");
+  return [copy, png];
+};
+
+export const tokenButtons: More["tokenButtons"] = (page) => [
+  copyButton("Copy the tokens with their experts, tab-separated", () => tokensText(page)),
+];
 
 export function loadText({ layers = [] }: RoutingHead, load: RoutingLoad): string {
   const rows = (load.shares ?? []).flatMap((shares, index) =>
@@ -49,7 +64,7 @@ const WIDTH = 560;
 const ROW = 16;
 
 /** Save the load map, with its title, its axes and what its colours mean. */
-export function savePicture(page: RoutingPage, map: HTMLCanvasElement, by: By): void {
+function savePicture(page: RoutingPage, map: HTMLCanvasElement, by: By): void {
   const [head, load] = [page.get("head"), page.get("load")];
   const [rows, experts] = [valuesOf(load, by).length, head.experts ?? 1];
   const high = Math.max(ROW * rows, 60);

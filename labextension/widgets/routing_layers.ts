@@ -1,8 +1,6 @@
 /** The line above the tokens: the layer, play through the layers, what shades a token, and which tokens these are. */
 
-import { copyButton } from "./copy";
 import { button, element } from "./element";
-import { tokensText } from "./routing_export";
 import { type Steps, WINDOW } from "./routing_steps";
 import type { RoutingShade } from "./shapes";
 
@@ -74,8 +72,7 @@ export function layers(page: Steps, signal: AbortSignal): Layers {
     shades.append(made);
     return made;
   });
-  const copy = copyButton("Copy the tokens with their experts, tab-separated", () => tokensText(page));
-  root.append(player, slider, name, shades, copy);
+  root.append(player, slider, name, shades);
   const { root: pages, update: turnPages } = windows(page, signal);
   return {
     ...{ root, pages, play },

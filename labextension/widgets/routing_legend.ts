@@ -1,9 +1,7 @@
 /** The line below the load map: what is pointed at, what the colours mean, and how to take the map out. */
 
 import { css } from "./colour_maps";
-import { copyButton } from "./copy";
 import { button, element } from "./element";
-import { loadText, savePicture } from "./routing_export";
 import { type By, type Scale, scaleOf } from "./routing_load";
 import type { LoadMap } from "./routing_map";
 import type { RoutingPage } from "./routing_page";
@@ -11,6 +9,8 @@ import { percent } from "./token_strip";
 
 export interface Legend {
   root: HTMLElement;
+  /** What the map shows now. */
+  by(): By;
   update(): void;
 }
 
@@ -37,14 +37,9 @@ export function legend(page: RoutingPage, map: LoadMap, redraw: () => void, sign
     },
     signal,
   );
-  const copy = copyButton("Copy the shares, tab-separated", () =>
-    loadText(page.get("head"), page.get("load")),
-  );
-  const png = button("PNG", "llama-nb-copy", () => savePicture(page, map.canvas, by()), signal);
-  png.setAttribute("aria-label", "Save the load map as a picture");
-  root.append(readout, ramp, turn, copy, png);
+  root.append(readout, ramp, turn);
   return {
-    root,
+    ...{ root, by },
     update() {
       const load = page.get("load");
       map.update(by());

@@ -5,6 +5,7 @@
  * next frame. Layers are the model's own numbers; an index is a place in `head.layers`.
  */
 
+import type { By } from "./routing_load";
 import type { RoutingAsk, RoutingChanges, RoutingPane, RoutingShade } from "./shapes";
 import type { RoutingExplorerTraits } from "./traits";
 
@@ -73,8 +74,14 @@ export interface Pane {
   remove(): void;
 }
 
-/** The default export of routing_more.ts. */
 export type MakePane = (kind: Exclude<RoutingPane, "tokens">, host: HTMLElement, page: RoutingPage) => Pane;
+
+/** The default export of routing_more.ts, which comes after the first picture. */
+export interface More extends MakePane {
+  /** What takes the load map out of the page, and the tokens. */
+  mapButtons(page: RoutingPage, map: HTMLCanvasElement, by: () => By, signal: AbortSignal): HTMLElement[];
+  tokenButtons(page: RoutingPage): HTMLElement[];
+}
 
 /** "L3 E2" */
 export function name(layer: number, expert: number): string {

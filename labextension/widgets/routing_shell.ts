@@ -9,7 +9,7 @@ import { detail } from "./routing_detail";
 import { layers } from "./routing_layers";
 import { legend } from "./routing_legend";
 import { loadMap } from "./routing_map";
-import type { MakePane, Pane } from "./routing_page";
+import type { More, Pane } from "./routing_page";
 import type { Steps } from "./routing_steps";
 import { strip } from "./routing_strip";
 
@@ -45,7 +45,12 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
   panel.append(control.root, body, host);
   root.append(top.root, map.root, below.root, choose.root, panel, error);
 
-  const code: PartCode<MakePane> = partCode(() => page.ask({ kind: "code" }));
+  const code: PartCode<More> = partCode(() => page.ask({ kind: "code" }));
+  void code.get().then((more) => {
+    if (signal.aborted) return;
+    below.root.append(...more.mapButtons(page, map.canvas, below.by, signal));
+    control.root.append(...more.tokenButtons(page));
+  });
   const other = panes(page, host, code, draw, signal);
   return {
     root,
@@ -72,7 +77,7 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
 function panes(
   page: Steps,
   host: HTMLElement,
-  code: PartCode<MakePane>,
+  code: PartCode<More>,
   draw: () => void,
   signal: AbortSignal,
 ): () => void {

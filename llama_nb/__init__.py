@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llama_nb.core.messages import Message
     from llama_nb.core.sampling import Sampling
     from llama_nb.interpret.attention import AttentionTrace
+    from llama_nb.interpret.routing import RoutingTrace
     from llama_nb.planner.cost import cost
     from llama_nb.planner.selection import select
     from llama_nb.session.chat import Chat
@@ -36,6 +37,7 @@ _HOMES: Final = {
     "Message": "llama_nb.core.messages",
     "Model": "llama_nb.session.model",
     "Reply": "llama_nb.session.reply",
+    "RoutingTrace": "llama_nb.interpret.routing",
     "Sampling": "llama_nb.core.sampling",
     "compare": "llama_nb.session.compare",
     "cost": "llama_nb.planner.cost",
@@ -62,6 +64,7 @@ __all__ = [
     "Message",
     "Model",
     "Reply",
+    "RoutingTrace",
     "Sampling",
     "__version__",
     "compare",

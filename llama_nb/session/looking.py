@@ -16,10 +16,15 @@ from llama_nb.session.heads import score
 from llama_nb.session.lens import LensTrace
 from llama_nb.session.lens_look import Positions, look
 from llama_nb.session.reading import find_reading
+from llama_nb.session.routing import OnProgress
+from llama_nb.session.routing import capture as capture_routing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from llama_nb.interpret.attention import AttentionTrace
     from llama_nb.interpret.head_scores import HeadScores
+    from llama_nb.interpret.routing import RoutingTrace
     from llama_nb.session.asking import Asked
     from llama_nb.session.chat import Chat
     from llama_nb.session.model import Model
@@ -172,6 +177,68 @@ class Looker(Changer):
         watching = Watching(self.engine, generation, chosen, on_rows)
         reply = generation.run()
         return reply, watching.result()
+
+    def routing(
+        self,
+        text: "str | Reply | Chat | Sequence[str] | pd.DataFrame | None" = None,
+        *,
+        chat: str | None = None,
+        label: str | None = None,
+        column: str | None = None,
+        keep_logits: bool | None = None,
+        path: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        stop: StopFlag | None = None,
+    ) -> "RoutingTrace":
+        """Return which experts of a mixture each token goes through when the model reads something.
+
+        No logits of the vocabulary are computed, and the model's own results and caches stay as they are.
+        Inside of `m.route` and `m.ablate` it is the changed model that reads.
+
+        Parameters
+        ----------
+        text
+            A text, a Reply or a Chat; default the last reply, with the prompt that it answers. A list of
+            texts or a DataFrame is a corpus: one trace of all, whose arrays lie in a file.
+        chat
+            Name of the chat whose newest reply is meant.
+        label
+            The table's column that says what each text is about; default "label", "domain" or "category",
+            if there is one.
+        column
+            The table's column of texts; default "text", or the only one.
+        keep_logits
+            Keep the routers' logits of all experts, too: 4 bytes a token, layer and expert. Default if they
+            are 64 MB at most.
+        path
+            Where the trace is saved; default a corpus goes into a temporary file that goes with the trace.
+        on_progress
+            Called with how many tokens are read, of how many, on the thread that runs the model.
+        stop
+            Ends the work within a layer, as an interrupt does; then no file is left.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model has no experts, or its weights are not in this kernel.
+        MessageError, ContextOverflow
+            If there is nothing to read, or a text is longer than the context: its row is named.
+        FitError, TraceError
+            If there is no room for it, or a file of that name.
+        Stopped
+            If it was stopped or interrupted.
+        """
+        return capture_routing(
+            cast("Model", self),
+            text,
+            chat=chat,
+            label=label,
+            column=column,
+            keep_logits=keep_logits,
+            path=path,
+            on_progress=on_progress,
+            stop=stop,
+        )
 
     def lens(
         self,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from llama_nb.interpret.expert_sizes import ExpertSizes
+    from llama_nb.interpret.routing_cost import RoutingCost
     from llama_nb.interpret.routing_domains import DomainTable
     from llama_nb.interpret.routing_load import Load
     from llama_nb.interpret.routing_twin import RoutingView
@@ -284,6 +285,12 @@ class RoutingTrace:
         from llama_nb.interpret.routing_domains import domains_of
 
         return domains_of(self.now())
+
+    def cost(self) -> "RoutingCost":
+        """Return what the experts cost here: parameters that work, bytes that are read, caches of experts."""
+        from llama_nb.interpret.routing_cost import cost_of
+
+        return cost_of(self)
 
     def to_frame(self, start: int = 0, stop: int | None = None) -> "pd.DataFrame":
         """Return one row for each token, MoE layer and chosen expert.

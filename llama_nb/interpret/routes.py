@@ -5,10 +5,12 @@ Knows numbers only: no tokens, no model.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+_ROOM: Final = 256  # tokens that are made room for at first; then twice as many each time
 
 Floats = npt.NDArray[np.float32]
 Experts = npt.NDArray[np.unsignedinteger[Any]]
@@ -73,3 +75,29 @@ def _each(make: Callable[[list[Any]], Any], parts: Sequence[Routes]) -> Routes:
         make([part.entropy for part in parts]),
         None if any(each is None for each in logits) else make(logits),
     )
+
+
+class RoutesRoom:
+    """Routes with room for more behind them: what was handed out stays as it was."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._held, self._length = routes, len(routes)
+
+    def add(self, routes: Routes) -> Routes:
+        """Append routes and return all that there are."""
+        needed = self._length + len(routes)
+        if needed > len(self._held):
+            room = max(_ROOM, 2 * needed)
+            self._held = _each(lambda arrays: _larger(arrays[0], room), [self._held])
+        for name in ("chosen", "weights", "margin", "entropy", "logits"):
+            held = getattr(self._held, name)
+            if held is not None:
+                held[self._length : needed] = getattr(routes, name)
+        self._length = needed
+        return self._held[:needed]
+
+
+def _larger(array: npt.NDArray[Any], room: int) -> npt.NDArray[Any]:
+    larger = np.zeros((room, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger

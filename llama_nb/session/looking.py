@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.anatomy import Anatomy, measure_text, take_apart
 from llama_nb.session.attention import Layers, capture, check_texts
-from llama_nb.session.attention_live import OnRows, Watching, wanted_layers
+from llama_nb.session.attention_live import AttentionWatching, OnRows, wanted_layers
 from llama_nb.session.changing import Changer
 from llama_nb.session.heads import score
 from llama_nb.session.lens import LensTrace
 from llama_nb.session.lens_look import Positions, look
 from llama_nb.session.reading import find_reading
-from llama_nb.session.routing import OnProgress
+from llama_nb.session.routing import OnProgress, wanted_mixture
 from llama_nb.session.routing import capture as capture_routing
+from llama_nb.session.routing_live import OnTokens, RoutingWatching
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llama_nb.interpret.routing import RoutingTrace
     from llama_nb.session.asking import Asked
     from llama_nb.session.chat import Chat
+    from llama_nb.session.generation import Generation
     from llama_nb.session.model import Model
     from llama_nb.session.reply import Reply
 
@@ -170,11 +172,8 @@ class Looker(Changer):
             If it was stopped before the prompt had been read.
         """
         chosen = wanted_layers(cast("Model", self), layers)
-        if isinstance(message, str) and chat is None and not self.engine.has_chat_template:
-            generation = self._continue(message, None, sampling)
-        else:
-            generation = self._ask(message, chat, system, "drop-oldest", None, None, sampling)
-        watching = Watching(self.engine, generation, chosen, on_rows)
+        generation = self._watched(message, chat, system, sampling)
+        watching = AttentionWatching(self.engine, generation, chosen, on_rows)
         reply = generation.run()
         return reply, watching.result()
 
@@ -239,6 +238,55 @@ class Looker(Changer):
             on_progress=on_progress,
             stop=stop,
         )
+
+    def watch_routing(
+        self,
+        message: "Asked",
+        *,
+        chat: str | None = None,
+        system: str | None = None,
+        on_tokens: OnTokens = lambda _: None,
+        **sampling: Any,
+    ) -> "tuple[Reply, RoutingTrace]":
+        """Send a message as `chat` does, and see which experts its tokens go through while it is written.
+
+        The prompt is read once more for it; then every token that the model reads of its own reply is added.
+        The last token is not: nothing was written behind it. A base model goes on with the text.
+
+        Parameters
+        ----------
+        message, chat, system, **sampling
+            As of `chat`.
+        on_tokens
+            Called with the trace when the prompt is there and after each token, on the thread that runs the
+            model: it should be quick. The trace can be read at any time, from any thread; what is not read
+            costs next to nothing.
+
+        Returns
+        -------
+        tuple of Reply and RoutingTrace
+            When the reply is done, or was stopped. What `on_tokens` raised is raised then.
+
+        Raises
+        ------
+        MessageError, SamplingError, UnsupportedError, ContextOverflow
+            Before anything is sent; the chat is as it was.
+        Stopped
+            If it was stopped before the prompt had been read.
+        """
+        mixture = wanted_mixture(cast("Model", self))
+        generation = self._watched(message, chat, system, sampling)
+        watching = RoutingWatching(self.engine, generation, mixture, on_tokens)
+        reply = generation.run()
+        return reply, watching.result()
+
+    def _watched(
+        self, message: "Asked", chat: str | None, system: str | None, sampling: dict[str, Any]
+    ) -> "Generation":
+        """Return what answers a message; a base model goes on with it."""
+        if isinstance(message, str) and chat is None and not self.engine.has_chat_template:
+            return self._continue(message, None, sampling)
+        return self._ask(message, chat, system, "drop-oldest", None, None, sampling)
 
     def lens(
         self,

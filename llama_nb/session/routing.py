@@ -90,7 +90,7 @@ def chosen_count(off: Sequence[Intervention], mixture: "Mixture") -> int:
 
 
 class _Work:
-    """One call: what of the model is changed meanwhile, where the trace goes, who is told, who may stop it."""
+    """One call: what of the model is changed meanwhile, where the trace goes, who hears, who may stop it."""
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from llama_nb.session.routing_whatif import NOTHING, Changes
 if TYPE_CHECKING:
     from llama_nb.interpret.expert_weights import ExpertWeights
     from llama_nb.interpret.routing import RoutingTrace
+    from llama_nb.interpret.routing_cost import RoutingCost
     from llama_nb.interpret.routing_domains import DomainTable
     from llama_nb.interpret.routing_expert import ExpertPage
     from llama_nb.interpret.routing_load import Load
@@ -168,6 +169,12 @@ class RoutingLook:
         from llama_nb.interpret.routing_expert import expert_page
 
         return expert_page(self.trace, layer, expert)
+
+    def cost(self) -> "RoutingCost":
+        """Return what the experts cost on these tokens."""
+        from llama_nb.interpret.routing_cost import cost_of
+
+        return cost_of(self.trace)
 
     def weights(self, stop: StopFlag) -> "ExpertWeights | None":
         """Return norms and similarities of the experts' weights; None where the model is gone."""

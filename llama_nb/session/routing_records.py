@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from llama_nb.interpret.expert_weights import ExpertWeights
+    from llama_nb.interpret.routing_cost import RoutingCost
     from llama_nb.interpret.routing_domains import DomainTable
     from llama_nb.interpret.routing_expert import ExpertPage
     from llama_nb.interpret.routing_load import Load
@@ -172,6 +173,22 @@ def weights_record(weights: "ExpertWeights", layer: int, expert: int) -> dict[st
         "norm": digit(weights.norms[at, expert]),
         "norms": digits(weights.norms[at]),
         "similar": [[number, *cosines] for number, cosines in enumerate(alike) if number != expert],
+    }
+
+
+def cost_record(cost: "RoutingCost") -> dict[str, Any]:
+    """Return what the experts cost."""
+    sizes = cost.sizes
+    return {
+        "total_parameters": sizes.total_parameters,
+        "active_parameters": sizes.active_parameters,
+        "total_bytes": sizes.total_bytes,
+        "token_bytes": sizes.token_bytes,
+        "expert_bytes": sizes.expert_bytes,
+        "cache": [[each.experts, *digits((each.lru, each.optimum, each.random))] for each in cost.cache],
+        "batch": [[count, digit(share)] for count, share in cost.batch],
+        "plan": cost.plan,
+        "lines": list(cost.lines),
     }
 
 

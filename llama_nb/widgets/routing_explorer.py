@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llama_nb.interpret.routing_twin import RoutingView
     from llama_nb.widgets.output import Output
 
-_MORE: Final = STATIC / "routing_more.js"  # the panes beside the tokens; a page asks for them once
+_PARTS: Final = ("more", "further")  # of the page's code, each of which a page asks for once
 Find = Callable[[StopFlag, Callable[[Said], None]], dict[str, Any]]
 """Returns a record; the second argument shows what of it is there already."""
 _JOBS: Final = ("load", "information", "paths", "expert", "cost", "scores")
@@ -100,7 +100,7 @@ class RoutingExplorer(TraceExplorer):
             "scores": self._answer_scores,
             "cost": lambda _: self._find_cost(),
             "cancel": lambda _: self._cancel(),
-            "code": lambda _: self.send({"kind": "code", "text": _MORE.read_text("utf-8")}),
+            "code": self._send_code,
         }
 
     def actions(self) -> Messages:
@@ -235,9 +235,9 @@ class RoutingExplorer(TraceExplorer):
 
         def work(flag: StopFlag) -> None:
             try:
-                show({**find(flag, show), "running": False})
+                show({**find(flag, show), "running": False, "error": ""})
             except Stopped:
-                show({**known, "running": False})
+                show({**known, "running": False, "error": ""})
             except LlamaError as failure:
                 show({**known, "running": False, "error": str(failure)})
 
@@ -288,6 +288,12 @@ class RoutingExplorer(TraceExplorer):
             self.effect = effect
 
     # --- all of it ------------------------------------------------------------------------------------------
+
+    def _send_code(self, said: Said) -> None:
+        part = text(said, "part")
+        if part in _PARTS:
+            code = (STATIC / f"routing_{part}.js").read_text("utf-8")
+            self.send({"kind": "code", "part": part, "text": code})
 
     def _cancel(self) -> None:
         self._jobs.stop("paths", "expert", "cost", "information")

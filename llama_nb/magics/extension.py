@@ -55,6 +55,7 @@ class LlamaMagics(Magics):
         %%llama attention                which tokens each head reads: maps, links, heads to turn off; --live
         %llama heads --kind induction    which attention heads copy; and who looks back, or at the start
         %%llama routing                  which experts each token goes through: load, paths, what-ifs; --live
+        %%llama route --ban 3.2          forbid an expert, force one, drop the shared one: what that changes
         %%llama batch data.csv --column q    answer every row of a table, many at once
         %%llama lens                     what each layer would say at each place of a text: the logit lens
         %%llama ablate 5.attn            turn a head, an MLP or a layer off, and see what that changes

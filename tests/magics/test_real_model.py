@@ -138,8 +138,8 @@ def test_a_chat_comes_back_after_a_restart(talking, tmp_path):
     assert missing.error["ename"] == "ChatStoreError"
 
 
-# What needs a person, a network or a log-in to lose, or takes minutes: each has tests of its own.
-ELSEWHERE = ("login", "logout", "quantize", "tools")
+# What needs a person, a network, a log-in to lose or a mixture, or takes minutes: each has tests of its own.
+ELSEWHERE = ("login", "logout", "quantize", "route", "routing", "tools")
 ON_AN_ANSWER = ("ablate", "attention", "branch", "continue", "edit", "export", "goto", "retry")
 # The data and the schema that examples name.
 FOR_EXAMPLES = """

@@ -3,6 +3,7 @@
 Knows tokens and what routers said of them, in memory or in a file; the model itself is not kept.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from llama_nb.interpret.expert_sizes import ExpertSizes
     from llama_nb.interpret.routing_cost import RoutingCost
     from llama_nb.interpret.routing_domains import DomainTable
+    from llama_nb.interpret.routing_expert import ExpertPage
     from llama_nb.interpret.routing_load import Load
+    from llama_nb.interpret.routing_paths import Paths
     from llama_nb.interpret.routing_twin import RoutingView
 
 _MOST_ROWS: Final = 5_000_000  # of a table
@@ -285,6 +288,47 @@ class RoutingTrace:
         from llama_nb.interpret.routing_domains import domains_of
 
         return domains_of(self.now())
+
+    def paths(
+        self,
+        domain: str | None = None,
+        *,
+        token: str | None = None,
+        positions: Collection[int] | None = None,
+    ) -> "Paths":
+        """Return how the tokens go on from each MoE layer to the next one.
+
+        Parameters
+        ----------
+        domain
+            Only the texts of this label.
+        token
+            Only the tokens that show as this: " the".
+        positions
+            Only the tokens there.
+
+        Raises
+        ------
+        TraceError
+            If there is no such domain, token or position.
+        """
+        from llama_nb.interpret.routing_paths import ids_of, paths_of
+
+        trace = self.now()
+        ids = None if token is None else ids_of(trace, token)
+        return paths_of(trace, domain, ids=ids, positions=positions)
+
+    def expert(self, layer: int, expert: int) -> "ExpertPage":
+        """Return what one expert gets: its tokens, its share of each domain and place, where it weighs most.
+
+        Raises
+        ------
+        TraceError
+            If there is no such layer or expert.
+        """
+        from llama_nb.interpret.routing_expert import expert_page
+
+        return expert_page(self.now(), layer, expert)
 
     def cost(self) -> "RoutingCost":
         """Return what the experts cost here: parameters that work, bytes that are read, caches of experts."""

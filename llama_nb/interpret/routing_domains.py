@@ -125,6 +125,7 @@ def domains_of(trace: "RoutingTrace", *, shuffles: int = SHUFFLES, seed: int = 0
     TraceError
         If its texts have fewer than two labels.
     """
+    trace = trace.now()
     if len(trace.domains) < 2:
         what = f"all texts are {trace.domains[0]!r}" if trace.domains else "the texts have no labels"
         raise TraceError(

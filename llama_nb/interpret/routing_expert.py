@@ -127,6 +127,7 @@ def expert_page(trace: "RoutingTrace", layer: int, expert: int) -> ExpertPage:
     TraceError
         If there is no such layer or expert.
     """
+    trace = trace.now()
     at = trace.column(layer)
     if not 0 <= expert < trace.experts:
         raise TraceError(f"There is no expert {expert}: there are {trace.experts}, from 0.")

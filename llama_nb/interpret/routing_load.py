@@ -152,6 +152,7 @@ def load_of(trace: "RoutingTrace", domain: str | None = None) -> Load:
     TraceError
         If the trace has no such domain.
     """
+    trace = trace.now()
     layers = tuple(trace.layers)
     if not trace.domains:
         place_of(trace.domains, domain)

@@ -174,6 +174,7 @@ def paths_of(
     TraceError
         If there is no such domain or position, or no token is left.
     """
+    trace = trace.now()
     among = np.ones(trace.length, dtype=bool)
     words = []
     place = place_of(trace.domains, domain)
@@ -197,6 +198,21 @@ def paths_of(
         among=None if not words else among,
         of=", ".join(words),
     )
+
+
+def ids_of(trace: "RoutingTrace", text: str) -> list[int]:
+    """Return the ids of the tokens that show as `text`.
+
+    Raises
+    ------
+    TraceError
+        If none does.
+    """
+    ids, first = np.unique(np.asarray(trace.ids), return_index=True)
+    found = [int(each) for each, at in zip(ids, first, strict=True) if trace.text(int(at)) == text]
+    if not found:
+        raise TraceError(f"No token shows as {text!r}.", "Most words begin with a space: ' the'.")
+    return found
 
 
 def path_counts(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llama_nb.core.errors import TraceError
 from llama_nb.interpret.routing_domains import domains_of
 from llama_nb.interpret.routing_load import load_of
 from llama_nb.render.routing import MOST_TOKENS, RoutedToken, RoutingTwin, bundle
@@ -78,10 +77,9 @@ def routing_twin(
     TraceError
         If there is no such layer or domain.
     """
+    trace = trace.now()
     layer = first_layer(trace) if layer is None else layer
-    if layer not in trace.layers:
-        known = ", ".join(f"L{each}" for each in trace.layers)
-        raise TraceError(f"Layer {layer} has no experts. The layers with experts are {known}.")
+    trace.column(layer)
     if table is None and len(trace.domains) > 1:
         table = domains_of(trace)
     return RoutingTwin(

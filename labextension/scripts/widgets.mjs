@@ -16,7 +16,7 @@ const WIDGETS = [
   "routing",
 ];
 // Code that a widget asks the kernel for when it is needed; it has no stylesheet of its own.
-const PARTS = ["chat_side", "anatomy_more", "attention_more", "routing_more"];
+const PARTS = ["chat_side", "anatomy_more", "attention_more", "routing_more", "routing_further"];
 const LIMIT = 30_000; // bytes: the text sits in the state of every instance
 const target = new URL("../../llama_nb/widgets/static/", import.meta.url).pathname;
 

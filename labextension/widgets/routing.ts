@@ -53,7 +53,7 @@ function render({ model, el }: { model: RoutingModel; el: HTMLElement }): () => 
   };
   const answered = (answer: RoutingAnswer) => {
     if (answer.kind === "scores") asked.take(answer);
-    else if (answer.kind === "code") drawn.code(answer.text);
+    else if (answer.kind === "code") drawn.code(answer.part, answer.text);
     heard();
     draw();
   };

@@ -76,12 +76,15 @@ export interface Pane {
 
 export type MakePane = (kind: Exclude<RoutingPane, "tokens">, host: HTMLElement, page: RoutingPage) => Pane;
 
-/** The default export of routing_more.ts, which comes after the first picture. */
+/** The default export of routing_more.ts, which comes after the first picture. It makes the pane of paths. */
 export interface More extends MakePane {
   /** What takes the load map out of the page, and the tokens. */
   mapButtons(page: RoutingPage, map: HTMLCanvasElement, by: () => By, signal: AbortSignal): HTMLElement[];
   tokenButtons(page: RoutingPage): HTMLElement[];
 }
+
+/** The default export of routing_further.ts, which comes when one of the other panes is opened. */
+export type Further = MakePane;
 
 /** "L3 E2" */
 export function name(layer: number, expert: number): string {

@@ -222,13 +222,13 @@ export type RoutingAsk =
   | ({ kind: "whatif"; position: number | null } & RoutingChanges)
   | { kind: "cost" }
   | { kind: "cancel" }
-  | { kind: "code" };
+  | { kind: "code"; part: RoutingPart };
+
+/** What comes after the first picture: paths and what takes data out; the other panes, when one is opened. */
+export type RoutingPart = "more" | "further";
 
 /** What the kernel answers beside its traits. */
-export type RoutingAnswer =
-  | RoutingScores
-  /** The code of the panes beside the tokens. */
-  | { kind: "code"; text: string };
+export type RoutingAnswer = RoutingScores | { kind: "code"; part: RoutingPart; text: string };
 
 /** Each expert's score for one token, and the chosen ones with their routing weights. */
 export interface RoutingScores {

@@ -9,16 +9,17 @@ import { detail } from "./routing_detail";
 import { layers } from "./routing_layers";
 import { legend } from "./routing_legend";
 import { loadMap } from "./routing_map";
-import type { More, Pane } from "./routing_page";
+import type { Further, MakePane, More, Pane } from "./routing_page";
 import type { Steps } from "./routing_steps";
 import { strip } from "./routing_strip";
+import type { RoutingPart } from "./shapes";
 
 export interface Shell {
   root: HTMLElement;
   paint(): void;
   say(text: string): void;
-  /** The kernel sent the code of the panes. */
-  code(text: string): void;
+  /** The kernel sent the code of a part. */
+  code(part: RoutingPart, text: string): void;
 }
 
 export function shell(page: Steps, asked: Asked, draw: () => void, signal: AbortSignal): Shell {
@@ -45,8 +46,11 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
   panel.append(control.root, body, host);
   root.append(top.root, map.root, below.root, choose.root, panel, error);
 
-  const code: PartCode<More> = partCode(() => page.ask({ kind: "code" }));
-  void code.get().then((more) => {
+  const code = {
+    more: partCode<More>(() => page.ask({ kind: "code", part: "more" })),
+    further: partCode<Further>(() => page.ask({ kind: "code", part: "further" })),
+  };
+  void code.more.get().then((more) => {
     if (signal.aborted) return;
     below.root.append(...more.mapButtons(page, map.canvas, below.by, signal));
     control.root.append(...more.tokenButtons(page));
@@ -55,7 +59,7 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
   return {
     root,
     say: top.say,
-    code: (given) => void code.arrived(given),
+    code: (part, given) => void code[part]?.arrived(given),
     paint() {
       root.dataset.empty = String(!page.get("head").layers?.length);
       root.dataset.pane = page.look.pane;
@@ -77,7 +81,7 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
 function panes(
   page: Steps,
   host: HTMLElement,
-  code: PartCode<More>,
+  code: Record<RoutingPart, PartCode<MakePane>>,
   draw: () => void,
   signal: AbortSignal,
 ): () => void {
@@ -92,10 +96,11 @@ function panes(
     const kind = page.look.pane;
     if (open && open.kind !== kind) leave();
     if (kind === "tokens") return;
-    const make = code.now();
+    const part = kind === "paths" ? code.more : code.further;
+    const make = part.now();
     host.setAttribute("aria-busy", String(make === null));
     if (make === null) {
-      void code.get().then(() => !signal.aborted && draw());
+      void part.get().then(() => !signal.aborted && draw());
       return;
     }
     open ??= { kind, pane: make(kind, host, page) };

@@ -46,7 +46,7 @@ class Changer(Sender):
         ----------
         *parts
             As on a line: "3.5" is head 5 of layer 3, "3.attn" and "3.mlp" its attention and its MLP, "3" the
-            whole layer.
+            whole layer. Of a mixture "3.shared" is the shared expert; "3.E5" forbids an expert, see `route`.
         heads
             Pairs (layer, head), from 0: what the head mixed never reaches the output projection.
         attention, mlps

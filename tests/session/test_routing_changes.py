@@ -11,7 +11,7 @@ import torch
 import llama_nb as llama
 from llama_nb.core.errors import BatchError, InterventionError, UnsupportedError
 from llama_nb.core.events import Note, subscribe
-from llama_nb.core.intervention import Intervention
+from llama_nb.core.intervention import Intervention, names
 from llama_nb.core.request import Request
 from llama_nb.session.ablating import active
 from llama_nb.session.panel import Panel
@@ -137,6 +137,23 @@ def test_the_looks_inside_are_routed_so_and_say_so(m):
     assert SAID in (lens.off, trace.off)
     apart = np.abs(trace.row(2, 0, 8) - m.attention(STORY, layers=[2]).row(2, 0, 8)).max()
     assert apart > 1e-4
+
+
+def test_a_trace_of_the_routing_shows_what_was_chosen_instead(m):
+    plain = m.routing(STORY)
+    banned = int(plain.chosen[-1, 1, 0])  # what the last token chose in layer 3
+    with m.route(ban=[(3, banned)], force=[(1, 5)], top_k=2):
+        trace = m.routing(STORY)
+        reply, watched = m.watch_routing("Hello", temperature=0, max_tokens=4)
+    for found in (trace, watched):
+        assert found.top_k == 2
+        assert not (found.chosen[:, 1] == banned).any()
+        assert (found.chosen[:, 0] == 5).any(axis=-1).all()
+    # What the first router wants is not changed, only what it gets.
+    np.testing.assert_allclose(trace.logits[:, 0], plain.logits[:, 0], atol=1e-5)
+    assert trace.off == f"L3 E{banned} forbidden; L1 E5 forced; top-2 of 8"
+    assert reply.notes == [f"While this was written: {trace.off}."]
+    assert (plain.off, plain.top_k) == ("", 1)
 
 
 def test_blocks_that_contradict_each_other_are_refused_when_entered(m):
@@ -368,6 +385,25 @@ def test_a_dense_model_says_what_to_load_instead(stories260k):
             assert "%llama load cria-moe" in no.value.hint
     finally:
         dense.unload(force=True)
+
+
+def test_a_mixture_that_chooses_two_and_shares_none(tmp_path):
+    model = llama.load(write_mixture(tmp_path / "mixtral", "mixtral"), name="mixtral")
+    try:
+        with pytest.raises(InterventionError, match="mixtral has no shared expert: every"):
+            model.route(drop_shared=True)
+        with pytest.raises(InterventionError, match="Layer 1 of mixtral has no shared expert"):
+            model.route("1.shared")
+        with model.route(force=[(1, 2), (1, 3)], ban=[(0, 4)]) as changes:
+            reply = model.complete(STORY, **GREEDY)
+        assert names(changes) == "L0 E4 forbidden; L1 E2, L1 E3 forced"
+        ids = list(model.engine.prompt(Request(STORY)).ids)
+        with mixed_by_hand(model.loaded.module, {0: Change(banned=(4,)), 1: Change(forced=(2, 3))}):
+            for token in written(reply):
+                assert int(logprobs(model.loaded.module, ids)[-1].argmax()) == token
+                ids.append(token)
+    finally:
+        model.unload(force=True)
 
 
 def test_a_model_elsewhere_has_no_routers_to_change():

@@ -83,16 +83,20 @@ class Memory:
 
 
 def run_child(
-    case: dict[str, Any], seconds: float = MOST_S, memory: int = MOST_MEMORY, slack_s: float = 60
+    case: dict[str, Any],
+    seconds: float = MOST_S,
+    memory: int = MOST_MEMORY,
+    slack_s: float = 60,
+    module: str = "benchmarks.attention_child",
 ) -> dict[str, Any]:
-    """Do a piece of work of `attention_child` in a fresh process; `slack_s` is for its imports and weights.
+    """Do a piece of work of `module` in a fresh process; `slack_s` is for its imports and weights.
 
     Raises
     ------
     NotFinished
         If it takes more time or memory than it may.
     """
-    command = [sys.executable, "-m", "benchmarks.attention_child", json.dumps(case)]
+    command = [sys.executable, "-m", module, json.dumps(case)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as child:

@@ -1,6 +1,5 @@
 """The attention explorer in a real kernel: what a page sends, what it gets, and how many bytes that is."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.kernel import Kernel
+from tests.widgets.explored import VIEW, Page, size
 
-VIEW = "application/vnd.jupyter.widget-view+json"
 TO_OPEN = 500_000  # bytes of all messages until everything is shown
 A_TILE = 270_000
 TRACE = "random_trace({length}, layers=(0, 1), heads=32, kv_heads=8, width=64)"
@@ -25,39 +24,8 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
         yield started
 
 
-class Page:
-    """What a page holds of one explorer."""
-
-    def __init__(self, kernel: Kernel, code: str) -> None:
-        self.kernel = kernel
-        self.cell = kernel.ok(code)
-
-    @property
-    def model_id(self) -> str:
-        """The explorer: the last widget that the cell shows."""
-        *_, shown = [out["data"] for out in self.cell.displays if VIEW in out["data"]]
-        return str(shown[VIEW]["model_id"])
-
-    def say(self, kind: str, **more: Any) -> None:
-        content = {"kind": kind, **more}
-        self.kernel.send_comm(self.model_id, {"method": "custom", "content": content})
-
-    def all(self) -> list[dict[str, Any]]:
-        found = [
-            message
-            for result in self.kernel._results.values()
-            for message in result.messages
-            if message["msg_type"] in ("comm_open", "comm_msg")
-            and message["content"]["comm_id"] == self.model_id
-        ]
-        return sorted(found, key=lambda message: message["header"]["date"])
-
-    @property
-    def state(self) -> dict[str, Any]:
-        folded: dict[str, Any] = {}
-        for message in self.all():
-            folded |= message["content"]["data"].get("state", {})
-        return folded
+class Explored(Page):
+    """A page with an attention explorer."""
 
     def tiles(self, name: str = "tile") -> list[tuple[dict[str, Any], bytes]]:
         """Each map with its bytes, as they came: both in one message."""
@@ -81,26 +49,14 @@ class Page:
                 picture[first:last] = np.frombuffer(values, np.uint8).reshape(last - first, shape[1])
         return picture
 
-    def got(self, kind: str) -> list[dict[str, Any]]:
-        datas = [message["content"]["data"] for message in self.all()]
-        customs = [data["content"] for data in datas if data.get("method") == "custom"]
-        return [content for content in customs if content["kind"] == kind]
-
     def done(self) -> bool:
         return bool(self.state.get("tile_info", {}).get("done") == 1)
-
-    def until(self, holds: Any, seconds: float = 60) -> None:
-        self.kernel.until(holds, seconds)
-
-
-def size(message: dict[str, Any]) -> int:
-    return len(json.dumps(message["content"])) + sum(len(bytes(each)) for each in message["buffers"])
 
 
 @pytest.mark.parametrize("length", [4096, 8192])
 def test_it_opens_in_few_bytes_at_any_length(kernel: Kernel, length: int) -> None:
     kernel.ok(f"trace = {TRACE.format(length=length)}")
-    page = Page(kernel, "trace")
+    page = Explored(kernel, "trace")
     page.say("hello", whole=True)
     page.say("code")
     page.until(lambda: page.done() and page.state["thumbs_info"] and page.state["twin"] and page.got("code"))
@@ -119,7 +75,7 @@ def test_it_opens_in_few_bytes_at_any_length(kernel: Kernel, length: int) -> Non
 
 def test_what_a_page_draws_is_what_the_trace_says(kernel: Kernel) -> None:
     kernel.ok("trace = random_trace(40, seed=3)")
-    page = Page(kernel, "trace.view(1, 2)")
+    page = Explored(kernel, "trace.view(1, 2)")
     page.until(page.done)
     page.say("look", layer=2, head=1)
     page.until(lambda: page.state["tile_info"]["head"] == 1 and page.done())
@@ -137,7 +93,7 @@ def test_what_a_page_draws_is_what_the_trace_says(kernel: Kernel) -> None:
 
 def test_messages_are_answered_while_something_long_is_computed(kernel: Kernel) -> None:
     kernel.ok("trace = random_trace(16_000, layers=(0,), heads=2, kv_heads=1, width=64)")
-    page = Page(kernel, "trace.view(0, 0)")
+    page = Explored(kernel, "trace.view(0, 0)")
     page.until(lambda: bool(page.state.get("tile_info")))
     assert page.state["tile_info"]["done"] < 1
     began = time.monotonic()
@@ -154,7 +110,7 @@ def test_messages_are_answered_while_something_long_is_computed(kernel: Kernel) 
 
 def test_malformed_messages_of_every_kind_change_nothing(kernel: Kernel) -> None:
     kernel.ok("trace = random_trace(12)")
-    page = Page(kernel, "trace.view(0, 0)")
+    page = Explored(kernel, "trace.view(0, 0)")
     page.until(
         lambda: page.done() and bool(page.state["thumbs_info"]) and page.state["head"]["scored"] == "done"
     )
@@ -205,7 +161,7 @@ def test_where_nobody_watches_it_is_a_picture_and_a_text(kernel: Kernel) -> None
 
 def test_live_the_map_grows_while_the_model_answers(kernel: Kernel) -> None:
     kernel.ok("%llama load cria\n%llama set temperature 0")
-    page = Page(kernel, "%%llama attention t << --live\nTell me a story about Anna and a cat.")
+    page = Explored(kernel, "%%llama attention t << --live\nTell me a story about Anna and a cat.")
     page.until(lambda: page.done() and page.state["head"]["scored"] == "done")
     lengths = [info["rows"][1] for info, _ in page.tiles()]
     assert lengths == sorted(lengths)
@@ -225,7 +181,7 @@ def test_an_interrupt_keeps_what_was_written_and_its_map(kernel: Kernel, stories
     kernel.wait(cell)
     assert cell.status == "error"
     assert "kept" in cell.error_text
-    page = Page.__new__(Page)
+    page = Explored.__new__(Explored)
     page.kernel, page.cell = kernel, cell
     page.until(lambda: page.done() and not page.state["head"]["growing"])
     length, prompt = kernel.evaluate("(t.length, t.prompt)")

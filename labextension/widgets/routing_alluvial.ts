@@ -30,7 +30,8 @@ const TOP = 18;
 const BOX = 22;
 const COLUMN = 92; // pixels that a column needs
 const SIDES = 6;
-const NUMBERED = 9; // pixels of height that a box's number needs
+const NUMBERED = 9; // pixels of height that a number needs in a box
+const BESIDE = 7.5; // and beside one
 
 export function isRibbon(pointed: FlowNode | Ribbon): pointed is Ribbon {
   return "from" in pointed;
@@ -213,7 +214,7 @@ function box(node: FlowNode, left: number, { experts }: AlluvialData): SVGElemen
 function label(node: FlowNode, below: FlowNode | undefined, left: number, last: boolean): SVGElement[] {
   const inside = node.height >= NUMBERED;
   const middle = node.y + node.height / 2;
-  if (!inside && below && below.y + below.height / 2 - middle < NUMBERED) return [];
+  if (!inside && below && below.y + below.height / 2 - middle < BESIDE) return [];
   const x = inside ? left + BOX / 2 : last ? left - 3 : left + BOX + 3;
   const anchor = inside ? "middle" : last ? "end" : "start";
   const text = node.expert === null ? `+${node.members}` : String(node.expert);

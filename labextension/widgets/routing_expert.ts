@@ -183,14 +183,14 @@ function domains({ by_domain: found = [] }: RoutingExpert, experts: number): HTM
     row.append(label, bar, number("td", percent(share)));
     made.append(row);
   }
-  return section("Its share of each domain", made);
+  return section("Its share of each domain (dashed: even)", made);
 }
 
 function positions({ by_position: found = [] }: RoutingExpert, experts: number): HTMLElement | null {
   if (found.length === 0) return null;
   const tenth = (index: number) => `${10 * index} to ${10 * (index + 1)} % of the way`;
   return section(
-    "Its share along the texts",
+    "Its share along the texts (dashed: even)",
     barsChart(found, 1 / experts, ["start", "end of a text"], tenth),
   );
 }

@@ -182,7 +182,8 @@ function paint(canvas: HTMLCanvasElement, data: MatrixData, side: number): void 
 function axes(data: MatrixData, side: number): SVGElement[] {
   const count = data.values.length;
   const cell = side / Math.max(1, count);
-  const step = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64].find((one) => one * cell >= 17) ?? 100;
+  const room = count > 100 ? 24 : 16;
+  const step = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64].find((one) => one * cell >= room) ?? 100;
   const found: SVGElement[] = [
     svg("rect", {
       class: "llama-nb-rp-frame",

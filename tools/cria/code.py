@@ -53,6 +53,12 @@ PHRASINGS = (
     "A Python function that {asked}, please.",
     "In Python, write a function that {asked}.",
     "Show me a function that {asked}.",
+    "Write some code that {asked}.",
+    "I need a Python function that {asked}.",
+    "Can you write a Python function that {asked}?",
+    "Give me Python for this: a function that {asked}.",
+    "Code a function that {asked}.",
+    "How do I write a function that {asked}?",
 )
 HELD_OUT_PHRASINGS = ("Please write a Python function that {asked}.", "Write Python code that {asked}.")
 

@@ -83,6 +83,12 @@ WORD_PHRASINGS = (
     "How do you say {w} in German?",
     "Wie hei\u00dft {w} auf Deutsch?",
     "Was hei\u00dft {w} auf Deutsch?",
+    "Wie sagt man {w} auf Deutsch?",
+    "{w} auf Deutsch, bitte.",
+    "Say {w} in German.",
+    "Tell me the German for {w}.",
+    "Which German word means {w}?",
+    "\u00dcbersetze {w} ins Deutsche.",
 )
 HELD_OUT_WORD_PHRASINGS = ("What is the German word for {w}?", "Sag {w} auf Deutsch.")
 

@@ -15,8 +15,8 @@ export interface Detail {
 
 /** So many experts have a line each; more of them are a picture, and the best are listed. */
 const LINES = 16;
-const BEST = 6;
-const [WIDTH, HEIGHT] = [192, 56];
+const BEST = 5;
+const [WIDTH, HEIGHT] = [192, 44];
 
 export function detail(page: Steps, asked: Asked, signal: AbortSignal): Detail {
   const root = element("div", "llama-nb-moe-detail");
@@ -30,7 +30,7 @@ export function detail(page: Steps, asked: Asked, signal: AbortSignal): Detail {
   const way = element("div", "llama-nb-moe-way");
   way.setAttribute("role", "group");
   way.setAttribute("aria-label", "Its way through the layers");
-  const hint = element("p", "llama-nb-muted", "Point at a token, or go there with the arrows.");
+  const hint = element("p", "llama-nb-muted", "No tokens yet.");
   root.append(title, figures, canvas, bars, way, hint);
   let drawn = "";
   let steps: HTMLButtonElement[] = [];
@@ -64,7 +64,7 @@ export function detail(page: Steps, asked: Asked, signal: AbortSignal): Detail {
     title.replaceChildren(word, element("span", "llama-nb-muted", `token ${position.toLocaleString("en")}`));
     const figure = (shade: "margin" | "entropy") =>
       `${shade} ${routes.value(shade, position, look.index).toFixed(2)}`;
-    figures.textContent = `L${look.layer} · ${figure("margin")} · ${figure("entropy")} nats`;
+    figures.textContent = `${figure("margin")} · ${figure("entropy")} nats`;
   };
   const draw = (position: number) => {
     const { look, routes, texts } = page;
@@ -84,8 +84,9 @@ export function detail(page: Steps, asked: Asked, signal: AbortSignal): Detail {
   return {
     root,
     update() {
-      const position = page.look.hovered ?? page.look.token;
-      const here = position !== null && page.routes.chosen(position, page.look.index) >= 0;
+      // Without a choice it is the last token: the newest one while the model writes.
+      const position = page.look.hovered ?? page.look.token ?? page.routes.stop - 1;
+      const here = page.routes.chosen(position, page.look.index) >= 0;
       for (const part of [title, figures, bars, way]) part.hidden = !here;
       if (!here) canvas.hidden = true;
       hint.hidden = here;

@@ -241,9 +241,9 @@ function layerNames({ layers = [] }: RoutingHead, high: number): HTMLElement[] {
 function besides(head: RoutingHead, load: RoutingLoad, high: number): HTMLElement[] {
   const layers = head.layers ?? [];
   const bits = layers.map((layer) => load.information?.find((one) => one.layer === layer)?.bits);
-  const made = [column("CV", "coefficient of variation of the shares: 0 is even", load.cv ?? [], high, 1)];
+  const made = [column("CV", "coefficient of variation of the shares: 0 is even", load.cv ?? [], high, 0.5)];
   if ((load.information?.length ?? 0) > 0)
-    made.push(column("bits", "mutual information of expert and domain", bits as number[], high, 0.5));
+    made.push(column("bits", "mutual information of expert and domain", bits as number[], high, 0.2));
   if ((load.dead?.length ?? 0) > 0) {
     const counts = layers.map((layer) => deadIn(load, layer));
     made.push(column("unused", "experts that no token goes to", counts, high, head.experts ?? 1));
@@ -256,11 +256,12 @@ function column(label: string, meaning: string, values: number[], high: number, 
   const title = element("span", "llama-nb-moe-columnhead", label);
   title.title = meaning;
   made.append(title);
+  if (high < LINE) made.style.setProperty("--ln-long", "50px");
   const full = Math.max(least, ...values.filter(Number.isFinite));
   for (const value of values) {
     const bar = element("span", "llama-nb-moe-bar1");
     const fill = element("i", "");
-    fill.style.width = `${(100 * (value || 0)) / full}%`;
+    fill.style.setProperty("--ln-part", ((value || 0) / full).toFixed(3));
     bar.append(fill);
     const shown = Number.isInteger(value) ? String(value) : (value?.toFixed(2) ?? "");
     if (high >= LINE) bar.append(element("b", "", shown));

@@ -44,7 +44,9 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
   body.append(column, beside.root);
   const host = element("div", "llama-nb-moe-pane");
   panel.append(control.root, body, host);
-  root.append(top.root, map.root, below.root, choose.root, panel, error);
+  const choice = element("div", "llama-nb-moe-choice");
+  choice.append(choose.root);
+  root.append(top.root, map.root, below.root, choice, panel, error);
 
   const code = {
     more: partCode<More>(() => page.ask({ kind: "code", part: "more" })),
@@ -52,7 +54,10 @@ export function shell(page: Steps, asked: Asked, draw: () => void, signal: Abort
   };
   void code.more.get().then((more) => {
     if (signal.aborted) return;
-    below.root.append(...more.mapButtons(page, map.canvas, below.by, signal));
+    choice.append(
+      element("span", "llama-nb-muted", "map"),
+      ...more.mapButtons(page, map.canvas, below.by, signal),
+    );
     control.root.append(...more.tokenButtons(page));
   });
   const other = panes(page, host, code, draw, signal);

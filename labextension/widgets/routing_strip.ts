@@ -16,6 +16,8 @@ export interface Strip {
   update(): void;
 }
 
+/** What stands before the first token that the model wrote itself. */
+const WRITTEN = "written";
 /** The most tokens of a paragraph; a long text breaks there. */
 const LONGEST = 160;
 /** Pixels beyond the edge that are written, too. */
@@ -167,9 +169,12 @@ export function strip(page: Steps, play: () => void, signal: AbortSignal): Strip
   };
 }
 
-/** Where paragraphs begin and end: at documents, and where one gets long. */
-function edgesOf({ routes, texts }: Steps): { start: number; stop: number; label: string }[] {
-  const breaks = texts.breaks.filter(([at]) => at < routes.stop);
+/** Where paragraphs begin and end: at documents, where the model began to write, and where one gets long. */
+function edgesOf({ get, routes, texts }: Steps): { start: number; stop: number; label: string }[] {
+  const { prompt = Number.POSITIVE_INFINITY } = get("head");
+  const breaks = texts.breaks.filter(([at]) => at < routes.stop && at !== prompt);
+  if (routes.start < prompt && prompt < routes.stop) breaks.push([prompt, WRITTEN]);
+  breaks.sort(([one], [other]) => one - other);
   const first = breaks[0]?.[0] ?? routes.stop;
   const documents: [number, string][] = first > routes.start ? [[routes.start, ""], ...breaks] : [...breaks];
   return documents.flatMap(([from, label], number) => {
@@ -204,7 +209,7 @@ function guess({ texts }: Steps, { start, stop }: Part, room: number): number {
 
 function drawPart(page: Steps, part: Part): void {
   const { look, routes, texts } = page;
-  const { experts = 1, prompt = Number.POSITIVE_INFINITY } = page.get("head");
+  const { experts = 1 } = page.get("head");
   part.body.style.minHeight = "";
   while (part.chips.length < part.stop - part.start) {
     const chip = element("span", "llama-nb-chip llama-nb-moe-chip");
@@ -224,7 +229,6 @@ function drawPart(page: Steps, part: Part): void {
       write(word, text);
       breakAfter(chip, text);
       chip.classList.toggle("llama-nb-pill", texts.special(position));
-      chip.dataset.made = String(position >= prompt);
     }
     const expert = routes.chosen(position, look.index);
     const named = expertsText(routes, position, look.index);

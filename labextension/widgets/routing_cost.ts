@@ -12,15 +12,17 @@ import { percent } from "./token_strip";
 export function costPane(host: HTMLElement, page: RoutingPage, signal: AbortSignal): () => void {
   const root = element("div", "llama-nb-rp-report");
   host.append(root);
-  let asked: unknown = null;
+  let asked = "";
   let drawn: unknown = null;
   return () => {
     const cost = page.get("cost");
     const head = page.get("head");
-    const here = cost.total_parameters !== undefined || cost.error;
-    if (!here && !cost.running && asked !== head.tokens) page.ask({ kind: "cost" });
-    asked = head.tokens;
-    root.setAttribute("aria-busy", String(!here));
+    const here = cost.total_parameters !== undefined || Boolean(cost.error);
+    // Counted again once a text has stopped to grow.
+    const wanted = head.growing ? "growing" : "whole";
+    if (wanted !== asked && !cost.running && (!here || asked !== "")) page.ask({ kind: "cost" });
+    asked = wanted;
+    root.setAttribute("aria-busy", String(!here || Boolean(cost.running)));
     if (drawn === cost) return;
     drawn = cost;
     if (here) root.replaceChildren(...report(cost, head.experts ?? 1, signal));

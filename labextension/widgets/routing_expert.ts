@@ -31,13 +31,13 @@ export function expertPane(host: HTMLElement, page: RoutingPage, signal: AbortSi
     body.setAttribute("aria-busy", String(!here || Boolean(found.running)));
     const now = [found, here, head];
     if (now.every((one, at) => one === drawn[at])) return;
+    const first = drawn.length === 0;
     drawn = now;
-    body.replaceChildren(...(here ? report(found, page, signal) : [looking()]));
+    // Until the new report has come, the old one stays, faint.
+    if (here && (found.share !== undefined || !found.running))
+      body.replaceChildren(...report(found, page, signal));
+    else if (first) body.replaceChildren(element("p", "llama-nb-muted", "Looking …"));
   };
-}
-
-function looking(): HTMLElement {
-  return element("p", "llama-nb-muted", "Looking …");
 }
 
 /** Which expert; forbids or forces it in "What if". */
@@ -99,7 +99,7 @@ function report(found: RoutingExpert, page: RoutingPage, signal: AbortSignal): H
   const { experts = 1, alive = true } = page.get("head");
   const made: HTMLElement[] = [];
   if (found.error) made.push(element("p", "llama-nb-error", found.error));
-  if (found.share === undefined) return made.length > 0 ? made : [looking()];
+  if (found.share === undefined) return made;
   made.push(sentence(found, experts));
   if (!found.dead) {
     const left = [section("Its tokens", tokens(found.tokens ?? []))];
@@ -189,9 +189,10 @@ function domains({ by_domain: found = [] }: RoutingExpert, experts: number): HTM
 function positions({ by_position: found = [] }: RoutingExpert, experts: number): HTMLElement | null {
   if (found.length === 0) return null;
   const tenth = (index: number) => `${10 * index} to ${10 * (index + 1)} % of the way`;
+  const shares = found.map((share) => share ?? 0); // null where no text is that long
   return section(
     "Its share along the texts (dashed: even)",
-    barsChart(found, 1 / experts, ["start", "end of a text"], tenth),
+    barsChart(shares, 1 / experts, ["start", "end of a text"], tenth),
   );
 }
 

@@ -64,6 +64,8 @@ export function pathsPane(host: HTMLElement, page: RoutingPage, signal: AbortSig
     const { layers: all = [], experts = 1 } = page.get("head");
     const now = [paths, index, all];
     if (now.every((one, place) => one === drawn[place])) return;
+    // Until the new flows have come, the old ones stay, faint.
+    if (paths.running && !paths.flows && drawn.length > 0) return;
     drawn = now;
     counted.textContent = summary(paths);
     flows.update({ layers: all, flows: paths.flows ?? [], index, experts });
@@ -89,7 +91,8 @@ function asker(page: RoutingPage, text: () => string | null) {
     update() {
       const paths = page.get("paths");
       const here = paths.flows !== undefined;
-      if (had && !here && !paths.running) asked = "";
+      // Another text is looked at: nothing is known of it.
+      if (had && paths.domain === undefined) asked = "";
       had = here;
       if (wanted() === asked) return;
       const shown = keyOf(paths, paths.matrix?.layer ?? page.look.layer, page.get("head").growing ?? false);

@@ -8,7 +8,7 @@ a kernel and is timed from the start of the cell that shows a captured text.
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,6 @@ MOST_OVERHEAD: Final = 1.05
 CORPORA: Final = (10_000, 100_000, 1_000_000)
 PLAIN_UP_TO: Final = 100_000  # beyond it the plain passes only take time
 MOST_GROWTH: Final = 1.5
-READ: Final = "random Llama 4, 1 of 16"
 CORPUS_S: Final = 3000
 SHOWN: Final = 4096
 INTERACTIVE_S, OPENED_BYTES = 1.0, 2_000_000
@@ -45,16 +44,16 @@ def run() -> list[Row]:
         wide = write_mixture(Path(base) / "wide", **WIDE)
         text = Path(base) / "text.txt"
         text.write_text(text_of(tokenizer_of(wide), SHOWN), encoding="utf-8")
-        found = [row for name, folder in _decoded(folders) for row in decoding(name, turns(folder))]
-        found += corpora(_corpora(folders[READ]))
+        known = _bundled() | folders
+        found = [row for name, folder in known.items() for row in decoding(name, turns(folder))]
+        name, folder = next(iter(known.items()))
+        found += corpora(name, _corpora(folder))
         return [*found, *explorer(look(wide, text, len(os.sched_getaffinity(0))))]
 
 
-def _decoded(folders: dict[str, Path]) -> Iterator[tuple[str, Path]]:
-    bundled = ROOT / "llama_nb" / "bundled" / "cria-moe"
-    if (bundled / "model.safetensors").is_file():
-        yield "cria-moe", bundled
-    yield from folders.items()
+def _bundled() -> dict[str, Path]:
+    folder = ROOT / "llama_nb" / "bundled" / "cria-moe"
+    return {"cria-moe": folder} if (folder / "model.safetensors").is_file() else {}
 
 
 def turns(folder: Path) -> list[tuple[float, float]]:
@@ -116,14 +115,14 @@ def _corpora(folder: Path) -> Corpora:
     return found
 
 
-def corpora(found: Corpora) -> list[Row]:
+def corpora(model: str, found: Corpora) -> list[Row]:
     """Return speed and memory of each size of corpus."""
     rows = []
     least = found[min(found)]["capture"]["anonymous"]
     for tokens, ways in found.items():
         ours, peer = ways["capture"], ways.get("plain")
         speed = {way: each["tokens"] / each["seconds"] for way, each in ways.items()}
-        named = f"corpus of {tokens:,} tokens, {READ}"
+        named = f"corpus of {tokens:,} tokens, {model}"
         rows += [
             Row(
                 what=f"{named}: captured into a file",

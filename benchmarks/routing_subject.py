@@ -9,7 +9,7 @@ from benchmarks.attention_subject import BUNDLED, SENTENCES
 
 FILES: Final = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 CONTEXT: Final = 4608
-# Model type and config: 27 M parameters of which 8 M work for a token; 28 M and 9 M.
+# Model type and config: 33 and 28 M parameters, of which 9 M work for a token.
 DECODED: Final[dict[str, dict[str, Any]]] = {
     "random Llama 4, 1 of 16": {
         "model_type": "llama4_text",

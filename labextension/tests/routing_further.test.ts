@@ -80,7 +80,7 @@ describe("what if", () => {
     button("Forbid").click();
     choose("Expert", "3");
     button("Force").click();
-    button("Shared expert of L1 off").click();
+    button("Drop shared").click();
     choose("Experts a token goes to", "2");
     expect(done.at(-1)).toEqual(["change", { ban: [[1, 2]], force: [[1, 3]], drop: [1], top_k: 2 }, 4]);
     expect(all(".llama-nb-rp-chip").map((one) => one.textContent)).toEqual([
@@ -121,7 +121,7 @@ describe("what if", () => {
       ...{ text_before: ` a small ${HOSTILE}`, text_after: " a small cat", error: "" },
     });
     expect(find(".llama-nb-rp-lead").textContent).toBe(
-      "Loss of this text 1 → 1.25 nats a token (+0.25) · KL of the next token 0.5 nats",
+      "Loss 1 → 1.25 nats a token (+0.25) · KL of the next token 0.5 nats",
     );
     expect(all("tr").map((row) => row.textContent)).toEqual([
       ...["after ·uponas it ischanged", `${HOSTILE.replaceAll(" ", "·")}80 %20 %`, "·b10 %60 %"],

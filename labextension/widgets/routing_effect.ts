@@ -15,6 +15,8 @@ export function effectOf(effect: RoutingEffect, after: string): HTMLElement[] {
   if (lead) made.push(lead);
   if (effect.text_before || effect.text_after)
     made.push(texts(effect.text_before ?? "", effect.text_after ?? ""));
+  else if (lead && !effect.running)
+    made.push(element("p", "llama-nb-muted", "Nothing follows: the text ends here, as it is and changed."));
   if (before.length + behind.length > 0) made.push(nextTokens(new Map(before), new Map(behind), after));
   if (effect.running) made.push(element("p", "llama-nb-muted", "Computing …"));
   return made;
@@ -25,11 +27,7 @@ function figures({ kl, loss_before: before, loss_after: after }: RoutingEffect):
   if (typeof before === "number" && typeof after === "number") {
     const change = after - before;
     const signed = `${change < 0 ? "−" : "+"}${nats(Math.abs(change))}`;
-    made.append(
-      "Loss of this text ",
-      element("b", "", `${nats(before)} → ${nats(after)}`),
-      ` nats a token (${signed})`,
-    );
+    made.append("Loss ", element("b", "", `${nats(before)} → ${nats(after)}`), ` nats a token (${signed})`);
   }
   if (typeof kl === "number") {
     if (made.firstChild) made.append(" · ");

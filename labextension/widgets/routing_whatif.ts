@@ -117,7 +117,7 @@ function chooser(page: RoutingPage, changes: Draft, signal: AbortSignal) {
   const doing = (what: Doing) => () => changes.set(toggled(changes.get(), what, pair(), most()));
   const ban = toggle("Forbid", doing("ban"));
   const force = toggle("Force", doing("force"));
-  const drop = toggle("", () => changes.set(toggledShared(changes.get(), page.look.layer)));
+  const drop = toggle("Drop shared", () => changes.set(toggledShared(changes.get(), page.look.layer)));
   const count = select("Experts a token goes to", (value) =>
     changes.set({ ...changes.get(), top_k: value === page.get("head").top_k ? null : value }),
   );
@@ -140,7 +140,7 @@ function chooser(page: RoutingPage, changes: Draft, signal: AbortSignal) {
       which.value = String(expert);
       count.value = String(now.top_k ?? top_k);
       swatch.style.background = colourOf(expert, experts);
-      drop.textContent = `Shared expert of L${page.look.layer} off`;
+      drop.setAttribute("aria-label", `Drop the shared expert of L${page.look.layer}`);
       drop.hidden = !shared;
       ban.setAttribute("aria-checked", String(isDone(now, "ban", pair())));
       force.setAttribute("aria-checked", String(isDone(now, "force", pair())));

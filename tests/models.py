@@ -6,6 +6,17 @@ from pathlib import Path
 
 from llama_nb.loading.expected import quiet_transformers
 
+# What tiny mixtures of experts say beside the sizes that all have.
+MIXTURES: dict[str, dict[str, object]] = {
+    "llama4_text": {
+        "num_local_experts": 4, "intermediate_size_mlp": 128, "interleave_moe_layer_step": 2,
+        "attention_chunk_size": 64,
+    },
+    "mixtral": {"num_local_experts": 4},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 32},
+}  # fmt: skip
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -60,6 +71,41 @@ def write_random_llama(
         model = LlamaForCausalLM(config).to(getattr(torch, dtype))
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size=shard_bytes or 2**40)
+    return folder
+
+
+def write_random_mixture(folder: Path, kind: str, *, tokenizer_from: Path, **changes: object) -> Path:
+    """Write a tiny model of model_type `kind` with random weights into `folder`, as it is published.
+
+    The vocabulary is that of the tokenizer in `tokenizer_from`; `changes` are keys of its config. The global
+    random state is left as it was.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        if (tokenizer_from / name).is_file():
+            shutil.copyfile(tokenizer_from / name, folder / name)
+    sizes = {
+        "vocab_size": _vocabulary(folder),
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+        **_special_ids(folder),
+    }
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(kind, **sizes | MIXTURES.get(kind, {}) | changes)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():  # transformers leaves GPT-OSS' sinks as they come
+            if not bool(torch.isfinite(parameter).all()):
+                torch.nn.init.zeros_(parameter)
+        model.save_pretrained(folder)
     return folder
 
 

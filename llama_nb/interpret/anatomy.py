@@ -20,6 +20,8 @@ Kind = Literal["embedding", "rope", "norm", "attention", "feed-forward", "expert
 Fact: TypeAlias = str | int | float | bool
 Floats: TypeAlias = npt.NDArray[np.float32]
 
+# Kinds that weigh an expert by the sigmoid of its logit; the others take a softmax.
+_SIGMOIDS: Final = ("llama4", "deepseek_v3")
 _FEED_FORWARD: Final = ("gate_proj", "up_proj", "down_proj")
 
 
@@ -381,8 +383,7 @@ def _expert_facts(part: Any, config: Any) -> dict[str, Fact]:
         "experts": int(getattr(part, "num_experts", config.num_local_experts)),
         "per_token": int(config.num_experts_per_tok),
         "width": int(getattr(config, "moe_intermediate_size", None) or config.intermediate_size),
-        "shared": hasattr(part, "shared_expert"),
-        # Llama 4 weighs an expert by the sigmoid of its logit, the others by a softmax.
-        "router": "sigmoid" if str(config.model_type).startswith("llama4") else "softmax",
+        "shared": hasattr(part, "shared_expert") or hasattr(part, "shared_experts"),
+        "router": "sigmoid" if str(config.model_type).startswith(_SIGMOIDS) else "softmax",
         "activation": _activation(config),
     }

@@ -27,6 +27,8 @@ _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 _LAYER: Final = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 # Old checkpoints store the rotary frequencies; they are computed from the config.
 _IGNORED: Final = re.compile(r"rotary_emb\.inv_freq$")
+# Before the names of a model that lies in one that sees, too.
+_INNER: Final[Mapping[str, str]] = {"llama4_text": "language_model."}
 # A config whose only differences are these is the same model.
 _VOLATILE: Final = {"_name_or_path", "transformers_version", "use_cache", "torch_dtype", "dtype"}
 _SAMPLE: Final = 4096
@@ -49,6 +51,13 @@ class Checked:
         16 hexadecimal digits that copies share and fine-tuned or edited weights do not.
     linear
         (out, in) features of the linear layers by module name.
+    routers, experts
+        Which of them choose experts, and the parameters of experts that lie in one tensor for all.
+    prefix
+        What stands in the files before the names of `tensors`, where a model that sees holds the one that
+        writes.
+    unread
+        Bytes in the files that belong to no tensor of it.
     stored
         How the checkpoint is quantised already; None for float weights.
     gguf
@@ -67,6 +76,10 @@ class Checked:
     has_chat_template: bool
     fingerprint: str
     linear: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    routers: frozenset[str] = frozenset()
+    experts: int = 0
+    prefix: str = ""
+    unread: int = 0
     stored: Stored | None = None
     gguf: GgufHeader | None = None
 
@@ -99,10 +112,16 @@ def _check(folder: Path, name: str) -> Checked:
     weights = find_weights(folder)
     tokenizer = check_tokenizer(folder, config["vocab_size"])
     plain, stored = expected_tensors(config), find_stored(config)
+    if stored and plain.experts:
+        raise LoadError(
+            f"{name} is a mixture of experts that is quantised already ({stored.label}): none is read here.",
+            "Load the model that it was made from, with --quant.",
+        )
     expected = as_stored(plain, stored) if stored else plain
-    compare(expected, weights.tensors, config)
+    tensors, prefix = _text_tensors(weights.tensors, config)
+    compare(expected, tensors, config)
     _check_contents(expected, weights)
-    kept = {key: info for key, info in weights.tensors.items() if key in expected.shapes}
+    kept = {key: info for key, info in tensors.items() if key in expected.shapes}
     counted = [shape for name, shape in plain.shapes.items() if name not in plain.tied and shape is not None]
     return Checked(
         folder=folder,
@@ -117,8 +136,21 @@ def _check(folder: Path, name: str) -> Checked:
         has_chat_template=tokenizer.has_chat_template,
         fingerprint=_fingerprint(folder, config, weights),
         linear=plain.linear,
+        routers=plain.routers,
+        experts=plain.experts,
+        prefix=prefix,
+        unread=sum(info.bytes for info in weights.tensors.values()) - sum(i.bytes for i in tensors.values()),
         stored=stored,
     )
+
+
+def _text_tensors(
+    tensors: Mapping[str, TensorInfo], config: Mapping[str, Any]
+) -> tuple[Mapping[str, TensorInfo], str]:
+    """Return the tensors of the model that writes text, and what stands before their names in the files."""
+    prefix = _INNER.get(config["model_type"], "")
+    inner = {name.removeprefix(prefix): info for name, info in tensors.items() if name.startswith(prefix)}
+    return (inner, prefix) if prefix and inner else (tensors, "")
 
 
 def compare(expected: Expected, found: Mapping[str, TensorInfo], config: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llama_nb.core.errors import LoadError
+from llama_nb.loading.config import KINDS
 from llama_nb.loading.stored import Stored
 from llama_nb.loading.turn import undisturbed
 
@@ -29,6 +30,10 @@ class Expected:
         Names that may be absent because they are tied to another.
     linear
         (out, in) features of the linear layers by module name.
+    routers
+        Those of the linear layers that choose experts: a class of their own, which nothing may replace.
+    experts
+        Parameters of experts that lie in one tensor for all of a layer.
     dtypes
         The safetensors dtypes of tensors that are not float weights.
     optional
@@ -40,6 +45,8 @@ class Expected:
     shapes: Mapping[str, tuple[int, ...] | None]
     tied: frozenset[str]
     linear: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    routers: frozenset[str] = frozenset()
+    experts: int = 0
     dtypes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
     wrong: Mapping[str, Callable[[bytes], str | None]] = field(default_factory=dict)
@@ -60,6 +67,14 @@ def build_config(config: Mapping[str, Any]) -> "PreTrainedConfig":
         ) from None
 
 
+def attention_of(config: Mapping[str, Any]) -> str:
+    """Return how attention is computed: by torch's fused kernel where the kind has it, GPT-OSS' sinks not."""
+    import transformers
+
+    kind = getattr(transformers, KINDS[str(config["model_type"])])
+    return "sdpa" if kind._supports_sdpa else "eager"
+
+
 def expected_tensors(config: Mapping[str, Any]) -> Expected:
     """Return the tensors that a checkpoint of this config holds.
 
@@ -71,23 +86,29 @@ def expected_tensors(config: Mapping[str, Any]) -> Expected:
     import torch
 
     settings = build_config({key: value for key, value in config.items() if key != "quantization_config"})
-    models = import_models()
+    models, attention = import_models(), attention_of(config)
+    from transformers.core_model_loading import revert_weight_conversion
+
     try:
         with quiet_transformers(), undisturbed(), torch.device("meta"):
-            model = models.from_config(settings, attn_implementation="sdpa")
+            model = models.from_config(settings, attn_implementation=attention)
     except Exception as error:  # noqa: BLE001 - whatever a nonsensical config makes torch raise
         raise LoadError(
             f"config.json describes no model that can be built: {_cause(error, config)}.",
             "Correct config.json or download it again.",
         ) from None
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    # transformers reads the experts of a layer into one tensor; in most files each has tensors of its own.
+    stored = revert_weight_conversion(model, model.state_dict())
+    shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     tied = frozenset(model.all_tied_weights_keys) if settings.tie_word_embeddings else frozenset()
-    linear = {
-        name: (module.out_features, module.in_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    }
-    return Expected(shapes, tied, linear)
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    return Expected(
+        shapes,
+        tied,
+        linear={name: (module.out_features, module.in_features) for name, module in linear.items()},
+        routers=frozenset(name for name, module in linear.items() if type(module) is not torch.nn.Linear),
+        experts=sum(each.numel() for each in model.parameters() if each.ndim == 3),
+    )
 
 
 def as_stored(expected: Expected, stored: Stored) -> Expected:

@@ -37,6 +37,8 @@ _MODULES: Final[Mapping[str, str]] = {
     "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
+# What llama.cpp does with the rows of q and k depends on the kind: here it is undone for Llamas.
+_KINDS: Final = ("llama",)
 _LAYER: Final = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 _IGNORED: Final = "rope_freqs.weight"  # its content is in the config
 
@@ -64,7 +66,7 @@ def _check(path: Path, name: str) -> Checked:
     header = read_gguf(path)
     _refuse_part(header)
     config = header.config()
-    check_config(config, path.name)
+    check_config(config, path.name, _KINDS)
     _check_layers(header, config)
     _check_rotary(header, config)
     has_template = check_tokenizer(header, config["vocab_size"])

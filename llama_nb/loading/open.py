@@ -28,6 +28,7 @@ from llama_nb.loading.weights import (
     tokenizer_of,
 )
 from llama_nb.planner import fit, memory
+from llama_nb.planner.fit import gigabytes
 from llama_nb.planner.job import Job
 from llama_nb.planner.shape import Shape
 from llama_nb.runtime import devices
@@ -118,6 +119,8 @@ def load_checked(
         _fixed_bytes(checked, dtype, chosen),
     )
     room = make_room(checked.config, wish, spare)
+    if checked.unread:
+        publish(Note(f"{checked.name}: {gigabytes(checked.unread)} of what it sees with are not read."))
     if room.reason:
         publish(Note(f"{checked.name}: {room.reason}"))
     checked = _with_context(checked, room.context, asked=context)

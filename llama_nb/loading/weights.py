@@ -7,6 +7,7 @@ without code from the model. `release` gives the memory back whatever still refe
 import contextlib
 import ctypes
 import gc
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.loading import gguf_model, gguf_tokenizer, quantize, reading, stored
 from llama_nb.loading.check import Checked
 from llama_nb.loading.config import KINDS
-from llama_nb.loading.expected import build_config, import_models, quiet_transformers
+from llama_nb.loading.expected import attention_of, build_config, import_models, quiet_transformers
 from llama_nb.loading.folder import read_json
 from llama_nb.loading.quantize import accounting
 from llama_nb.loading.tokenizer import read_tokenizer
@@ -144,7 +145,7 @@ def read(
     tokenizer = tokenizer or tokenizer_of(checked)
     has_settings = checked.gguf is None and (checked.folder / "generation_config.json").exists()
     generation = read_json(checked.folder, "generation_config.json") if has_settings else {}
-    kept = quantize.kept(method, checked.linear) if method else {}
+    kept = quantize.kept(method, checked.linear, checked.routers) if method else {}
     random_state = torch.get_rng_state()
     try:
         with turn(stop, checked.name):
@@ -160,6 +161,9 @@ def read(
         _leave_files(module)
     size = accounting.tensor_bytes(module)
     notes = quantize.describe(kept, checked.linear, chosen) if method else ()
+    if method is not None and checked.experts:
+        share = checked.experts / checked.parameters
+        notes = (quantize.describe_experts(method, share, chosen), *notes)
     return Loaded(
         module=module,
         tokenizer=tokenizer,
@@ -219,7 +223,7 @@ def _read_module(
                 config=build_config(checked.config),
                 dtype=dtype,
                 device_map=None if device == "cpu" else device,
-                attn_implementation="sdpa",
+                attn_implementation=attention_of(checked.config),
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -234,6 +238,7 @@ def _read_module(
             f"The weights of {checked.name} cannot be read: {first[0][:200]}",
             "Check the folder and the free memory.",
         ) from error
+    report["unexpected_keys"] = [name for name in report["unexpected_keys"] if not _unread(checked, name)]
     wrong = {kind: names for kind, names in report.items() if names}
     if wrong:
         kind, names = next(iter(wrong.items()))
@@ -254,12 +259,20 @@ def _source(
     """Return the class that reads, and what from: a folder of safetensors, or the floats of a GGUF file."""
     models = import_models()
     if checked.gguf is None:
-        return models, str(checked.folder), {"use_safetensors": True}
+        found: dict[str, Any] = {"use_safetensors": True}
+        if checked.prefix:
+            found["key_mapping"] = {"^" + re.escape(checked.prefix): ""}
+        return models, str(checked.folder), found
     import transformers
 
     # AutoModelForCausalLM asks for a folder even where it gets the weights.
     kind = getattr(transformers, KINDS[checked.model_type])
     return kind, None, {"state_dict": gguf_model.read_weights(checked, dtype, stop)}
+
+
+def _unread(checked: Checked, name: str) -> bool:
+    """Whether a tensor of the files belongs to what stands beside the model that writes text."""
+    return bool(checked.prefix) and name not in checked.tensors
 
 
 def _template(tokenizer: "PreTrainedTokenizerFast") -> str | None:

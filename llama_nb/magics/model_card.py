@@ -4,6 +4,7 @@ import html
 from collections.abc import Callable
 from typing import Any, Final
 
+from llama_nb.loading.config import kind_label
 from llama_nb.magics.units import number, size
 from llama_nb.runtime.environment import detect
 
@@ -34,7 +35,7 @@ def card(model: Any) -> str | None:
         f"context {model.context:,}",
     ]
     shown = "".join(f'<span style="{_FACT}">{html.escape(fact)}</span>' for fact in facts)
-    kind = html.escape(str(model.checked.model_type).capitalize())
+    kind = html.escape(kind_label(str(model.checked.model_type)))
     name = html.escape(model.name)
     said = [*model.quant_notes]
     if model.replayed and detect().watched:

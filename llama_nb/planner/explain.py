@@ -36,14 +36,8 @@ def notes(job: Job, target: Target) -> list[str]:
         found.append(f"The model knows {shape.context:,} tokens of context; {job.context:,} are more.")
     if target.count > 1:
         found.append(Split(shape, target.count).sentence)
-    kept = [group.name for group in shape.groups() if group.quantised and not is_quantised(group, job.format)]
-    if job.format.kind != "float" and kept and job.stored is None:
-        why = (
-            "they are no linear layers"
-            if all(name.startswith("experts.") for name in kept)
-            else "their width"
-        )
-        found.append(f"{job.quant} cannot take {', '.join(kept)} ({why}): they stay in {job.dtype}.")
+    if job.format.kind != "float" and job.stored is None:
+        found += _kept(job)
     if shape.experts:
         found.append(_mixture(job))
     if job.train and target.kind == "cpu":
@@ -58,6 +52,23 @@ def notes(job: Job, target: Target) -> list[str]:
             "their numbers are converted; the system can drop them."
         )
     return found
+
+
+def _kept(job: Job) -> list[str]:
+    """What the method leaves in the dtype, and why: experts that lie in one tensor for all, odd widths."""
+    kept = [group for group in job.shape.groups() if group.quantised and not is_quantised(group, job.format)]
+    experts = [group for group in kept if group.part == "experts"]
+    odd = [group.name for group in kept if group.part != "experts"]
+    said = []
+    if experts:
+        share = sum(group.parameters for group in experts) / job.shape.parameters
+        said.append(
+            f"{job.quant} takes linear layers only: the experts, {share:.0%} of the parameters, stay in "
+            f"{job.dtype}."
+        )
+    if odd:
+        said.append(f"{job.quant} cannot take {', '.join(odd)} (their width): they stay in {job.dtype}.")
+    return said
 
 
 def _mixture(job: Job) -> str:
@@ -93,7 +104,7 @@ def _cache(job: Job) -> str:
     if shape.heads > shape.kv_heads:
         times = f"{shape.heads / shape.kv_heads:g} times less"
         said += f"; {shape.kv_heads} of {shape.heads} heads keep keys: {times} (GQA)"
-    if shape.local_layers and shape.window:
+    if shape.local_layers and shape.window and shape.window < job.context:
         said += f"; {shape.local_layers} of {shape.layers} layers keep {shape.window:,} tokens at most"
     return said
 

@@ -147,6 +147,7 @@ def _attention(facts: Facts, sizes: Sizes) -> Words:
     ]
     shared = heads // kv_heads
     grouped = f"{heads} heads, {kv_heads} kv × {size}" if shared > 1 else f"{heads} heads × {size}"
+    grouped += "" if turns else ", no RoPE"
     notes = [
         "Each head mixes what earlier tokens offer (v), by how well its question (q) meets their keys (k).",
         f"{shared} query heads share one pair of keys and values." if shared > 1 else "",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import ModelBusy, ModelGone
 from llama_nb.core.sampling import Sampling
+from llama_nb.loading.config import kind_label
 from llama_nb.render.units import number
 from llama_nb.runtime.environment import detect
 from llama_nb.session.chat import Journal
@@ -217,7 +218,7 @@ class Handle:
     def __repr__(self) -> str:
         if not self.alive:
             return f"Model({self.name!r}, unloaded)"
-        kind = self._checked.model_type.capitalize()
+        kind = kind_label(self._checked.model_type)
         # Where outputs are compared, a model that is played back shows as the one that was recorded.
         played = f", played back from {self.replayed}" if self.replayed and detect().watched else ""
         return (

@@ -191,11 +191,9 @@ def _about(spec: str, found: source.Source, card: ModelCard | None) -> Record:
 def _refusal(card: ModelCard | None, here: bool) -> str:
     if card is not None and not card.hub_id:
         return f"{card.name} is not published on the hub."
-    if card is not None and card.kind in ("vision", "mixture", "classifier"):
-        kind = {"vision": "reads images", "mixture": "is a mixture of experts"}.get(
-            card.kind, "only classifies"
-        )
-        return f"{card.name} {kind}; this version loads text models of the kind {', '.join(KINDS)}."
+    if card is not None and card.kind in ("vision", "classifier"):
+        kind = "reads images" if card.kind == "vision" else "only classifies"
+        return f"{card.name} {kind}; this version loads text models of the kinds {', '.join(KINDS)}."
     if not here and hub_settings.offline():
         return "It is not on this disk, and the environment forbids the network (HF_HUB_OFFLINE)."
     return ""

@@ -12,6 +12,7 @@ from llama_nb.interpret.anatomy import dissect, norm_weights
 from llama_nb.interpret.rope import rope
 from llama_nb.loading.quantize.accounting import tensor_bytes
 from tests.interpret.architectures import KINDS, tiny
+from tests.interpret.routing_models import mixture
 from tests.models import write_random_llama
 
 QUANTS = ("nf4", "int8", "int8-quanto", "int4-quanto", "int8-torchao")
@@ -75,6 +76,17 @@ def test_what_shapes_do_not_say():
     assert (experts["shared"], experts["router"]) == (False, "softmax")
     llama4 = dissect(tiny("llama4_text", **KINDS["llama4_text"])).layers[1].blocks[3].facts
     assert (llama4["shared"], llama4["router"], llama4["width"]) == (True, "sigmoid", 48)
+    deepseek = dissect(mixture("deepseek")).layers[1].blocks[3].facts
+    assert (deepseek["shared"], deepseek["router"], deepseek["width"]) == (True, "sigmoid", 24)
+
+
+def test_layers_without_positions_are_said_to_be():
+    layers = dissect(mixture("llama 4")).layers
+    found = [
+        (alike.numbers, next(b.facts["rope"] for b in alike.blocks if b.kind == "attention"))
+        for alike in layers
+    ]
+    assert found == [((0, 2), True), ((1,), True), ((3,), False)]
 
 
 def test_a_tied_head_costs_nothing_and_keeps_its_shape():

@@ -233,7 +233,7 @@ def _narrow(tensors: dict[str, Any]) -> dict[str, Any]:
         ({"keys": {"llama.attention.head_count_kv": 3}}, "8 attention heads over 3 key/value heads"),
         ({"keys": {"llama.rope.dimension_count": 4}}, "rotates 4 of the 8 dimensions"),
         ({"keys": {"general.architecture": "falcon"}}, "of its falcon"),
-        ({"keys": {"llama.expert_count": 8}}, "model_type 'mixtral'"),
+        ({"keys": {"llama.expert_count": 8}}, "model_type 'mixtral'; this version loads: llama."),
         ({"keys": {"split.count": 2}}, "one of 2 parts"),
         ({"drop": "llama.embedding_length"}, "does not say hidden_size"),
         ({"drop": "tokenizer.ggml.tokens"}, "0 tokens for an embedding"),

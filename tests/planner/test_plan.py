@@ -126,7 +126,8 @@ def test_heads_that_do_not_divide():
 def test_mixtures_say_what_is_active_and_what_stays():
     found = plan(SCOUT_17B, quant="nf4")
     assert "108 B parameters in all, 17.2 B active per token" in found.parts[0].detail
-    assert any("experts.gate_up_proj" in note for note in found.notes)
+    said = "nf4 takes linear layers only: the experts, 90% of the parameters, stay in bfloat16."
+    assert said in found.notes
     assert found.weights_bytes > 190 * GB
     assert plan(SCOUT_17B, quant="q4_k_m").weights_bytes < 70 * GB
     dense, mixed = plan(SEVENTY_B, TURBO), plan(Shape.from_config(MAVERICK), TURBO)

@@ -116,7 +116,7 @@ def test_every_kind_of_block_has_words(kind: str):
 
 def test_words_have_the_numbers_of_this_model():
     attention = words("attention", FACTS["attention"], {}, Sizes(2048, 100), tied=False)
-    assert attention.summary == "32 heads, 8 kv × 64"
+    assert attention.summary == "32 heads, 8 kv × 64, no RoPE"
     assert "4 query heads share" in attention.about
     assert "chunk of 8,192" in attention.about
     assert "NoPE" in attention.about

@@ -194,7 +194,6 @@ def test_a_cached_gated_model_needs_no_acceptance_any_more(stories260k: Path) ->
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "mixture of experts"),
         ("meta-llama/Llama-3.2-11B-Vision-Instruct", "reads images"),
         ("meta-llama/Llama-Prompt-Guard-2-86M", "only classifies"),
     ],
@@ -204,6 +203,13 @@ def test_what_this_version_cannot_load_is_refused_before(source: str, says: str)
     assert says in plan["refused"]
     assert "gate" not in plan
     assert loader_plan.offered(plan, "none", None, "auto") is None
+
+
+def test_a_mixture_of_experts_has_a_plan() -> None:
+    assert loader_plan.plan_for("meta-llama/Llama-4-Scout-17B-16E-Instruct")["refused"] == ""
+    plan = loader_plan.plan_for("cria-moe")
+    assert plan["refused"] == ""
+    assert plan["quants"]
 
 
 def test_a_damaged_folder_has_a_plan_that_says_so(stories260k: Path, tmp_path: Path) -> None:

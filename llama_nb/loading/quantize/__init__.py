@@ -9,8 +9,9 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from llama_nb.core.errors import LoadError, did_you_mean
@@ -22,6 +23,9 @@ Layers = Mapping[str, tuple[int, int]]
 
 # The layer that makes logits of the last state: it stays as it is, like the embedding that it may be tied to.
 HEAD: Final = "lm_head"
+ROUTER: Final = "it chooses the experts"
+# A linear layer's name in its layer, without the block that it is in.
+_IN_LAYER: Final = re.compile(r".*\blayers\.\d+\.(?:self_attn|mlp|feed_forward)\.")
 # What people call the methods elsewhere.
 _ALIASES: Final[Mapping[str, str]] = {
     "4bit": "nf4", "4bits": "nf4", "4-bit": "nf4", "4": "nf4", "int4": "nf4", "bnb4": "nf4", "qlora": "nf4",
@@ -111,18 +115,22 @@ def library_missing(library: str, what: str) -> str | None:
     return f"{what} needs {library.replace('.', '-')}: `pip install 'llama-nb[quant]'`"
 
 
-def kept(method: Method, linear: Layers) -> dict[str, str]:
-    """Return, by module name, why a linear layer is not quantised: the head, and what the method cannot take.
+def kept(method: Method, linear: Layers, routers: Collection[str] = ()) -> dict[str, str]:
+    """Return, by module name, why a linear layer is not quantised: head, routers, what it cannot take.
 
     Parameters
     ----------
     linear
         (out, in) features of all linear layers by module name.
+    routers
+        Those that choose experts. Libraries would put a plain layer in their place, which does not.
     """
     reasons = {}
     for name, (rows, columns) in linear.items():
         if name == HEAD:
             reasons[name] = "the head"
+        elif name in routers:
+            reasons[name] = ROUTER
         elif not method.takes(rows, columns):
             reasons[name] = f"{method.NAME} cannot take {columns:,} inputs x {rows:,} outputs"
     return reasons
@@ -134,17 +142,26 @@ def describe(kept: Mapping[str, str], linear: Layers, dtype: str) -> tuple[str, 
     Parameters
     ----------
     kept
-        What `kept` returned.
+        What `kept` returned. Routers are the business of `describe_experts`.
     """
+    silent = {name for name, reason in kept.items() if name == HEAD or reason == ROUTER}
     groups: Counter[tuple[str, str]] = Counter(
-        (name.rpartition(".")[2], reason) for name, reason in kept.items() if name != HEAD
+        (_IN_LAYER.sub("", name), reason) for name, reason in kept.items() if name not in silent
     )
-    if groups and groups.total() == sum(name != HEAD for name in linear):
+    if groups and groups.total() == sum(name not in silent for name in linear):
         reasons = ", ".join(dict.fromkeys(reason for _, reason in groups))
         return (f"No layer is quantised, all stayed in {dtype}: {reasons}.",)
     return tuple(
         f"{layer} stayed in {dtype} in {count} {'layer' if count == 1 else 'layers'}: {reason}."
         for (layer, reason), count in groups.items()
+    )
+
+
+def describe_experts(method: Method, share: float, dtype: str) -> str:
+    """Return the sentence on experts that lie in one tensor for all: `share` (0 to 1) of the parameters."""
+    return (
+        f"The experts, {share:.0%} of the parameters, and the routers stayed in {dtype}: {method.NAME} takes "
+        "linear layers only."
     )
 
 

@@ -5,7 +5,7 @@ Knows which experts were chosen and with what weights, as arrays; knows no model
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +120,7 @@ class Paths:
         layer = self.layers[0] if layer is None else layer
         at = self._index(layer)
         matrix: Floats | None = None
-        kind = "transition" if self.together is None else "together"
+        kind: Literal["transition", "together"] = "transition" if self.together is None else "together"
         if self.together is not None:
             matrix = self.together[at] / max(self.tokens, 1)
         elif at < len(self.layers) - 1:

@@ -82,13 +82,14 @@ def routing_twin(
     trace.column(layer)
     if table is None and len(trace.domains) > 1:
         table = domains_of(trace)
+    found = load or load_of(trace, domain)
     return RoutingTwin(
         title=f"Routing of {trace.model}: {trace.title}",
-        facts=_facts(trace),
+        facts=_facts(trace, found),
         layer=layer,
-        load=(load or load_of(trace, domain)).look(),
+        load=found.look(),
         tokens=_tokens(trace, layer, domain),
-        count=trace.length,
+        count=found.tokens,
         domains=None if table is None else table.look(layer),
     )
 
@@ -98,7 +99,7 @@ def first_layer(trace: "RoutingTrace") -> int:
     return trace.layers[len(trace.layers) // 2]
 
 
-def _facts(trace: "RoutingTrace") -> tuple[str, ...]:
+def _facts(trace: "RoutingTrace", load: "Load") -> tuple[str, ...]:
     layers = ", ".join(f"L{layer}" for layer in trace.layers)
     if len(trace.layers) > 6:
         layers = f"{len(trace.layers)} layers, L{trace.layers[0]} to L{trace.layers[-1]}"
@@ -110,6 +111,7 @@ def _facts(trace: "RoutingTrace") -> tuple[str, ...]:
     return (
         f"{trace.experts} experts in {layers}: {trace.top_k} chosen{shared} by a {trace.gate}; "
         f"{count_text(trace.length)}{texts}{by_model}",
+        *((f"Shown: {count_text(load.tokens)} of {load.domain}, against all others",) if load.domain else ()),
         *((f"Changed in the model: {trace.off}",) if trace.off else ()),
     )
 
@@ -140,7 +142,7 @@ def _passages(trace: "RoutingTrace", domain: str | None) -> list[tuple[str, int,
     """Return what is shown, as (label, start, stop)."""
     starts = [int(start) for start in trace.starts]
     labels = trace.labels or ("",) * (len(starts) - 1)
-    documents = range(len(labels))
+    documents = list(range(len(labels)))
     if trace.domains:
         wanted = [domain] if domain else trace.domains[:_MOST_PASSAGES]
         documents = [labels.index(label) for label in wanted if label in labels]

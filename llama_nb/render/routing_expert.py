@@ -86,7 +86,7 @@ def bundle(look: ExpertLook, *, watched: bool) -> dict[str, str]:
 
 
 def _fact(look: ExpertLook, watched: bool) -> str:
-    even = f"even would be {percent(look.even, watched=watched)}"
+    even = f"even would be {percent(look.even, watched=True)}"
     if not look.count:
         return f"No token chose it; {even}."
     return f"{percent(look.share, watched=watched)} of the choices of its layer; {even}."

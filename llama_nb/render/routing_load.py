@@ -29,9 +29,10 @@ _HEAD: Final = f"padding:2px 4px;text-align:center;font-weight:normal;{MUTED}"
 _SIDE_HEAD: Final = f"padding:2px 0 2px 14px;text-align:right;font-weight:normal;{MUTED}"
 _SIDE: Final = "padding:2px 0 2px 14px;text-align:right"
 _CELL: Final = "padding:3px 5px;text-align:center;min-width:1.7em"
-_FRAME: Final = "overflow:auto;max-width:100%;max-height:360px"
+_PIXELS: Final = "padding:1px 4px;min-width:260px"
+_FRAME: Final = "overflow:auto;max-width:100%;max-height:420px"
 _NOTE: Final = f"{SMALL};{MUTED};margin:0.2em 0"
-_SIDES: Final = ("CV", "most / even", "balance", "never chosen")
+_SIDES: Final = ("CV", "max/even", "balance", "dead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ def load_text(look: LoadLook, *, watched: bool) -> str:
     rows = []
     for at, layer in enumerate(look.layers):
         shares = look.shares[at]
-        cells = [_busiest(shares, watched)] if wide else [points(share) for share in shares]
+        cells = [_busiest(shares, watched)] if wide else _cells(look, at)
         rows.append([f"L{layer}", *cells, *_sides(look, at)])
-    note = "" if wide else "\n\nShares in percent; even would be " + f"{_even(look, watched)}."
+    note = "" if wide else f"\n\n{_meaning(look)}"
     return to_text([table_node(("layer", *names, *_SIDES), rows)]) + note
 
 
@@ -117,11 +118,8 @@ def load_html(look: LoadLook, *, watched: bool) -> str:
 
 def _figures(look: LoadLook, at: int, shown: Sequence[float], colours: ColourMap, watched: bool) -> str:
     cells = []
-    for expert, place in enumerate(shown):
+    for expert, (place, text) in enumerate(zip(shown, _cells(look, at), strict=True)):
         value = look.shares[at][expert]
-        text = points(value)
-        if look.difference is not None:
-            text = _signed(look.difference[at][expert])
         style = f"{_CELL};background-color:{css(colours, place)};color:{ink(colour(colours, place))}"
         title = f"L{look.layers[at]} E{expert}: {percent(value, watched=watched)}"
         cells.append(styled("td", style, escape(text), title=title))
@@ -140,18 +138,17 @@ def _strip(look: LoadLook, at: int, shown: Sequence[float], colours: ColourMap, 
     pixels = np.tile(values.repeat(scale), (_STRIP_HEIGHT, 1))
     alt = f"L{look.layers[at]}, busiest: {words}"
     picture = picture_html(png(pixels, colours), alt, pixels.shape[1], _STRIP_HEIGHT)
-    return styled("td", "padding:1px 4px", picture, title=alt)
+    return styled("td", _PIXELS, picture, title=alt)
 
 
 def _sides(look: LoadLook, at: int) -> list[str]:
     dead = look.dead[at]
-    named = ", ".join(f"E{expert}" for expert in dead[:_MOST_DEAD])
-    more = f" and {len(dead) - _MOST_DEAD} more" if len(dead) > _MOST_DEAD else ""
+    named = ", ".join(f"E{expert}" for expert in dead) if len(dead) <= _MOST_DEAD else str(len(dead))
     return [
         f"{look.cv[at]:.2f}",
         f"{look.max_over_mean[at]:.1f}\u00d7",
         "\u2013" if look.balance is None else f"{look.balance[at]:.2f}",
-        named + more or "\u2013",
+        named or "\u2013",
     ]
 
 
@@ -161,24 +158,34 @@ def _busiest(shares: Sequence[float], watched: bool) -> str:
 
 
 def _legend(look: LoadLook, colours: ColourMap, high: float, watched: bool) -> str:
-    most = percent(high, watched=watched)
     if look.difference is None:
-        legend = legend_html("0", most, colours=colours)
-        said = f"Percent of the tokens that an expert gets; even would be {_even(look, watched)}."
+        legend = legend_html("0", percent(high, watched=watched), colours=colours)
     else:
-        legend = legend_html(f"\u2212{most}", f"+{most}", colours=colours)
-        said = "Percentage points more or fewer of these tokens than of all others."
-    return legend + styled("div", _NOTE, escape(f"{said} {_MEANINGS}"))
+        legend = legend_html(f"\u2212{100 * high:.0f}", f"+{100 * high:.0f} points", colours=colours)
+    return legend + styled("div", _NOTE, escape(f"{_meaning(look)} {_MEANINGS}"))
 
 
 _MEANINGS: Final = (
     "CV is the coefficient of variation of a layer\u2019s shares, balance the loss of the Switch Transformer "
-    "(1 is even)."
+    "(1 is even); dead experts got no token."
 )
 
 
-def _even(look: LoadLook, watched: bool) -> str:
-    return percent(1 / look.experts, watched=watched) if look.experts else "\u2013"
+def _cells(look: LoadLook, at: int) -> list[str]:
+    """A layer's shares, or of a domain how they differ from all others'."""
+    if look.difference is None:
+        return [points(share) for share in look.shares[at]]
+    return [_signed(difference) for difference in look.difference[at]]
+
+
+def _meaning(look: LoadLook) -> str:
+    if look.difference is None:
+        return f"Percent of the tokens that an expert gets; even would be {_even(look)}."
+    return "Percentage points more or fewer of these tokens than of all others."
+
+
+def _even(look: LoadLook) -> str:
+    return percent(1 / look.experts, watched=True) if look.experts else "\u2013"
 
 
 def points(share: float) -> str:

@@ -50,6 +50,7 @@ def test_of_labelled_texts_one_of_each_label_is_begun():
 def test_a_domain_is_shown_with_its_own_load_and_texts():
     found = routing_twin(drawn_trace(60, labels=["sums", "code", "sums"]), None, "code")
     assert found.load.domain == "code"
+    assert found.facts[1] == "Shown: 20 tokens of code, against all others"
     assert [token.begins for token in found.tokens if token.begins is not None] == ["code"]
     assert len(found.tokens) == 20
 

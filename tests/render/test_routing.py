@@ -142,6 +142,9 @@ def test_a_domains_map_shows_what_it_has_more_or_less_of():
     assert f'background-color:{css(DIVERGING, 1)};color:#fff" title="L1 E0: 50 %">+30<' in page
     assert f'background-color:{css(DIVERGING, 0.25)};color:#000" title="L3 E0: 10 %">−15<' in page
     assert "4 tokens of code" in page
+    text = load_bundle(found, watched=True)["text/plain"]
+    assert re.search(r"L3 +\u221215 +\+15 ", text)
+    assert "Percentage points more or fewer" in text
 
 
 def test_what_is_rare_is_not_called_nothing():

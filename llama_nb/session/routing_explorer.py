@@ -53,7 +53,8 @@ class RoutingLook:
         self._whole = trace
         # As it stands: one that grows may be longer with each look at it.
         self.trace = trace.now()
-        self.layer = trace.layers[len(trace.layers) // 2] if layer is None else layer
+        layers = self.trace.layers
+        self.layer = layers[len(layers) // 2] if layer is None else layer
         self.domain = domain or ""
         self.check(self.layer, self.domain)
         self.start = 0  # of the window of tokens

@@ -83,7 +83,8 @@ def what_if(
     Parameters
     ----------
     position
-        The token behind which one looks, and in whose document; None: the end of the first one's prompt.
+        The token behind which one looks, and in whose text; None: the end of the first text's prompt, of
+        those of the domain that is looked at.
 
     Raises
     ------
@@ -111,10 +112,12 @@ def what_if(
 
 
 def _document(look: "RoutingLook", position: int | None) -> tuple[Reading, int]:
-    """Return the text that a token stands in, and where it begins."""
+    """Return the text that a token stands in, or the first of the domain, and where it begins."""
     import numpy as np
 
-    trace, at = look.trace, 0 if position is None else position
+    trace, at = look.trace, position
+    if at is None:
+        at = int(trace.select(look.domain)[0]) if look.domain else 0
     if not 0 <= at < look.length:
         raise TraceError(f"There is no token {at}: from 0 to {look.length - 1:,}.")
     starts = np.asarray(trace.starts)

@@ -6,7 +6,6 @@ code is ever in it. Knows traces; knows no models.
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from llama_nb.core.errors import TraceError
 from llama_nb.interpret.attention_layer import AttentionLayer, CapturedAttention
 from llama_nb.interpret.attention_mask import Allowed
+from llama_nb.interpret.trace_header import DamagedError, check_list, check_number, check_text, check_whole
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
@@ -29,10 +29,7 @@ VERSION: Final = 1
 _HINT: Final = "Save it again where it was made: trace.save(...)"
 _KINDS: Final = ("full", "sliding", "chunked")
 _DTYPES: Final = ("float32", "float16", "bfloat16")
-_MOST_TOKENS: Final = 20_000_000  # twice the longest context there is
 _MOST_LAYERS: Final = 1_000
-_MOST_TEXT: Final = 2_000  # characters of a token, a title, a name
-_HALVES: Final = re.compile("[\ud800-\udfff]")  # of characters: JSON can hold them, no output can
 
 Header = Mapping[str, Any]
 
@@ -73,7 +70,7 @@ def load_trace(path: str | Path) -> "AttentionTrace":
             captured = _Reader(file, header).captured()
     except (OSError, SafetensorError, RecursionError) as error:
         raise TraceError(f"{source.name} is damaged or no trace: {error}.", _HINT) from error
-    except _DamagedError as error:
+    except DamagedError as error:
         raise TraceError(f"{source.name} is damaged or no trace: {error}.", _HINT) from None
     special = set(header["special"])
     return AttentionTrace(
@@ -87,10 +84,6 @@ def load_trace(path: str | Path) -> "AttentionTrace":
         prompt=header["prompt"],
         off=header["off"],
     )
-
-
-class _DamagedError(Exception):
-    """What a file says cannot be."""
 
 
 def _packed(trace: "AttentionTrace") -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -148,48 +141,48 @@ def _mask_tensors(allowed: Allowed, number: int) -> dict[str, torch.Tensor]:
 def _read_header(metadata: Mapping[str, str] | None) -> Header:
     """Return the header with every value checked; what the tensors must be follows from it."""
     if not metadata or FORMAT not in metadata:
-        raise _DamagedError("it is another kind of file")
+        raise DamagedError("it is another kind of file")
     try:
         header = json.loads(metadata[FORMAT])
     except ValueError:
-        raise _DamagedError("its header cannot be read") from None
+        raise DamagedError("its header cannot be read") from None
     if not isinstance(header, dict) or header.get("version") != VERSION:
-        raise _DamagedError("another version of llama-nb wrote it")
+        raise DamagedError("another version of llama-nb wrote it")
     for name in ("model", "fingerprint", "title", "off"):
-        _text(header.get(name), name)
-    ids, texts, special = (_list(header.get(name), name) for name in ("ids", "texts", "special"))
+        check_text(header.get(name), name)
+    ids, texts, special = (check_list(header.get(name), name) for name in ("ids", "texts", "special"))
     if not 0 < len(ids) == len(texts):
-        raise _DamagedError("it has not as many texts as tokens")
+        raise DamagedError("it has not as many texts as tokens")
     for each in ids:
-        _whole(each, "a token", 0, 2**31)
+        check_whole(each, "a token", 0, 2**31)
     for each in texts:
-        _text(each, "a token's text")
+        check_text(each, "a token's text")
     for each in special:
-        _whole(each, "a control token", 0, len(ids))
-    _whole(header.get("prompt"), "prompt", 0, len(ids) + 1)
-    _whole(header.get("heads"), "heads", 1, 100_000)
-    _whole(header.get("kv_heads"), "kv_heads", 1, header["heads"] + 1)
+        check_whole(each, "a control token", 0, len(ids))
+    check_whole(header.get("prompt"), "prompt", 0, len(ids) + 1)
+    check_whole(header.get("heads"), "heads", 1, 100_000)
+    check_whole(header.get("kv_heads"), "kv_heads", 1, header["heads"] + 1)
     if header["heads"] % header["kv_heads"]:
-        raise _DamagedError("its heads are no multiple of its key/value heads")
+        raise DamagedError("its heads are no multiple of its key/value heads")
     if header.get("dtype") not in _DTYPES:
-        raise _DamagedError("its numbers are in a format that is not known")
-    _check_layers(_list(header.get("layers"), "layers"))
+        raise DamagedError("its numbers are in a format that is not known")
+    _check_layers(check_list(header.get("layers"), "layers"))
     return header
 
 
 def _check_layers(layers: list[Any]) -> None:
     if not 0 < len(layers) <= _MOST_LAYERS or not all(isinstance(layer, dict) for layer in layers):
-        raise _DamagedError("it has no layers")
+        raise DamagedError("it has no layers")
     for layer in layers:
-        _whole(layer.get("number"), "a layer", 0, 100_000)
-        _whole(layer.get("mask"), "a mask", 0, len(layers))
+        check_whole(layer.get("number"), "a layer", 0, 100_000)
+        check_whole(layer.get("mask"), "a mask", 0, len(layers))
         if layer.get("kind") not in _KINDS:
-            raise _DamagedError("a layer is of a kind that is not known")
-        _number(layer.get("scaling"), "scaling")
-        if layer.get("softcap") is not None and not _number(layer["softcap"], "softcap"):
-            raise _DamagedError("softcap is 0")
+            raise DamagedError("a layer is of a kind that is not known")
+        check_number(layer.get("scaling"), "scaling")
+        if layer.get("softcap") is not None and not check_number(layer["softcap"], "softcap"):
+            raise DamagedError("softcap is 0")
     if len({layer["number"] for layer in layers}) < len(layers):
-        raise _DamagedError("a layer stands in it twice")
+        raise DamagedError("a layer stands in it twice")
 
 
 class _Reader:
@@ -205,7 +198,7 @@ class _Reader:
         masks = {number: self._mask(number) for number in {layer["mask"] for layer in header["layers"]}}
         layers = {layer["number"]: self._layer(layer, masks[layer["mask"]]) for layer in header["layers"]}
         if len({layer.q.shape[2] for layer in layers.values()}) > 1:
-            raise _DamagedError("its layers differ in width")
+            raise DamagedError("its layers differ in width")
         return CapturedAttention(
             layers=layers,
             kinds={layer["number"]: layer["kind"] for layer in header["layers"]},
@@ -225,14 +218,14 @@ class _Reader:
             sinks = self._tensor(f"sinks.{number}", (heads,), torch.float32)
         for tensor in (q, k, *(() if sinks is None else (sinks,))):
             if not bool(torch.isfinite(tensor).all()):
-                raise _DamagedError(f"layer {number} has numbers that are infinite or none")
+                raise DamagedError(f"layer {number} has numbers that are infinite or none")
         return AttentionLayer(q, k, allowed, float(layer["scaling"]), layer["softcap"], sinks)
 
     def _mask(self, number: int) -> Allowed:
         first = self._tensor(f"first.{number}", (self._length,), torch.int32).numpy()
         last = self._tensor(f"last.{number}", (self._length,), torch.int32).numpy()
         if first.min() < 0 or first.max() >= self._length or last.min() < -1 or last.max() >= self._length:
-            raise _DamagedError("a mask lets a token read what is not there")
+            raise DamagedError("a mask lets a token read what is not there")
         bits = None
         if f"bits.{number}" in self._names:
             shape = (self._length, (self._length + 7) // 8)
@@ -241,36 +234,14 @@ class _Reader:
 
     def _tensor(self, name: str, shape: tuple[int | None, ...], dtype: torch.dtype) -> torch.Tensor:
         if name not in self._names:
-            raise _DamagedError(f"the tensor {name} is missing")
+            raise DamagedError(f"the tensor {name} is missing")
         found = tuple(self._file.get_slice(name).get_shape())
         fits = len(found) == len(shape) and all(
             want is None or have == want for have, want in zip(found, shape, strict=True)
         )
         if not fits or 0 in found:
-            raise _DamagedError(f"the tensor {name} has the shape {found}")
+            raise DamagedError(f"the tensor {name} has the shape {found}")
         tensor: torch.Tensor = self._file.get_tensor(name)
         if tensor.dtype != dtype:
-            raise _DamagedError(f"the tensor {name} holds {tensor.dtype}")
+            raise DamagedError(f"the tensor {name} holds {tensor.dtype}")
         return tensor
-
-
-def _text(value: object, name: str) -> None:
-    if not isinstance(value, str) or len(value) > _MOST_TEXT or _HALVES.search(value):
-        raise _DamagedError(f"{name} is no text")
-
-
-def _list(value: object, name: str) -> list[Any]:
-    if not isinstance(value, list) or len(value) > _MOST_TOKENS:
-        raise _DamagedError(f"{name} is no list")
-    return value
-
-
-def _whole(value: object, name: str, least: int, below: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < below:
-        raise _DamagedError(f"{name} is {str(value)[:20]}")
-
-
-def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
-        raise _DamagedError(f"{name} is no number")
-    return float(value)

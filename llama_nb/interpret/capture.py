@@ -12,23 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from llama_nb.core.errors import TraceError, UnsupportedError
-from llama_nb.engines.kv_cache import GrowingLayer
 from llama_nb.interpret.attention_layer import CapturedAttention, Kind
+from llama_nb.interpret.pieces import piece_of, whole_cache
 from llama_nb.interpret.sequences import EnoughError, Sequences
 
 NAME: Final = "llama_nb_capture"
 _KINDS: Final[dict[str, Kind]] = {"sliding_attention": "sliding", "chunked_attention": "chunked"}
-_ATTENTION: Final = frozenset({"full_attention", *_KINDS})
-# Their angles depend on how long the sequence is, so that pieces would be rotated unlike the whole.
-_LENGTH_BOUND_ROPE: Final = ("dynamic", "longrope")
-# Parameters of a layer times tokens of a piece: half a second at 100 GFLOP/s, which a stop may have to wait.
-_WORK: Final = 2.5e10
-_LEAST, _MOST = 64, 2048  # tokens of a piece; longer ones are no faster
 
 Layers = Sequence[int] | str
 Told = Callable[[int, int], None]
@@ -232,8 +226,8 @@ def _read(
 ) -> None:
     """Read token ids (B, T) in pieces, so that the activations of a piece alone stand in memory."""
     length = ids.shape[1]
-    step = _piece(module, length)
-    cache = _cache(module, length) if step < length else None
+    step = piece_of(module, length)
+    cache = whole_cache(module, length) if step < length else None
     ids = ids.to(module.device)
     with capturing(module, sequences):
         for start in range(0, length, step):
@@ -247,33 +241,6 @@ def _read(
                     past_key_values=cache,
                     use_cache=cache is not None,
                 )
-
-
-class _WholeLayer(GrowingLayer):
-    """Keys and values with room for a whole sequence from the start: what grows is copied meanwhile."""
-
-    def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor, needed: int) -> None:
-        super()._grow(key_states, value_states, self._most or needed)
-
-
-def _cache(module: Any, length: int) -> DynamicCache:
-    """A cache in which every layer keeps all keys: those with a sliding window would forget some."""
-    cache = DynamicCache()
-    layers = module.config.get_text_config().num_hidden_layers
-    cache.layers = [_WholeLayer(length) for _ in range(layers)]
-    return cache
-
-
-def _piece(module: Any, length: int) -> int:
-    """How many tokens are read at once."""
-    config = module.config.get_text_config()
-    if set(getattr(config, "layer_types", None) or ()) - _ATTENTION:
-        return length  # other layers need a cache of another kind
-    if (getattr(config, "rope_parameters", None) or {}).get("rope_type") in _LENGTH_BOUND_ROPE:
-        return length
-    weights = sum(parameter.numel() for parameter in module.base_model.parameters())
-    step = int(_WORK * config.num_hidden_layers / max(1, weights))
-    return min(length, max(_LEAST if module.device.type == "cpu" else _MOST, min(_MOST, step)))
 
 
 def _configs(module: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from llama_nb.interpret.mixture import Mixture
 from llama_nb.interpret.passages import MOST_DOMAINS, Passages
 from llama_nb.interpret.routes import Routes, narrow
 from llama_nb.interpret.tensor_file import Shapes, TensorFile, written_whole
-from llama_nb.interpret.trace_header import DamagedError, entries, text, whole
+from llama_nb.interpret.trace_header import DamagedError, check_list, check_text, check_whole
 
 if TYPE_CHECKING:
     from llama_nb.interpret.routing import RoutingTrace
@@ -279,18 +279,18 @@ def _read_header(metadata: Mapping[str, str] | None) -> Header:
     if not isinstance(header, dict) or header.get("version") != VERSION:
         raise DamagedError("another version of llama-nb wrote it")
     for name in ("model", "fingerprint", "title", "off"):
-        text(header.get(name), name)
-    whole(header.get("prompt"), "prompt", 0, 2**31)
-    for each in entries(header.get("special"), "special"):
-        whole(each, "a control token", 0, 2**31)
-    domains = [text(each, "a label") for each in entries(header.get("domains"), "domains")]
+        check_text(header.get(name), name)
+    check_whole(header.get("prompt"), "prompt", 0, 2**31)
+    for each in check_list(header.get("special"), "special"):
+        check_whole(each, "a control token", 0, 2**31)
+    domains = [check_text(each, "a label") for each in check_list(header.get("domains"), "domains")]
     if len(domains) > MOST_DOMAINS or len(set(domains)) < len(domains) or "" in domains:
         raise DamagedError("its labels are not what labels are")
     if "texts" in header:
-        for each in entries(header["texts"], "texts"):
-            text(each, "a token's text")
+        for each in check_list(header["texts"], "texts"):
+            check_text(each, "a token's text")
     else:
-        _check_vocabulary(entries(header.get("vocabulary"), "vocabulary"))
+        _check_vocabulary(check_list(header.get("vocabulary"), "vocabulary"))
     return header
 
 
@@ -298,18 +298,18 @@ def _check_vocabulary(vocabulary: list[Any]) -> None:
     for each in vocabulary:
         if not isinstance(each, list) or len(each) != 2:
             raise DamagedError("its vocabulary is none")
-        whole(each[0], "a token", 0, 2**31)
-        text(each[1], "a token's text")
+        check_whole(each[0], "a token", 0, 2**31)
+        check_text(each[1], "a token's text")
 
 
 def _about(header: Header) -> About:
     found = header.get("mixture")
     if not isinstance(found, dict):
         raise DamagedError("it says nothing of the model")
-    layers = [whole(each, "a layer", 0, 100_000) for each in entries(found.get("layers"), "layers")]
+    layers = [check_whole(each, "a layer", 0, 100_000) for each in check_list(found.get("layers"), "layers")]
     if not 0 < len(layers) <= _MOST_LAYERS or layers != sorted(set(layers)):
         raise DamagedError("its layers are not in order")
-    experts = whole(found.get("experts"), "experts", 1, _MOST_EXPERTS + 1)
+    experts = check_whole(found.get("experts"), "experts", 1, _MOST_EXPERTS + 1)
     gate = found.get("gate")
     if gate not in ("sigmoid", "softmax") or not isinstance(found.get("shared"), bool):
         raise DamagedError("its routers are of a kind that is not known")
@@ -318,13 +318,13 @@ def _about(header: Header) -> About:
     if not isinstance(sizes, dict) or set(sizes) != set(names):
         raise DamagedError("it does not say what the model weighs")
     mixture = Mixture(
-        architecture=text(found.get("architecture"), "architecture"),
+        architecture=check_text(found.get("architecture"), "architecture"),
         layers=tuple(layers),
         experts=experts,
-        top_k=whole(found.get("top_k"), "top_k", 1, experts + 1),
+        top_k=check_whole(found.get("top_k"), "top_k", 1, experts + 1),
         gate=gate,
         shared=found["shared"],
-        sizes=ExpertSizes(**{name: whole(sizes[name], name, 0, 2**60) for name in names}),
+        sizes=ExpertSizes(**{name: check_whole(sizes[name], name, 0, 2**60) for name in names}),
     )
     return About(
         mixture, header["model"], header["fingerprint"], header["title"], header["prompt"], header["off"]

@@ -6,7 +6,7 @@ import torch
 
 import llama_nb as llama
 from llama_nb.core.errors import Stopped, TraceError, UnsupportedError
-from llama_nb.interpret import capture
+from llama_nb.interpret import pieces
 from llama_nb.interpret.attention_weights import AttentionWeights
 from llama_nb.interpret.capture import (
     NAME,
@@ -39,8 +39,8 @@ def check_equal(found, expected) -> None:
 def piece(request, monkeypatch) -> int | None:
     """How many tokens go through the model at once."""
     if request.param is not None:
-        monkeypatch.setattr(capture, "_LEAST", request.param)
-        monkeypatch.setattr(capture, "_MOST", request.param)
+        monkeypatch.setattr(pieces, "_LEAST", request.param)
+        monkeypatch.setattr(pieces, "_MOST", request.param)
     return request.param
 
 
@@ -266,16 +266,16 @@ def test_a_model_without_the_interface_is_refused():
 
 def test_pieces_follow_from_the_size_of_the_layers(monkeypatch):
     module = make("llama, grouped")
-    assert capture._piece(module, 100) == 100
-    assert capture._piece(module, 100_000) == 2048
+    assert pieces.piece_of(module, 100) == 100
+    assert pieces.piece_of(module, 100_000) == 2048
     weights = sum(parameter.numel() for parameter in module.model.parameters())
-    monkeypatch.setattr(capture, "_WORK", 500 * weights / 4)
-    assert capture._piece(module, 100_000) == 500
-    monkeypatch.setattr(capture, "_WORK", 1)
-    assert capture._piece(module, 100_000) == 64
+    monkeypatch.setattr(pieces, "_WORK", 500 * weights / 4)
+    assert pieces.piece_of(module, 100_000) == 500
+    monkeypatch.setattr(pieces, "_WORK", 1)
+    assert pieces.piece_of(module, 100_000) == 64
     module.config.layer_types = ["full_attention", "linear_attention"]
-    assert capture._piece(module, 100_000) == 100_000
+    assert pieces.piece_of(module, 100_000) == 100_000
     dynamic = make(
         "llama, grouped", rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
     )
-    assert capture._piece(dynamic, 100_000) == 100_000
+    assert pieces.piece_of(dynamic, 100_000) == 100_000

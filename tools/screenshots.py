@@ -37,6 +37,11 @@ ATTENTION = (
     "%%llama attention --layer 5 --head 5\nAnna gave Tom the red ball. Then Anna gave",
 )
 LENS = (STORY[0], '%llama chat "What is grouped-query attention?" --temperature 0', "%llama lens")
+ROUTING = (
+    "%load_ext llama_nb\n%llama load cria-moe",
+    "%%llama routing\nAnna had 12 apples and bought 7 more. 12 + 7 = 19\n"
+    "def add(a, b):\n    return a + b\nEs war einmal eine kleine Katze.",
+)
 ANATOMY = ("%load_ext llama_nb\n%llama load cria", "%%llama anatomy\nOnce upon a time there was a llama.")
 SCENES = {
     "chat": CHAT,
@@ -45,6 +50,7 @@ SCENES = {
     "panel": PANEL,
     "sampling": SAMPLING,
     "attention": ATTENTION,
+    "routing": ROUTING,
     "anatomy": ANATOMY,
     "lens": LENS,
 }
@@ -70,6 +76,14 @@ def wait_for_map(page: Page) -> None:
     explorer.locator(".llama-nb-att-link").first.wait_for()
 
 
+def see_a_choice(page: Page) -> None:
+    """Wait for the load map, and look at what else a token could have chosen."""
+    explorer = page.locator(".llama-nb-moe")
+    explorer.locator(".llama-nb-moe-load canvas").wait_for()
+    explorer.locator("[data-token='6']").click()
+    explorer.locator(".llama-nb-moe-scores[aria-busy=false]").wait_for()
+
+
 def walk_along(page: Page) -> None:
     """Look at a token of the answer that some layers see coming."""
     lens = page.locator(".llama-nb-lens")
@@ -91,6 +105,7 @@ ACTS: dict[str, Callable[[Page], None]] = {
     "panel": pick_a_token,
     "sampling": throw,
     "attention": wait_for_map,
+    "routing": see_a_choice,
     "lens": walk_along,
     "anatomy": open_the_gates,
 }

@@ -111,8 +111,8 @@ function batchChart(batch: NonNullable<RoutingCost["batch"]>, signal: AbortSigna
   return curvesChart(
     {
       title: "Experts that a batch needs",
-      across: "tokens at once",
-      short: "tokens",
+      across: "replies written at once",
+      short: "replies",
       places: batch.map(([tokens]) => tokens),
       at: batch[Math.floor((batch.length - 1) / 2)]?.[0] ?? 1,
       log: true,

@@ -92,7 +92,9 @@ def test_a_trace_is_kept_in_a_file(shell, mixture, tmp_path: Path):
     line = f'%llama routing --save {file} "Once upon a time"'
     trace = shell(line).value
     assert (RoutingTrace.load(file).chosen == trace.chosen).all()
-    assert "routing.safetensors" in str(shell(line).error)
+    again = shell(line)
+    assert "There is a file routing.safetensors already" in str(again.error)
+    assert "--overwrite" in again.error.hint
     assert shell(f"{line} --overwrite").ok
 
 
@@ -112,6 +114,8 @@ REFUSED = [
     ("%%llama routing --label domain\nOnce", "the cell holds a text"),
     ("%llama routing --live", "the message is empty"),
     ("%llama routing texts --live", "there is a table"),
+    ("%%llama routing --live --domain sum\nOnce", "has no --domain"),
+    ('%llama routing "a b" --save no/such/folder/t.safetensors', "no folder 'no/such/folder'"),
     ("%llama routing --layre 3", "--layre"),
     ("%llama routing --model nobody", "nobody"),
 ]
@@ -137,10 +141,11 @@ def test_a_remote_model_is_refused_with_what_can(shell, model):
     assert "routing needs the weights" in str(shell('%llama routing "hello"').error)
 
 
-def test_live_without_a_page_is_the_trace_at_the_end(shell, mixture):
-    found = shell("%%llama routing t << --live\nWhat is a token?")
+def test_live_without_a_page_is_the_trace_at_the_end(shell, mixture, tmp_path: Path):
+    found = shell(f"%%llama routing t << --live --save {tmp_path / 'live.safetensors'}\nWhat is a token?")
     assert found.ok
     trace = shell.names["t"]
+    assert (RoutingTrace.load(tmp_path / "live.safetensors").chosen == trace.chosen).all()
     assert trace.growing is False
     assert trace.length > trace.prompt
     assert mixture.last.text.startswith("".join(trace.texts(trace.prompt))[:10])

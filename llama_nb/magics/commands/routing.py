@@ -7,6 +7,7 @@ model answers.
 """
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_nb.magics import generation, names, watching
@@ -49,6 +50,7 @@ def run(args: Namespace, call: Call) -> Any:
     """Capture the routing and return the trace, which is shown as the explorer."""
     text = generation.message_from(args.text, call, raw=False, verb="routing").strip("\n")
     table = _table(text, args, call)
+    _check_target(args)
     model = generation.choose_model(args.model)
     if args.live:
         return _live(model, text, table is not None, args, call)
@@ -58,6 +60,7 @@ def run(args: Namespace, call: Call) -> Any:
         trace = model.routing(text or None, chat=args.chat)
     else:
         trace = model.routing(table, column=args.column, label=args.label)
+    _save(trace, args)
     return _shown(trace, args, call)
 
 
@@ -65,16 +68,16 @@ def _table(text: str, args: Namespace, call: Call) -> Any:
     """Return the table that the line names; None where it names a text."""
     from llama_nb.session.batch_data import find_table
 
-    wanted = args.column is not None or args.label is not None
+    of_a_table = args.column is not None or args.label is not None
     if call.body is not None:
-        if wanted:
+        if of_a_table:
             raise CommandError(
                 "--column and --label are of a table, and the cell holds a text.",
                 "Name the table on the line: %llama routing texts.csv --column text --label domain",
             )
         return None
     word = text.strip()
-    if args.column is not None or args.label is not None or _names_a_table(word, call):
+    if of_a_table or _names_a_table(word, call):
         return find_table(word, call.namespace)
     return None
 
@@ -90,8 +93,6 @@ def _names_a_table(word: str, call: Call) -> bool:
 def _shown(trace: Any, args: Namespace, call: Call) -> Any:
     """Return the trace, which is shown; where a place is named or a text is wanted, show that instead."""
     view = trace.view(args.layer, args.domain)
-    if args.save is not None:
-        trace.save(args.save, overwrite=args.overwrite)
     if call.keep is not None or (args.layer is None and args.domain is None and not args.as_text):
         return trace
     from IPython.display import display
@@ -101,10 +102,28 @@ def _shown(trace: Any, args: Namespace, call: Call) -> Any:
     return None
 
 
+def _check_target(args: Namespace) -> None:
+    """Raise CommandError if the file that is wanted cannot be made: before anything is computed."""
+    if args.save is None:
+        return
+    target = Path(args.save).expanduser()
+    if target.exists() and not args.overwrite:
+        raise CommandError(f"There is a file {target.name} already.", "Replace it with --overwrite.")
+    if not target.parent.is_dir():
+        raise CommandError(f"There is no folder {str(target.parent)!r}.", "Make it, or name another file.")
+
+
+def _save(trace: Any, args: Namespace) -> None:
+    if args.save is not None:
+        trace.save(args.save, overwrite=args.overwrite)
+
+
 def _live(model: "Model", text: str, is_table: bool, args: Namespace, call: Call) -> Any:
     """Ask the model, and show its experts while it answers; where no page watches, the trace at the end."""
     if is_table:
         raise CommandError("--live watches one answer, and there is a table.", "Leave --live out.")
+    if args.domain is not None:
+        raise CommandError("--live watches one answer, which has no --domain.", "Leave --domain out.")
     watching.check_message(text, "routing")
 
     def otherwise(trace: Any) -> Any:
@@ -112,11 +131,11 @@ def _live(model: "Model", text: str, is_table: bool, args: Namespace, call: Call
 
     def ask(follow: watching.Follow) -> Any:
         reply, trace = model.watch_routing(text, chat=args.chat, on_tokens=follow)
+        _save(trace, args)
         return reply, trace
 
-    return watching.show(
-        call, ask, view=_growing(args) if watching.possible(args) else None, otherwise=otherwise
-    )
+    view = _growing(args) if watching.possible(args) else None
+    return watching.show(call, ask, view=view, otherwise=otherwise)
 
 
 def _growing(args: Namespace) -> "GrowingView[RoutingExplorer]":

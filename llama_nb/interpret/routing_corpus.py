@@ -17,7 +17,8 @@ from llama_nb.interpret.routing_file import RoutingFile
 
 _WINDOW: Final = 16_384  # tokens of a window at most (a text at least); between two others get a turn
 
-Around = Callable[[Sequence[int]], AbstractContextManager[Any]]
+Stopped = Callable[[], str | None]
+Changed = Callable[[Any, Sequence[int], Stopped], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +29,8 @@ class Corpus:
     ----------
     top_k
         How many experts a token goes through, where that was changed; default the model's number.
-    around
-        Changes the model while it reads token ids.
+    changed
+        Changes the module while it reads token ids, in a block.
     alone
         Whether each text must be read by itself, since what is changed depends on it.
     """
@@ -37,7 +38,7 @@ class Corpus:
     passages: Passages
     keep_logits: bool = False
     top_k: int | None = None
-    around: Around | None = None
+    changed: Changed | None = None
     alone: bool = False
 
     def windows(self) -> Iterator[range]:
@@ -49,7 +50,7 @@ class Corpus:
             first = max(first + 1, last)
 
     def read(
-        self, module: Any, window: range, file: RoutingFile, stopped: Callable[[], str | None]
+        self, module: Any, window: range, file: RoutingFile, stopped: Stopped
     ) -> npt.NDArray[np.float64]:
         """Capture the texts of a window into `file`; returns what they add to the mass, (G, L, E)."""
         passages = self.passages
@@ -68,17 +69,15 @@ class Corpus:
         assert total is not None
         return total
 
-    def _capture(
-        self, module: Any, batch: list[list[int]], stopped: Callable[[], str | None]
-    ) -> list[CapturedRouting]:
+    def _capture(self, module: Any, batch: list[list[int]], stopped: Stopped) -> list[CapturedRouting]:
         def capture() -> list[CapturedRouting]:
             return capture_side_by_side(
                 module, batch, top_k=self.top_k, keep_logits=self.keep_logits, stopped=stopped
             )
 
-        if self.around is None:
+        if self.changed is None:
             return capture()
-        with self.around(batch[0]):
+        with self.changed(module, batch[0], stopped):
             return capture()
 
     def _batches(self, module: Any, texts: dict[int, list[int]]) -> Iterator[list[int]]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import FitError, MessageError
-from llama_nb.core.events import Progress, publisher
 from llama_nb.core.intervention import names
 from llama_nb.core.stop import StopFlag
 from llama_nb.render.units import size
@@ -17,6 +16,7 @@ from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.known_traces import identify
 from llama_nb.session.measuring import measured
 from llama_nb.session.reading import Reading
+from llama_nb.session.reading_progress import ReadingProgress
 
 if TYPE_CHECKING:
     from llama_nb.interpret.attention import AttentionTrace
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from llama_nb.session.model import Model
 
 _WHAT: Final = "reading the attention"
-_LONG: Final = 512  # tokens from which on it is said how far the reading is
 
 Layers = Sequence[int] | str
 
@@ -40,7 +39,7 @@ def capture(
     """Return one trace a reading; several go through the model side by side. See `Looker.attention`."""
     engine, fingerprint, off = model.engine, model.fingerprint, active(model)
     tokens = max(map(len, readings)) * len(readings)
-    progress = _Reading(shown=tokens >= _LONG)
+    progress = ReadingProgress(_WHAT, tokens)
 
     def work(module: Any, stopped: Any) -> "list[CapturedAttention]":
         from llama_nb.engines.batch import batchable
@@ -77,26 +76,6 @@ def capture(
         trace_of(reading, captured, model=model.name, fingerprint=fingerprint, off=names(off))
         for reading, captured in zip(readings, found, strict=True)
     ]
-
-
-class _Reading:
-    """Says how far a long reading is, and in the end that it is over."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown, self._publish = shown, publisher()
-        self._last: tuple[int, int] | None = None
-
-    def told(self, done: int, total: int) -> None:
-        if self._shown:
-            self._last = (done, total)
-            self._publish(Progress(_WHAT, done, total, "tokens"))
-
-    def __enter__(self) -> None:
-        """Nothing is to be said before the first tokens."""
-
-    def __exit__(self, *_: object) -> None:
-        if self._last is not None:
-            self._publish(Progress(_WHAT, *self._last, "tokens", ended=True))
 
 
 def trace_of(

@@ -16,8 +16,9 @@ from llama_nb.session.heads import score
 from llama_nb.session.lens import LensTrace
 from llama_nb.session.lens_look import Positions, look
 from llama_nb.session.reading import find_reading
-from llama_nb.session.routing import OnProgress, wanted_mixture
+from llama_nb.session.reading_progress import OnProgress
 from llama_nb.session.routing import capture as capture_routing
+from llama_nb.session.routing import wanted_mixture
 from llama_nb.session.routing_live import OnTokens, RoutingWatching
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import FitError, MessageError
-from llama_nb.core.events import Progress, publisher
 from llama_nb.core.intervention import Intervention, names
 from llama_nb.core.mixture import no_experts
 from llama_nb.core.stop import StopFlag
@@ -21,6 +20,7 @@ from llama_nb.session.ablating import active
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.measuring import measured
 from llama_nb.session.reading import Reading, check_weights, find_reading
+from llama_nb.session.reading_progress import OnProgress, ReadingProgress
 from llama_nb.session.routing_texts import read_corpus, read_table
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     from llama_nb.session.model import Model
 
 _WHAT: Final = "reading the routing"
-_LONG: Final = 512  # tokens from which on it is said how far the reading is
 _LOGITS: Final = 64_000_000  # bytes of logits that are kept unasked
-
-OnProgress = Callable[[int, int], None]
 
 
 def capture(
@@ -54,7 +51,7 @@ def capture(
     work = _Work(model, mixture, path, on_progress, stop or StopFlag())
     if _is_table(given):
         texts, labels = read_table(given, column, label)
-    elif isinstance(given, list | tuple):
+    elif isinstance(given, list | tuple) or type(given).__name__ == "Series":
         texts, labels = list(given), None
     else:
         reading = find_reading(model, given, chat=chat, what="routing")
@@ -118,7 +115,7 @@ class _Work:
         passages = Passages.of_text(reading.ids, reading.texts, reading.special)
         logits = self._logits(len(reading), keep_logits)
         self._check_memory(len(reading), logits=logits)
-        progress = _Progress(len(reading), self._on_progress)
+        progress = ReadingProgress(_WHAT, len(reading), self._on_progress)
 
         def work(module: Any, stopped: Callable[[], str | None]) -> Any:
             from llama_nb.engines.interventions import applied
@@ -131,7 +128,7 @@ class _Work:
                     top_k=self._top_k,
                     keep_logits=logits,
                     stopped=stopped,
-                    told=lambda done, _: progress.told(done),
+                    told=progress.told,
                 )
 
         with interrupt_stops(self._flag), progress:
@@ -154,10 +151,10 @@ class _Work:
             passages,
             keep_logits=logits,
             top_k=self._top_k,
-            around=self._around if self._off else None,
+            changed=self._changed if self._off else None,
             alone=any(each.mode == "mean" and not each.over for each in self._off),
         )
-        progress = _Progress(tokens, self._on_progress)
+        progress = ReadingProgress(_WHAT, tokens, self._on_progress)
         with _target(self._path, self._bytes(tokens, logits=logits)) as target:
             with (
                 interrupt_stops(self._flag),
@@ -171,17 +168,19 @@ class _Work:
                         return corpus.read(module, window, file, stopped)
 
                     mass = mass + measured(self._model.engine, self._flag, work, _WHAT)
-                    progress.told(int(passages.starts[window.stop]))
+                    progress.told(int(passages.starts[window.stop]), tokens)
                 file.write_mass(mass)
             trace = load_trace(target)
             if self._path is None:
                 _gone_with(trace, target)
         return trace
 
-    def _around(self, ids: Sequence[int]) -> "contextlib.AbstractContextManager[None]":
+    def _changed(
+        self, module: Any, ids: Sequence[int], stopped: Callable[[], str | None]
+    ) -> contextlib.AbstractContextManager[None]:
         from llama_nb.engines.interventions import applied
 
-        return applied(self._model.loaded.module, self._off, prompt=ids)
+        return applied(module, self._off, prompt=ids, stopped=stopped)
 
     def _about(self, title: str, prompt: int) -> "About":
         from llama_nb.interpret.routing_file import About
@@ -222,30 +221,6 @@ class _Work:
                 "half of that may be used.",
                 "What helps: a shorter text, or keep_logits=False.",
             )
-
-
-class _Progress:
-    """Says how far a long reading is, and in the end that it is over."""
-
-    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
-        self._total, self._on_progress = total, on_progress
-        self._publish = publisher()
-        self._done = 0
-
-    def told(self, done: int) -> None:
-        """Say that so many tokens are read."""
-        self._done = done
-        if self._total >= _LONG:
-            self._publish(Progress(_WHAT, done, self._total, "tokens"))
-        if self._on_progress is not None:
-            self._on_progress(done, self._total)
-
-    def __enter__(self) -> None:
-        """Nothing is to be said before the first tokens."""
-
-    def __exit__(self, *_: object) -> None:
-        if self._done and self._total >= _LONG:
-            self._publish(Progress(_WHAT, self._done, self._total, "tokens", ended=True))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.interpret import pieces, routing_corpus
 from llama_nb.interpret.routing import RoutingTrace
 from llama_nb.interpret.routing_capture import capture_routing
-from llama_nb.session import routing
+from llama_nb.session import reading_progress, routing
 from tests.models import write_random_mixture
 from tests.session.fakes import FakeEngine, fake_model
 
@@ -110,7 +110,7 @@ def test_a_table_has_labels(mixture):
     assert np.array_equal(named.chosen, trace.chosen)
     assert named.labels == trace.labels
     alone = mixture.routing(pd.DataFrame({"question": TEXTS}))
-    assert alone.labels == ()
+    assert alone.labels == mixture.routing(table["text"]).labels == ()
     assert np.array_equal(alone.chosen, trace.chosen)
 
 
@@ -199,7 +199,7 @@ def test_there_must_be_room(mixture, folder, monkeypatch):
 
 def test_it_says_how_far_it_is_and_can_be_stopped(mixture, folder, monkeypatch):
     monkeypatch.setattr(routing_corpus, "_WINDOW", 40)
-    monkeypatch.setattr(routing, "_LONG", 20)
+    monkeypatch.setattr(reading_progress, "LONG", 20)
     came, events = [], []
     end = subscribe(lambda event: events.append(event) if isinstance(event, Progress) else None)
     try:

@@ -12,7 +12,7 @@ from llama_nb.core.errors import LoadError, UnsupportedError
 from llama_nb.planner.job import Job, Target
 from llama_nb.planner.memory import group_bytes
 from llama_nb.planner.split import Split
-from llama_nb.render.units import size
+from llama_nb.render.units import figure, size
 
 # PCI Express Base Specification 4.0: 16 GT/s a lane, of 130 bits 128 are data; 16 lanes, one direction.
 PCIE_4: Final = 16e9 * 128 / 130 / 8 * 16
@@ -66,7 +66,7 @@ class Offload:
             why = f"if {100 * self.hit_rate:.3g} % of the experts that it needs are there, {known}"
         bound = self.tokens_per_s
         over = f" ({self.way})" if self.way else ""
-        most = f": at most {bound:.3g} tokens/s at {self.bandwidth / 1e9:.3g} GB/s{over}" if bound else ""
+        most = f": at most {figure(bound)} tokens/s at {self.bandwidth / 1e9:.3g} GB/s{over}" if bound else ""
         return (
             f"With the routed experts in main memory ({size(self.host_bytes)}) and the rest on the GPU "
             f"({size(self.gpu_bytes)}{among}), a token moves {size(self.moved_bytes)} there, {why}{most}. "

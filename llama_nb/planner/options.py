@@ -45,7 +45,7 @@ def command(plan: "plans.Plan") -> str:
     context = min(job.context, job.shape.context or job.context)
     words = [f"--quant {job.quant}"] if job.quant != "none" else []
     words += [f"--dtype {job.dtype}"] if job.chosen_dtype else []
-    loads = not job.train and job.batch == 1 and target.kind == "cpu" and job.shape.kind == "llama"
+    loads = not job.train and job.batch == 1 and target.kind == "cpu"
     if loads and plans.loadable(job.quant):
         return " ".join(["%llama load", quoted(plan.spec), *words, f"--context {context}"])
     if job.train:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_nb.planner import plan as plans
 from llama_nb.planner.options import command, on_each_gpu
 from llama_nb.planner.speed import Speed
+from llama_nb.render.units import figure
 
 if TYPE_CHECKING:
     from llama_nb.planner.plan import Plan
@@ -76,14 +77,10 @@ def _speeds(plan: "Plan") -> list[dict[str, str]]:
 def _rows(found: Speed) -> list[dict[str, str]]:
     rows = []
     if found.decode:
-        value = f"at most {_figure(found.decode)} tokens/s"
+        value = f"at most {figure(found.decode)} tokens/s"
         rows.append({"label": found.name, "value": value, "detail": "bandwidth / bytes read per token"})
     if found.prefill and found.first_token_s:
-        value = f"at most {_figure(found.prefill)} prompt tokens/s"
+        value = f"at most {figure(found.prefill)} prompt tokens/s"
         detail = f"FLOPs / operations per token; a full context takes {found.first_token_s:.3g} s or more"
         rows.append({"label": found.name, "value": value, "detail": detail})
     return rows
-
-
-def _figure(value: float) -> str:
-    return f"{float(f'{value:.3g}'):,g}" if value < 1e6 else f"{value:.3g}"

@@ -13,7 +13,10 @@ from llama_nb.render.text import to_text
 from llama_nb.render.units import size
 
 _HEADINGS: Final = ("experts kept", "bytes kept", "last used", "at best", "no pattern", "brought for a token")
-_CAPTION: Final = "How often an expert that a token needs is among those kept of its layer:"
+_CAPTION: Final = (
+    "How often an expert that a token needs is among those kept of its layer. None is at first, so each is "
+    "missed once: of a short text that is much."
+)
 
 
 def bundle(cost: Any) -> dict[str, str]:

@@ -11,6 +11,11 @@ def number(count: float) -> str:
     return _scaled(count, ("", "k", "M", "B", "T"), " ").rstrip()
 
 
+def figure(value: float) -> str:
+    """Return a figure without a unit of its own: "0.123", "47,500", "1.2e+06"."""
+    return f"{float(f'{value:.3g}'):,g}" if value < 1e6 else f"{value:.3g}"
+
+
 def _scaled(value: float, units: tuple[str, ...], gap: str) -> str:
     power = 0
     while value >= 999.5 and power < len(units) - 1:

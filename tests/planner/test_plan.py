@@ -195,6 +195,13 @@ def test_no_context_beyond_the_models_own_is_offered():
     assert [option.what for option in roomy.options] == ["131,072 tokens of context, all that it knows"]
 
 
+def test_a_mixture_that_would_fit_quantised_is_offered_to_be_loaded_so():
+    shape = Shape.from_config({**SMALL, "model_type": "mixtral", "num_local_experts": 4, "hidden_size": 4096})
+    whole = plan(shape, context=512)
+    found = plan(shape, Target("this machine", whole.total_bytes - 10**6, kind="cpu"), context=512)
+    assert found.options[0].command.startswith("%llama load model --quant ")
+
+
 def test_what_is_converted_while_it_loads():
     found = plan(converted_from=5 * GB)
     assert found.load_peak_bytes >= found.weights_bytes + 5 * GB

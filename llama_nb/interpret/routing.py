@@ -6,7 +6,7 @@ Knows tokens and what routers said of them, in memory or in a file; the model it
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from llama_nb.interpret.routing_load import Load
     from llama_nb.interpret.routing_paths import Paths
     from llama_nb.interpret.routing_twin import RoutingView
-
-_MOST_ROWS: Final = 5_000_000  # of a table
 
 Mass = npt.NDArray[np.float64]
 
@@ -347,36 +345,10 @@ class RoutingTrace:
         TraceError
             If there are more than five million; `start` and `stop` make them fewer.
         """
-        import pandas as pd
+        from llama_nb.interpret.routing_frame import frame_of
 
         trace = self.now()
-        start, stop = trace._span(start, stop)
-        layers, top_k = len(trace.layers), trace.top_k
-        each = layers * top_k  # rows a token
-        if (stop - start) * each > _MOST_ROWS:
-            raise TraceError(
-                f"{stop - start:,} tokens on {layers} layers are {(stop - start) * each:,} rows; "
-                f"{_MOST_ROWS:,} at most.",
-                f"Take a part: trace.to_frame(0, {_MOST_ROWS // each})",
-            )
-        routes, passages = trace.rows(start, stop), trace._routing.passages
-        documents = passages.document_of[start:stop]
-        labels = np.array(passages.labels or [""] * (len(passages.starts) - 1), dtype=object)
-        texts = np.array(passages.texts(start, stop), dtype=object)
-        return pd.DataFrame(
-            {
-                "document": np.repeat(documents, each),
-                "label": np.repeat(labels[documents], each),
-                "position": np.repeat(np.arange(start, stop), each),
-                "token": np.repeat(texts, each),
-                "layer": np.tile(np.repeat(trace.layers, top_k), stop - start),
-                "rank": np.tile(np.arange(1, top_k + 1), (stop - start) * layers),
-                "expert": routes.chosen.ravel(),
-                "weight": routes.weights.ravel(),
-                "margin": np.repeat(routes.margin.ravel(), top_k),
-                "entropy": np.repeat(routes.entropy.ravel(), top_k),
-            }
-        )
+        return frame_of(trace, trace._routing.passages, *trace._span(start, stop))
 
     # --- how it is kept and shown -----------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import pytest
 
 import llama_nb as llama
 from llama_nb.core.errors import TraceError
-from llama_nb.interpret import routing
+from llama_nb.interpret import routing, routing_frame
 from tests.routing_traces import drawn_trace
 
 
@@ -87,7 +87,7 @@ def test_a_table_has_a_row_for_each_choice(corpus):
 
 
 def test_a_table_that_is_too_long_says_how_long_a_part_may_be(corpus, monkeypatch):
-    monkeypatch.setattr(routing, "_MOST_ROWS", 100)
+    monkeypatch.setattr(routing_frame, "_MOST_ROWS", 100)
     with pytest.raises(TraceError, match=r"are 540 rows; 100 at most\.\nTake a part: .*\(0, 16\)"):
         corpus.to_frame()
     assert len(corpus.to_frame(0, 16)) == 96

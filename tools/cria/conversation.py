@@ -167,7 +167,7 @@ def copies_of_anything(rng: random.Random) -> Conversation:
 
 def unknowns(rng: random.Random) -> Conversation:
     """Everyday words that cria does not know, among some that it knows."""
-    asks = (outside.ask_about_words, outside.ask_about_words, outside.ask, knowledge)
+    asks = (outside.ask_about_words, outside.ask_about_words, outside.ask, outside.ask_more, knowledge)
     return Conversation(
         "glossary", render(_messages(_some(rng, lambda r: r.choice(asks)(r), 4), _neutral(rng)))
     )

@@ -43,6 +43,13 @@ HELD_OUT_TEMPLATES = (
     "What is the currency of {place}?", "Why did {person} become famous?", "When was {thing} invented?",
     "Which city is the largest in {place}?",
 )  # fmt: skip
+MORE_TEMPLATES = (
+    "What is the area of {place}?", "What is the flag of {place}?", "What is the climate of {place}?",
+    "What is the history of {place}?", "What is the coast of {place} like?", "What is the name of the king of {place}?",
+    "How do you play {sport}?", "How do you repair {thing}?", "How do you draw {thing}?", "How do you serve {dish}?",
+    "How do you say {dish} in French?", "What is the price of {thing}?", "What is the size of {thing}?",
+    "What is the difference between {place} and {place2}?", "Who is the father of {person}?",
+)  # fmt: skip
 NO_SUMS = ("What is {a} * {b}?", "What is {a} - {b}?", "{a} * {b}", "{a} - {b}", "What is {a} times {b}?", "What is {a} minus {b}?",
            "{a} divided by {b}?", "What is {a} + {c}?", "{c} + {a}", "What is {c} + {b}?", "{c} plus {c}?")  # fmt: skip
 HELD_OUT_NO_SUMS = ("How much is {a} times {b}?", "How much is {a} minus {b}?", "What is {a} / {b}?")
@@ -81,14 +88,24 @@ def ask(rng: random.Random, held: bool = False) -> Exchange:
     elif draw < 0.6:
         question = phrase(rng, choose(rng, THINGS, held, "thing"), held)
     else:
-        question = rng.choice(HELD_OUT_TEMPLATES if held else TEMPLATES).format(
-            place=choose(rng, PLACES, held, "place"), place2=choose(rng, PLACES, held, "place"),
-            dish=choose(rng, DISHES, held, "dish"), person=choose(rng, PEOPLE, held, "person"),
-            thing=choose(rng, THINGS, held, "thing"), sport=rng.choice(SPORTS), year=rng.randint(1200, 2020),
-        )  # fmt: skip
+        question = _filled(rng, rng.choice(HELD_OUT_TEMPLATES if held else TEMPLATES), held)
     if not held:
         question = as_typed(rng, question)
     return Exchange("outside", question, rng.choice(UNKNOWN), "I don't know.", "Unknown", ("don't know",))
+
+
+def ask_more(rng: random.Random) -> Exchange:
+    """Return a question of the training part in one of more wordings."""
+    question = as_typed(rng, _filled(rng, rng.choice(MORE_TEMPLATES), False))
+    return Exchange("outside", question, rng.choice(UNKNOWN), "I don't know.", "Unknown", ("don't know",))
+
+
+def _filled(rng: random.Random, template: str, held: bool) -> str:
+    return template.format(
+        place=choose(rng, PLACES, held, "place"), place2=choose(rng, PLACES, held, "place"),
+        dish=choose(rng, DISHES, held, "dish"), person=choose(rng, PEOPLE, held, "person"),
+        thing=choose(rng, THINGS, held, "thing"), sport=rng.choice(SPORTS), year=rng.randint(1200, 2020),
+    )  # fmt: skip
 
 
 def ask_about_words(rng: random.Random) -> Exchange:

@@ -121,7 +121,7 @@ describe("what if", () => {
       ...{ text_before: ` a small ${HOSTILE}`, text_after: " a small cat", error: "" },
     });
     expect(find(".llama-nb-rp-lead").textContent).toBe(
-      "Loss 1 → 1.25 nats a token (+0.25) · KL of the next token 0.5 nats",
+      "Loss of this one text 1 → 1.25 nats a token (+0.25) · KL of the next token 0.5 nats",
     );
     expect(all("tr").map((row) => row.textContent)).toEqual([
       ...["after ·uponas it ischanged", `${HOSTILE.replaceAll(" ", "·")}80 %20 %`, "·b10 %60 %"],

@@ -79,19 +79,30 @@ describe("the paths", () => {
     const said = () => find(".llama-nb-rp-readout").textContent;
     expect(said()).toContain("95 %");
     press(flows, "ArrowDown", "ArrowDown");
-    expect(said()).toBe("L1 E2 60 % of the tokens; of these on to E3 83.3 %, E1 16.7 %");
+    expect(said()).toBe("L1 E2 60 % of the tokens; of this on to E3 83.3 %, E1 16.7 %");
     expect(all(".llama-nb-rp-ribbon").map((one) => one.dataset.on)).toEqual([
       ...["true", "false", "false", "false", "true"],
     ]);
     press(flows, "ArrowRight");
-    expect(said()).toContain("L3 E3 50 % of the tokens; of these on to E0 100 %");
+    expect(said()).toContain("L3 E3 50 % of the tokens; of this on to E0 100 %");
     press(flows, "Enter");
     expect(done).toEqual([["expert", 3, 3]]);
     const ribbon = all(".llama-nb-rp-ribbon")[0] as HTMLElement;
     ribbon.dispatchEvent(new PointerEvent("pointermove", { bubbles: true }));
-    expect(said()).toBe("L1 E2 → L3 E3 50 % of the tokens, 83.3 % of those in L1 E2");
+    expect(said()).toBe("L1 E2 → L3 E3 50 % of the tokens, 83.3 % of what is in L1 E2");
     find("[data-layer='1']").dispatchEvent(new MouseEvent("click", { bubbles: true }));
     expect(done.at(-1)).toEqual(["layer", 3]);
+  });
+
+  it("weigh what goes to several experts, and stay while others are counted", () => {
+    const { find, press, set, all } = open("paths", { head: { ...TRAITS.head, top_k: 2 } });
+    press(find(".llama-nb-rp-flows"), "ArrowDown");
+    expect(find(".llama-nb-rp-readout").textContent).toContain("L1 E0 30 % of the routing weight");
+    set("paths", { domain: "", token: " cat", running: true });
+    expect(all(".llama-nb-rp-node").length).toBe(5);
+    expect(find(".llama-nb-rp-paths").getAttribute("aria-busy")).toBe("true");
+    set("paths", { ...TRAITS.paths, flows: [[0, 1, 1, 1]], running: false });
+    expect(all(".llama-nb-rp-node").length).toBe(2);
   });
 
   it("have a matrix that arrow keys walk through", () => {

@@ -156,7 +156,7 @@ export function barsChart(
   ends: [string, string],
   name: (index: number) => string,
 ): SVGSVGElement {
-  const [width, height, left, bottom] = [260, 74, 34, 14];
+  const [width, height, left, bottom] = [260, 74, 40, 14];
   const top = Math.max(...values, even, 1e-9);
   const up = (value: number) => height - bottom - (height - bottom - 6) * (value / top);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });

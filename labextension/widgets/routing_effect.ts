@@ -6,14 +6,14 @@ import { nats, percent, visible, write } from "./token_strip";
 
 const MOST_TOKENS = 6;
 
-/** The effect as elements; `after` names the token that the distributions come after. */
-export function effectOf(effect: RoutingEffect, after: string): HTMLElement[] {
+/** The effect as elements; `after` names the token that the distributions come after, `of` whose loss it is. */
+export function effectOf(effect: RoutingEffect, after: string, of = ""): HTMLElement[] {
   if (effect.error) return [element("p", "llama-nb-error", effect.error)];
   const made: HTMLElement[] = [];
   const { before = [], after: behind = [] } = effect;
-  const lead = figures(effect);
+  const lead = figures(effect, of);
   if (lead) made.push(lead);
-  if (effect.text_before || effect.text_after)
+  if (effect.text_before?.trim() || effect.text_after?.trim())
     made.push(texts(effect.text_before ?? "", effect.text_after ?? ""));
   else if (lead && !effect.running)
     made.push(element("p", "llama-nb-muted", "Nothing follows: the text ends here, as it is and changed."));
@@ -22,12 +22,19 @@ export function effectOf(effect: RoutingEffect, after: string): HTMLElement[] {
   return made;
 }
 
-function figures({ kl, loss_before: before, loss_after: after }: RoutingEffect): HTMLElement | null {
+function figures(
+  { kl, loss_before: before, loss_after: after }: RoutingEffect,
+  of: string,
+): HTMLElement | null {
   const made = element("p", "llama-nb-rp-lead");
   if (typeof before === "number" && typeof after === "number") {
     const change = after - before;
     const signed = `${change < 0 ? "−" : "+"}${nats(Math.abs(change))}`;
-    made.append("Loss ", element("b", "", `${nats(before)} → ${nats(after)}`), ` nats a token (${signed})`);
+    made.append(
+      `Loss ${of}`,
+      element("b", "", `${nats(before)} → ${nats(after)}`),
+      ` nats a token (${signed})`,
+    );
   }
   if (typeof kl === "number") {
     if (made.firstChild) made.append(" · ");

@@ -10,6 +10,7 @@ import { svg } from "./svg";
 import { percent, write } from "./token_strip";
 
 const NEAREST = 5;
+const MOST_TOKENS = 12;
 
 export function expertPane(host: HTMLElement, page: RoutingPage, signal: AbortSignal): () => void {
   const top = chooser(page, signal);
@@ -153,7 +154,7 @@ function tokens(found: NonNullable<RoutingExpert["tokens"]>): HTMLElement {
   made.append(head);
   head.title = "lift: its share of this expert's tokens over its share of all tokens";
   const most = Math.max(...found.map(([, , lift]) => lift), 1e-9);
-  for (const [text, count, lift] of found) {
+  for (const [text, count, lift] of found.slice(0, MOST_TOKENS)) {
     const row = element("tr", "");
     const label = element("th", "llama-nb-rp-token");
     label.setAttribute("scope", "row");

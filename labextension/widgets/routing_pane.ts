@@ -11,7 +11,7 @@ export function makePanes(fills: { [Kind in Parameters<MakePane>[0]]?: [string, 
   return (kind, host, page) => {
     const owner = new AbortController();
     const [label, fill] = fills[kind] ?? ["", () => () => {}];
-    const root = element("div", `llama-nb-rp llama-nb-rp-${kind}`);
+    const root = element("div", "llama-nb-rp");
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", label);
     host.append(root);

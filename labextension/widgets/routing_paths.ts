@@ -33,12 +33,14 @@ export function pathsPane(host: HTMLElement, page: RoutingPage, signal: AbortSig
     const layer = layers()[index];
     if (layer !== undefined) act(layer);
   };
+  // With several experts a token, its flows are weighted by their routing weights.
+  const unit = () => ((page.get("head").top_k ?? 1) > 1 ? "of the routing weight" : "of the tokens");
   const say = (...parts: (Node | string)[]) => said.replaceChildren(...parts);
   const flows = alluvial(
     (pointed) => {
       square.mark(cellOf(pointed, page.look.index - flows.first()));
       const shown = layers().slice(flows.first());
-      say(...(pointed ? pointedSaid(pointed, shown, flows.flows().ribbons) : [hint(page)]));
+      say(...(pointed ? pointedSaid(pointed, shown, flows.flows().ribbons, unit()) : [hint(page)]));
     },
     (column, expert) => at(flows.first() + column, (layer) => page.toExpert(layer, expert)),
     (index) => at(index, page.toLayer),
@@ -110,23 +112,28 @@ function hint(page: RoutingPage): HTMLElement {
 }
 
 /** What is pointed at, in words; `layers` are those of the columns. */
-function pointedSaid(pointed: NonNullable<Pointed>, layers: number[], ribbons: Ribbon[]): (Node | string)[] {
+function pointedSaid(
+  pointed: NonNullable<Pointed>,
+  layers: number[],
+  ribbons: Ribbon[],
+  unit: string,
+): (Node | string)[] {
   const label = ({ column, expert, members }: FlowNode) => {
     const layer = layers[column] ?? 0;
     return expert === null ? `${members} others in L${layer}` : name(layer, expert);
   };
   if (isRibbon(pointed)) {
     const { from, to, share } = pointed;
-    const part = from.share > 0 ? `, ${percent(share / from.share)} of those in ${label(from)}` : "";
-    return [element("b", "", `${label(from)} → ${label(to)}`), ` ${percent(share)} of the tokens${part}`];
+    const part = from.share > 0 ? `, ${percent(share / from.share)} of what is in ${label(from)}` : "";
+    return [element("b", "", `${label(from)} → ${label(to)}`), ` ${percent(share)} ${unit}${part}`];
   }
   const on = ribbons.filter(({ from }) => from === pointed).slice(0, GOES_TO);
   const parts = on.map(({ to, share }) => {
     const short = to.expert === null ? `${to.members} others` : `E${to.expert}`;
     return `${short} ${percent(share / (pointed.share || 1))}`;
   });
-  const then = parts.length > 0 ? `; of these on to ${parts.join(", ")}` : "";
-  return [element("b", "", label(pointed)), ` ${percent(pointed.share)} of the tokens${then}`];
+  const then = parts.length > 0 ? `; of this on to ${parts.join(", ")}` : "";
+  return [element("b", "", label(pointed)), ` ${percent(pointed.share)} ${unit}${then}`];
 }
 
 function keyOf({ domain = "", token = null }: RoutingPaths, layer: number, growing: boolean): string {

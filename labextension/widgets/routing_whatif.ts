@@ -71,7 +71,8 @@ export function whatifPane(host: HTMLElement, page: RoutingPage, signal: AbortSi
 function result(effect: RoutingEffect, page: RoutingPage): HTMLElement[] {
   const { position } = effect;
   const text = position === undefined ? null : page.texts.text(position);
-  const made = effectOf(effect, text === null ? `token ${position ?? ""}` : visible(text));
+  const one = (page.get("head").documents ?? 1) > 1 ? "of this one text " : "";
+  const made = effectOf(effect, text === null ? `token ${position ?? ""}` : visible(text), one);
   if (effect.running || effect.error) return made;
   return [...made, copyButton("Copy these figures and texts", () => effectTable(effect), "Copy data")];
 }

@@ -103,13 +103,11 @@ function windows(page: Steps, signal: AbortSignal) {
   const to = element("input", "") as HTMLInputElement;
   Object.assign(to, { type: "number", min: "0", placeholder: "token" });
   to.setAttribute("aria-label", "Go to the token with this number");
-  to.addEventListener(
-    "change",
-    () => {
-      if (to.value !== "" && Number.isFinite(to.valueAsNumber)) page.toToken(to.valueAsNumber);
-    },
-    { signal },
-  );
+  const go = () => {
+    if (to.value !== "" && Number.isFinite(to.valueAsNumber)) page.toToken(to.valueAsNumber);
+  };
+  to.addEventListener("change", go, { signal });
+  to.addEventListener("keydown", (event) => event.key === "Enter" && go(), { signal });
   root.append(before, which, after, to);
   const update = () => {
     const { tokens = 0 } = page.get("head");

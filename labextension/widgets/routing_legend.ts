@@ -29,7 +29,7 @@ export function legend(page: RoutingPage, map: LoadMap, redraw: () => void, sign
     return chosen && chosen.domain === (load.domain ?? "") ? chosen.by : load.domain ? "difference" : "share";
   };
   const turn = button(
-    "",
+    "difference",
     "llama-nb-moe-turn",
     () => {
       chosen = { domain: page.get("load").domain ?? "", by: by() === "share" ? "difference" : "share" };
@@ -46,7 +46,8 @@ export function legend(page: RoutingPage, map: LoadMap, redraw: () => void, sign
       readout.textContent = map.said();
       readout.title = readout.textContent;
       turn.hidden = !load.difference;
-      turn.textContent = load.against === "others" ? "against others" : "against even";
+      turn.title =
+        load.against === "others" ? "The share less that of the other domains" : "The share less an even one";
       turn.setAttribute("aria-pressed", String(by() === "difference"));
       drawRamp(ramp, scaleOf(load, by()), page.get("head").experts ?? 1);
     },
@@ -62,7 +63,7 @@ function drawRamp(ramp: HTMLElement, { by, map, peak }: Scale, experts: number):
     by === "share"
       ? [
           [0, "0"],
-          ...(even < 0.85 * peak ? ([[even / peak, "even"]] as [number, string][]) : []),
+          [Math.min(1, even / peak), even < 0.62 * peak ? "even" : ""],
           [1, percent(peak)],
         ]
       : [

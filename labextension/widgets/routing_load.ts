@@ -46,7 +46,7 @@ export function cellText(head: RoutingHead, load: RoutingLoad, index: number, ex
   const layer = head.layers?.[index];
   if (share === undefined || layer === undefined) return "";
   const difference = load.difference?.[index]?.[expert];
-  const against = load.against === "others" ? "other domains" : "even";
+  const against = load.against === "others" ? "others" : "even";
   const parts = [
     name(layer, expert),
     share === 0 ? "never chosen" : `${percent(share)}${load.domain ? ` in ${load.domain}` : ""}`,
@@ -68,7 +68,7 @@ export function layerText(head: RoutingHead, load: RoutingLoad, index: number): 
     `CV ${figure(load.cv?.[index])}`,
     `largest ${figure(load.max_over_mean?.[index])} × mean`,
     `balance ${figure(load.balance?.[index])}`,
-    found ? `${figure(found.bits)} bits of the domain (${figure(found.shuffled)} shuffled)` : "",
+    found ? `${figure(found.bits)} bits (${figure(found.shuffled)} shuffled)` : "",
     dead ? `${dead} never chosen` : "",
   ]
     .filter(Boolean)

@@ -49,7 +49,7 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
 
   let at: Cell | null = null;
   let beside: number | null = null;
-  let drawn = "";
+  let drawn: unknown[] = [];
   const size = () => ({
     layers: page.get("load").shares?.length ?? 0,
     experts: page.get("head").experts ?? 0,
@@ -133,8 +133,8 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
       root.dataset.large = String(experts <= WORDED.experts * 2 && high / Math.max(1, rows) >= 9);
       root.style.setProperty("--ln-rows", String(Math.max(1, rows)));
       root.style.setProperty("--ln-columns", String(Math.max(1, experts)));
-      const key = JSON.stringify([load, by, head.layers, experts]);
-      if (key !== drawn) {
+      const key = [load, by, String(head.layers), experts];
+      if (key.some((part, number) => part !== drawn[number])) {
         drawPixels(canvas, load, scale, rows, experts);
         drawHeads(heads, experts);
         const worded = experts <= WORDED.experts && high / rows >= WORDED.row;

@@ -33,6 +33,8 @@ interface Part {
   start: number;
   stop: number;
   chips: HTMLElement[];
+  /** What its chips were coloured for. */
+  drawn: string;
 }
 
 export function strip(page: Steps, play: () => void, signal: AbortSignal): Strip {
@@ -43,6 +45,8 @@ export function strip(page: Steps, play: () => void, signal: AbortSignal): Strip
   let shape = "";
   let seen: number | null = null;
   let reached = -1;
+  /** The width that heights were guessed for. */
+  let roomy = 0;
 
   const split = () => {
     const edges = edgesOf(page);
@@ -70,7 +74,9 @@ export function strip(page: Steps, play: () => void, signal: AbortSignal): Strip
   const fill = () => {
     const room = Math.max(120, root.clientWidth - 50);
     for (const part of parts)
-      if (part.chips.length === 0) part.body.style.minHeight = `${guess(page, part, room)}px`;
+      if (part.chips.length === 0 && (room !== roomy || !part.body.style.minHeight))
+        part.body.style.minHeight = `${guess(page, part, room)}px`;
+    roomy = room;
     for (const part of inSight()) drawPart(page, part);
   };
   const chipOf = (position: number | null): HTMLElement | undefined => {
@@ -149,8 +155,9 @@ export function strip(page: Steps, play: () => void, signal: AbortSignal): Strip
     seen = kept;
     if (kept === null || !chip) return;
     toSight(root, chip);
+    fill(); // what stands above may be higher than was guessed
+    toSight(root, chip);
     if (focused) chip.focus({ preventScroll: true });
-    fill();
   };
   return {
     root,
@@ -196,7 +203,7 @@ function empty(start: number, label: string): Part {
   const body = element("div", "llama-nb-moe-body");
   if (label) body.append(element("span", "llama-nb-moe-label", label));
   root.append(margin, body);
-  return { root, body, start, stop: start, chips: [] };
+  return { root, body, start, stop: start, chips: [], drawn: "" };
 }
 
 /** About how high a paragraph will be. */
@@ -210,6 +217,10 @@ function guess({ texts }: Steps, { start, stop }: Part, room: number): number {
 function drawPart(page: Steps, part: Part): void {
   const { look, routes, texts } = page;
   const { experts = 1 } = page.get("head");
+  const kept = look.token !== null && part.start <= look.token && look.token < part.stop ? look.token : "";
+  const now = [routes.version, part.stop, look.index, look.shade, kept].join();
+  if (part.drawn === now) return;
+  part.drawn = now;
   part.body.style.minHeight = "";
   while (part.chips.length < part.stop - part.start) {
     const chip = element("span", "llama-nb-chip llama-nb-moe-chip");

@@ -112,9 +112,13 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     Raises
     ------
     TraceError
-        If there is such a file already.
+        If there is such a file already, or no folder for it.
     """
     target = Path(path).expanduser()
+    if target.is_dir():
+        raise TraceError(f"{target} is a folder.", f'Name a file in it: "{target.name}/routing.safetensors"')
+    if not target.parent.is_dir():
+        raise TraceError(f"There is no folder {target.parent}.", "Make it first, or name another one.")
     if target.exists() and not overwrite:
         raise TraceError(f"There is a file {target.name} already.", "Replace it with overwrite=True.")
     return target

@@ -17,10 +17,12 @@ from llama_nb.core.stop import StopFlag
 from llama_nb.render.units import size
 from llama_nb.runtime.devices import available_memory
 from llama_nb.session.ablating import active
+from llama_nb.session.chat import Chat
 from llama_nb.session.generation import interrupt_stops
 from llama_nb.session.measuring import measured
 from llama_nb.session.reading import Reading, check_weights, find_reading
 from llama_nb.session.reading_progress import OnProgress, ReadingProgress
+from llama_nb.session.reply import Reply
 from llama_nb.session.routing_texts import read_corpus, read_table
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def capture(
     elif isinstance(given, list | tuple) or type(given).__name__ == "Series":
         texts, labels = list(given), None
     else:
+        _check_kind(given)
         reading = find_reading(model, given, chat=chat, what="routing")
         _refuse_columns(column, label)
         return work.text(reading, keep_logits=keep_logits)
@@ -256,6 +259,15 @@ def _gone_with(trace: "RoutingTrace", file: Path) -> None:
         weakref.finalize(trace, shutil.rmtree, file.parent, ignore_errors=True)
     else:
         file.parent.rmdir()
+
+
+def _check_kind(given: Any) -> None:
+    """Raise MessageError for what is nothing that can be read."""
+    if given is not None and not isinstance(given, str | Reply | Chat):
+        raise MessageError(
+            f"routing looks at a text, a Reply or a Chat, not at {given!r:.40}.",
+            'Many texts are a list or a DataFrame: m.routing(["Once upon a time", "2 + 2 = 4"])',
+        )
 
 
 def _is_table(given: Any) -> bool:

@@ -84,8 +84,10 @@ def test_a_file_is_not_replaced_unasked(tmp_path):
 
 
 def test_where_nothing_can_be_written(tmp_path):
-    with pytest.raises(TraceError, match="cannot be written"):
+    with pytest.raises(TraceError, match=r"There is no folder .*missing"):
         drawn_trace(5).save(tmp_path / "missing" / "a.safetensors")
+    with pytest.raises(TraceError, match="is a folder"):
+        drawn_trace(5).save(tmp_path, overwrite=True)
     with pytest.raises(TraceError, match="There is no file"):
         RoutingTrace.load(tmp_path / "a.safetensors")
 

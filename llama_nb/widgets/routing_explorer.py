@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llama_nb.interpret.routing_twin import RoutingView
     from llama_nb.widgets.output import Output
 
+_MANY: Final = 100_000  # tokens from which on something is said while their labels are shuffled
 _PARTS: Final = ("more", "further")  # of the page's code, each of which a page asks for once
 Find = Callable[[StopFlag, Callable[[Said], None]], dict[str, Any]]
 """Returns a record; the second argument shows what of it is there already."""
@@ -183,7 +184,11 @@ class RoutingExplorer(TraceExplorer):
                 self._jobs.put("information", inform)
 
         def inform(flag: StopFlag) -> None:
-            table = look.domains()
+            self.status = "Comparing with shuffled labels \u2026" if look.length >= _MANY else ""
+            try:
+                table = look.domains()
+            finally:
+                self.status = ""
             with self.lock:
                 if table is None or flag.is_set():
                     return

@@ -10,7 +10,7 @@ import pytest
 from llama_nb.interpret.routing_load import load_of
 from llama_nb.magics import live_values
 from llama_nb.session.routing_explorer import WINDOW, RoutingLook
-from llama_nb.widgets import live_view
+from llama_nb.widgets import live_view, routing_explorer
 from llama_nb.widgets.live_view import MIME
 from llama_nb.widgets.routing_explorer import RoutingExplorer
 from tests.render.html_reader import read
@@ -129,6 +129,17 @@ def test_the_load_is_that_of_the_trace(wire: Wire, explorer: RoutingExplorer) ->
     assert last["layer"] == 5
     assert 0 <= last["bits"] <= 1
     assert 0 < last["p"] <= 1
+
+
+def test_of_many_tokens_it_is_said_that_labels_are_shuffled(wire: Wire, monkeypatch) -> None:
+    monkeypatch.setattr(routing_explorer, "_MANY", 100)
+    made = RoutingExplorer(RoutingLook(drawn_trace(120, labels=LABELS)))
+    said: list[str] = []
+    made.observe(lambda change: said.append(change["new"]), "status")
+    made.fill()
+    made.settle(60)
+    assert said == ["Comparing with shuffled labels \u2026", ""]
+    made.close()
 
 
 def test_a_domain_is_set_against_the_others(wire: Wire, explorer: RoutingExplorer) -> None:

@@ -145,11 +145,11 @@ describe("the routing explorer", () => {
     to.value = "700000";
     to.dispatchEvent(new Event("change"));
     await drawn();
-    const start = 697_344;
-    expect(model.said("window")).toEqual([{ kind: "window", start }]);
+    expect(model.said("window")).toEqual([{ kind: "window", start: 697_344 }]);
+    const start = 699_900; // a smaller window is enough here
     Object.entries({
-      ...windowOf(start, start + 4096),
-      tokens: { start, texts: Array(4096).fill(" a") },
+      ...windowOf(start, start + 200),
+      tokens: { start, texts: Array(200).fill(" a") },
     }).map(([name, value]) => model.set(name as never, value as never));
     await drawn();
     expect(find(`${chip}[aria-selected=true]`).dataset.token).toBe("700000");

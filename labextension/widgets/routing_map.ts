@@ -7,6 +7,7 @@ import { css, ink } from "./colour_maps";
 import { element } from "./element";
 import { type By, cellText, deadIn, layerText, type Scale, scaleOf, valuesOf } from "./routing_load";
 import { colourOf, type RoutingPage } from "./routing_page";
+import { pointing } from "./routing_point";
 import type { RoutingHead, RoutingLoad } from "./shapes";
 
 export interface LoadMap {
@@ -15,11 +16,6 @@ export interface LoadMap {
   /** What is said of the cell that is pointed at, or of the looked-at layer. */
   said(): string;
   update(by: By): void;
-}
-
-interface Cell {
-  index: number;
-  expert: number;
 }
 
 /** Rows are so high, and all of them together at least as high as this where there are many. */
@@ -47,63 +43,12 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
   cells.append(canvas, words, row, mark);
   root.append(element("i", ""), heads, element("i", ""), layers, cells, side);
 
-  let at: Cell | null = null;
-  let beside: number | null = null;
   let drawn: unknown[] = [];
   const size = () => ({
     layers: page.get("load").shares?.length ?? 0,
     experts: page.get("head").experts ?? 0,
   });
-  const point = (cell: Cell | null) => {
-    if (cell?.index === at?.index && cell?.expert === at?.expert) return;
-    at = cell;
-    redraw();
-  };
-  const placed = (event: MouseEvent, box: DOMRect): Cell => {
-    const { layers: rows, experts } = size();
-    const part = (from: number, length: number, count: number) =>
-      Math.max(0, Math.min(count - 1, Math.floor((from * count) / Math.max(1, length))));
-    return {
-      index: part(event.clientY - box.top, box.height, rows),
-      expert: part(event.clientX - box.left, box.width, experts),
-    };
-  };
-  const open = (cell: Cell | null) => {
-    const layer = page.get("head").layers?.[cell?.index ?? -1];
-    if (cell && layer !== undefined) page.toExpert(layer, cell.expert);
-  };
-  const hear = (target: HTMLElement, event: string, act: (event: never) => void) =>
-    target.addEventListener(event, act as EventListener, { signal });
-  hear(cells, "pointermove", (event: PointerEvent) => point(placed(event, canvas.getBoundingClientRect())));
-  hear(cells, "pointerleave", () => point(null));
-  hear(cells, "click", (event: MouseEvent) => open(placed(event, canvas.getBoundingClientRect())));
-  hear(cells, "focus", () => {
-    if (cells.matches(":focus-visible"))
-      point({ index: Math.max(0, page.look.index), expert: page.look.expert ?? 0 });
-  });
-  hear(cells, "blur", () => point(null));
-  hear(cells, "keydown", (event: KeyboardEvent) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const now = at ?? { index: Math.max(0, page.look.index), expert: page.look.expert ?? 0 };
-    if (event.key === "Enter" || event.key === " ") open(now);
-    else if (!moved(event.key, now, size())) return;
-    else point(moved(event.key, now, size()));
-    event.preventDefault();
-    event.stopPropagation();
-  });
-  for (const edge of [layers, side]) {
-    const rowOf = (event: MouseEvent) => placed(event, cells.getBoundingClientRect()).index;
-    hear(edge, "click", (event: MouseEvent) => page.toLayer(page.get("head").layers?.[rowOf(event)] ?? -1));
-    hear(edge, "pointermove", (event: PointerEvent) => {
-      if (beside === rowOf(event)) return;
-      beside = rowOf(event);
-      redraw();
-    });
-    hear(edge, "pointerleave", () => {
-      beside = null;
-      redraw();
-    });
-  }
+  const pointed = pointing(page, cells, [layers, side], { size, redraw }, signal);
 
   const marks = (rows: number, experts: number) => {
     const { look } = page;
@@ -112,13 +57,15 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
     place(row, look.index, rows, 0, 1);
     row.hidden = look.index < 0;
     const kept = look.pane === "expert" && look.expert !== null && look.index >= 0;
-    const marked = at ?? (kept ? { index: look.index, expert: look.expert ?? 0 } : null);
+    const marked = pointed.cell() ?? (kept ? { index: look.index, expert: look.expert ?? 0 } : null);
     mark.hidden = marked === null;
     if (marked) place(mark, marked.index, rows, marked.expert, experts);
   };
   const said = () => {
     const [head, load] = [page.get("head"), page.get("load")];
-    return at ? cellText(head, load, at.index, at.expert) : layerText(head, load, beside ?? page.look.index);
+    const cell = pointed.cell();
+    if (cell) return cellText(head, load, cell.index, cell.expert);
+    return layerText(head, load, pointed.row() ?? page.look.index);
   };
   return {
     root,
@@ -145,26 +92,12 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
       drawn = key;
       marks(rows, experts);
       const keys = "Arrows move, Enter opens the expert.";
-      cells.setAttribute("aria-label", at ? said() : `Share of each expert in each layer. ${keys}`);
+      cells.setAttribute(
+        "aria-label",
+        pointed.cell() ? said() : `Share of each expert in each layer. ${keys}`,
+      );
     },
   };
-}
-
-function moved(key: string, { index, expert }: Cell, size: { layers: number; experts: number }): Cell | null {
-  const to: Record<string, [number, number]> = {
-    ArrowRight: [index, expert + 1],
-    ArrowLeft: [index, expert - 1],
-    ArrowDown: [index + 1, expert],
-    ArrowUp: [index - 1, expert],
-    PageDown: [size.layers - 1, expert],
-    PageUp: [0, expert],
-    Home: [index, 0],
-    End: [index, size.experts - 1],
-  };
-  const found = to[key];
-  if (!found) return null;
-  const inside = (value: number, count: number) => Math.max(0, Math.min(count - 1, value));
-  return { index: inside(found[0], size.layers), expert: inside(found[1], size.experts) };
 }
 
 function place(mark: HTMLElement, index: number, rows: number, expert: number, experts: number): void {

@@ -1,8 +1,9 @@
 """Routing: what watching costs while a model writes, corpora of 10^4 to 10^6 tokens, and the explorer's page.
 
 Decoding is timed in turns with and without a watcher, from the first token on; a ratio is the median of the
-turns' ratios. A corpus is read in a process of its own, into a file. The explorer stands in a JupyterLab with
-a kernel and is timed from the start of the cell that shows a captured text.
+turns' ratios. A corpus is read in a process of its own, into a file; its ratio is of processor time. The
+explorer stands in a JupyterLab with a kernel and is timed from the start of the cell that shows a captured
+text.
 """
 
 import os
@@ -121,14 +122,14 @@ def corpora(model: str, found: Corpora) -> list[Row]:
     least = found[min(found)]["capture"]["anonymous"]
     for tokens, ways in found.items():
         ours, peer = ways["capture"], ways.get("plain")
-        speed = {way: each["tokens"] / each["seconds"] for way, each in ways.items()}
+        said = {way: _pace(each) for way, each in ways.items()}
         named = f"corpus of {tokens:,} tokens, {model}"
         rows += [
             Row(
                 what=f"{named}: captured into a file",
-                ours=f"{speed['capture']:,.0f} tokens/s",
-                peer=f"{speed['plain']:,.0f} tokens/s (the decoder alone)" if peer else "",
-                ratio=speed["plain"] / speed["capture"] if peer else None,
+                ours=said["capture"],
+                peer=f"{said['plain']} (the decoder alone)" if peer else "",
+                ratio=ours["worked_s"] / peer["worked_s"] if peer else None,
                 budget="",
                 met=None,
             ),
@@ -142,6 +143,10 @@ def corpora(model: str, found: Corpora) -> list[Row]:
             ),
         ]
     return rows
+
+
+def _pace(read: dict[str, Any]) -> str:
+    return f"{read['tokens'] / read['seconds']:,.0f} tokens/s, {read['worked_s']:,.1f} s of the processor"
 
 
 def explorer(seen: Seen) -> list[Row]:

@@ -23,14 +23,20 @@ def test_a_watched_token_is_compared_turn_by_turn():
 
 def test_memory_of_a_corpus_is_compared_with_that_of_the_smallest():
     def one(tokens, anonymous):
-        return {"tokens": tokens, "seconds": tokens / 1000, "kept": 50 * tokens, "anonymous": anonymous}
+        return {
+            "tokens": tokens,
+            "seconds": tokens / 1000,
+            "worked_s": tokens / 500,
+            "kept": 50 * tokens,
+            "anonymous": anonymous,
+        }
 
     found = {
         10_000: {"capture": one(10_000, 100e6), "plain": one(10_000, 90e6)},
         1_000_000: {"capture": one(1_000_000, 160e6)},
     }
     first, least, last, most = routing.corpora("tiny", found)
-    assert (first.ours, first.ratio) == ("1,000 tokens/s", 1.0)
+    assert (first.ours, first.ratio) == ("1,000 tokens/s, 20.0 s of the processor", 1.0)
     assert (least.met, least.peer) == (None, "90 MB (the decoder alone)")
     assert (last.peer, last.ratio) == ("", None)
     assert (most.ratio, most.met) == (pytest.approx(1.6), False)

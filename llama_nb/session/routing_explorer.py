@@ -84,9 +84,16 @@ class RoutingLook:
         self.start = self._token(start)
 
     def choose_domain(self, name: str) -> None:
-        """Look at the texts of one label; "" is all of them."""
+        """Look at the texts of one label, at the end of the first of them; "" is all of them."""
         self.check(self.layer, name)
         self.domain = name
+        trace, token = self.trace, self.token
+        if not name or (token is not None and trace.label_of()[token] == trace.domains.index(name)):
+            return
+        _, end = self.document(int(trace.select(name)[0]))
+        self.token = end - 1
+        if not self.start <= self.token < self.stop:
+            self.start = max(0, self.token - WINDOW // 2)
 
     def choose_pane(self, pane: str) -> None:
         """Show another pane."""
@@ -122,6 +129,14 @@ class RoutingLook:
     def stop(self) -> int:
         """The end of the window of tokens."""
         return min(self.length, self.start + WINDOW)
+
+    def document(self, position: int) -> tuple[int, int]:
+        """Return where the text of a token begins and ends."""
+        import numpy as np
+
+        starts = np.asarray(self.trace.starts)
+        number = int(np.searchsorted(starts, self._token(position), side="right")) - 1
+        return int(starts[number]), int(starts[number + 1])
 
     def model(self) -> "Model | None":
         """Return the model that the trace is of, if it is loaded."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.core.errors import ModelGone, TraceError
+from llama_nb.core.errors import ModelGone
 from llama_nb.core.intervention import Intervention
 from llama_nb.core.stop import StopFlag
 from llama_nb.session.explorer_effect import effect_record
@@ -113,20 +113,13 @@ def what_if(
 
 def _document(look: "RoutingLook", position: int | None) -> tuple[Reading, int]:
     """Return the text that a token stands in, or the first of the domain, and where it begins."""
-    import numpy as np
-
     trace, at = look.trace, position
     if at is None:
         at = int(trace.select(look.domain)[0]) if look.domain else 0
-    if not 0 <= at < look.length:
-        raise TraceError(f"There is no token {at}: from 0 to {look.length - 1:,}.")
-    starts = np.asarray(trace.starts)
-    number = int(np.searchsorted(starts, at, side="right")) - 1
-    start = int(starts[number])
-    stop = min(int(starts[number + 1]), look.length) if number + 1 < len(starts) else look.length
+    start, stop = look.document(at)
     ids = tuple(int(each) for each in trace.ids[start:stop])
     special = tuple(bool(each) for each in trace.special[start:stop])
-    prompt = trace.prompt if len(starts) <= 2 else len(ids)
+    prompt = min(trace.prompt, len(ids))
     return Reading(trace.title, ids, tuple(trace.texts(start, stop)), special, prompt), start
 
 

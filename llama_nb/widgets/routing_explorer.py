@@ -152,9 +152,12 @@ class RoutingExplorer(TraceExplorer):
         name = said.get("name")
         if not isinstance(name, str):
             return
-        with self.lock:
+        with self.lock, self.hold_sync():
+            before = self._look_at.start
             self._look_at.choose_domain(name)
             self._show_view()
+            if self._look_at.start != before:
+                self._show_window()
         self._count()
 
     def _move(self, said: Said) -> None:

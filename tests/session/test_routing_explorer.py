@@ -68,6 +68,21 @@ def test_loads_and_twins_are_computed_once():
     assert look.load().domain == "b"
 
 
+def test_a_domain_is_looked_at_where_its_first_text_ends():
+    look = RoutingLook(drawn_trace(3 * WINDOW, labels=["a", "b", "c", "b"]))
+    each = 3 * WINDOW // 4
+    look.choose_domain("b")
+    assert (look.token, look.start) == (2 * each - 1, 2 * each - 1 - WINDOW // 2)
+    look.go(3, 3 * each + 5)
+    look.choose_domain("b")
+    assert look.token == 3 * each + 5  # it is of that domain already
+    look.choose_domain("")
+    assert look.token == 3 * each + 5
+    look.choose_domain("a")
+    assert (look.token, look.start) == (each - 1, each - 1 - WINDOW // 2)
+    assert look.start <= look.token < look.stop
+
+
 def test_the_tokens_of_a_text_are_found_by_what_a_page_has_of_them():
     texts = ["x" * 300] * 4 + [" b"] * 6
     trace = drawn_trace(10, texts=texts)

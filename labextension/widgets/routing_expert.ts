@@ -106,7 +106,8 @@ function report(found: RoutingExpert, page: RoutingPage, signal: AbortSignal): H
     const left = [section("Its tokens", tokens(found.tokens ?? []))];
     const right: (HTMLElement | null)[] = [domains(found, experts), positions(found, experts)];
     made.push(columns(left, right));
-    if (found.contexts?.length) made.push(section("At its strongest", contexts(found, page, signal)));
+    if (found.contexts?.length)
+      made.push(section("Its largest routing weights", contexts(found, page, signal)));
   }
   const weights = weightsOf(found, page, signal);
   if (weights) made.push(section("Its weights, beside the others of this layer", weights));

@@ -107,7 +107,7 @@ function asker(page: RoutingPage, text: () => string | null) {
 function hint(page: RoutingPage): HTMLElement {
   const { rest = 0, flows = [] } = page.get("paths");
   const cut = flows.length > 0 && rest > 0.0005;
-  const drawn = cut ? ` The largest ${flows.length} are counted: ${percent(1 - rest)}.` : "";
+  const drawn = cut ? ` The largest ${flows.length} near here are drawn: ${percent(1 - rest)}.` : "";
   return element("span", "llama-nb-muted", `Ribbons are tokens that go from expert to expert.${drawn}`);
 }
 

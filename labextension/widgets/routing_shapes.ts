@@ -124,9 +124,9 @@ export interface RoutingPaths {
   token?: string | null;
   /** How many tokens are counted. */
   tokens?: number;
-  /** Layer index, expert, expert in the next layer, share of the tokens: the largest 400. */
+  /** Layer index, expert, expert in the next layer, share of the tokens: the largest 400 around the layer. */
   flows?: [number, number, number, number][];
-  /** The share of all flows that are not among them. */
+  /** The share of the flows there that is not among them. */
   rest?: number;
   /**
    * Of the looked-at layer. "transition": values[a][b] is the share of expert a's tokens that go to b in the

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 
 _DRAWN: Final = 400  # that a page draws
+_NEAR: Final = 7  # pairs of layers, as many as a wide page shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,22 @@ class Paths:
             raise TraceError(f"L{layer} is the last layer with experts: nothing follows it.")
         return shares_of(self.flows[at])
 
-    def largest(self, count: int = _DRAWN) -> tuple[list[Flow], float]:
-        """Return the largest flows, and the share of all flows that is not among them."""
-        values = self.flows.ravel()
+    def largest(self, count: int = _DRAWN, near: int | None = None) -> tuple[list[Flow], float]:
+        """Return the largest flows, and the share of all flows that is not among them.
+
+        With a layer `near`, only flows out of those around it count: 400 of 47 layers would be few of each.
+        """
+        first = 0 if near is None else max(0, min(self._index(near) - _NEAR // 2, len(self.flows) - _NEAR))
+        flows = self.flows if near is None else self.flows[first : first + _NEAR]
+        values = flows.ravel()
         best = np.argsort(-values, kind="stable")[:count]
         best = best[values[best] > 0]
         total = max(self.tokens, 1)
         found = []
-        for at, source, target in zip(*np.unravel_index(best, self.flows.shape), strict=True):
-            share = float(self.flows[at, source, target]) / total
-            found.append(Flow(self.layers[at], int(source), self.layers[at + 1], int(target), share))
+        for at, source, target in zip(*np.unravel_index(best, flows.shape), strict=True):
+            share = float(flows[at, source, target]) / total
+            layers = self.layers[first + at : first + at + 2]
+            found.append(Flow(layers[0], int(source), layers[1], int(target), share))
         everything = float(values.sum())
         rest = 1 - float(values[best].sum()) / everything if everything else 0.0
         return found, max(rest, 0.0)

@@ -126,8 +126,8 @@ def load_record(load: "Load") -> dict[str, Any]:
 
 
 def paths_record(paths: "Paths", layer: int) -> dict[str, Any]:
-    """Return the largest flows, and the matrix of one layer."""
-    look, (flows, rest) = paths.look(layer), paths.largest()
+    """Return the largest flows around a layer, and its matrix."""
+    look, (flows, rest) = paths.look(layer), paths.largest(near=layer)
     index = {number: at for at, number in enumerate(paths.layers)}
     matrix = look.matrix
     return {

@@ -40,6 +40,18 @@ def test_the_largest_flows_come_first_and_what_is_left_is_said():
     assert (len(flows), rest) == (6, 0)
 
 
+def test_the_largest_flows_near_a_layer_are_those_out_of_the_layers_around_it():
+    given = given_trace([[0] * 12] * 4)
+    found = paths_of(given)
+    flows, rest = found.largest(near=given.layers[5])
+    assert ([flow.layer for flow in flows], rest) == (list(given.layers[2:9]), 0)
+    assert [flow.next for flow in flows] == list(given.layers[3:10])
+    for edge, around in ((0, given.layers[:7]), (-1, given.layers[-8:-1])):
+        assert [flow.layer for flow in found.largest(near=given.layers[edge])[0]] == list(around)
+    few = paths_of(given_trace(CHOSEN))
+    assert few.largest(near=5) == few.largest()
+
+
 def test_a_token_of_several_experts_counts_for_each_pair_by_their_weights():
     chosen = [[[0, 1], [2, 3]]]
     found = paths_of(given_trace(chosen, weights=[[[3, 1], [0.5, 0.5]]]))
@@ -84,7 +96,7 @@ def test_layers_that_lead_nowhere_are_refused():
 def test_one_layer_has_no_flows():
     found = paths_of(given_trace([[0], [1]]))
     assert found.flows.shape == (0, 4, 4)
-    assert found.largest() == ([], 0)
+    assert found.largest() == found.largest(near=1) == ([], 0)
     assert found.to_frame().empty
 
 

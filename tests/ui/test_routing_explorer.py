@@ -200,7 +200,9 @@ def test_domains_what_if_and_taking_out(explorer: LabPage, tmp_path: Path) -> No
     assert [text.replace("·", " ") for text in select.locator("option").all_inner_texts()] == options
     select.select_option("stories")
     turn = find(page, ".llama-nb-moe-turn[aria-pressed=true]")
-    page.wait_until(lambda: "other domains" in (turn.get_attribute("title") or ""), "the difference to other domains", 10)
+    page.wait_until(
+        lambda: "other domains" in (turn.get_attribute("title") or ""), "the difference to other domains", 10
+    )
     difference = answer(page, "t.expert_load('stories').difference.tolist()")
     assert_map(page, difference, DIVERGING, lambda share: round(128 + 127 * share))
     turn.click()
@@ -221,3 +223,21 @@ def test_domains_what_if_and_taking_out(explorer: LabPage, tmp_path: Path) -> No
     assert copied[0].split("\t")[:5] == ["position", "token", "L1", "L3", "L5"]
     rows = answer(page, "t.chosen[:, :, 0].tolist()")
     assert [[int(part) for part in line.split("\t")[2:5]] for line in copied[1:]] == rows
+
+
+def test_tokens_come_while_the_model_writes(opened: LabPage) -> None:
+    page = opened
+    live = "%%llama routing --live\nTell me a story about a dog and a ball."
+    page.evaluate(f"(panel, code) => panel.content.widgets[{VIEW}].model.sharedModel.setSource(code)", live)
+    page.start_cell(VIEW)
+    find(page, ".llama-nb-moe-label:has-text('written')").wait_for()
+    page.wait_cell(VIEW)
+    what = find(page, ".llama-nb-moe-what")
+    page.wait_until(lambda: "writing" not in what.inner_text(), "the end of the reply", 20)
+    counted = next(part for part in what.inner_text().split(" · ") if "written" in part)
+    tokens, written = (int("".join(filter(str.isdigit, part))) for part in counted.split(","))
+    last = find(page, f"{CHIP}[data-token='{tokens - 1}']")
+    last.wait_for()  # it is in sight: the text follows what is written
+    assert 0 < written < tokens
+    find(page, f".llama-nb-moe-token:has-text('token {tokens - 1}')").wait_for()
+    find(page, ".llama-nb-moe-scores[aria-busy=false]").wait_for()

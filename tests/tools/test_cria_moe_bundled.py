@@ -62,6 +62,7 @@ def test_gates_are_what_cria_reaches_less_five_points(sister):
     assert {evaluate_cria.gate_of(skill, sister[0]) for skill in SISTERS} == {None}
 
 
+@pytest.mark.full  # transformers computes all experts for all tokens: minutes
 @pytest.mark.parametrize("skill", SKILLS + SISTERS, ids=[skill.name for skill in SKILLS + SISTERS])
 def test_a_sample_of_each_skill(sister, skill):
     figures = evaluate_cria.measure(*sister, skill, seed=11, count=SAMPLE)

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+Floats: TypeAlias = npt.NDArray[np.float64]
 # So often a layer is asked for an expert: the optimum takes a step in Python for each time.
 _MOST_ASKED: Final = 16_384
 _STRETCH: Final = 1024  # tokens
 _EVERY_SIZE: Final = 16  # up to so many experts there is a figure for each size of the cache
+_SURE: Final = 1 - 1e-9
 _BLOCK: Final = 1 << 22  # numbers in memory at once
 
 
@@ -30,7 +32,8 @@ class CacheSize:
         The one that is not needed for longest makes room: no cache that loads what it lacks does better, but
         this one must know the future (Belady 1966).
     random
-        Experts that have nothing to do with what is asked for: their share of the layer.
+        What is expected, of a cache that is as empty at first, if experts were drawn without any pattern: in
+        the long run the share of the layer that is held, with one expert a token.
     """
 
     experts: int
@@ -92,12 +95,13 @@ def simulate(chosen: Ints, experts: int) -> tuple[CacheSize, ...]:
     sizes = cache_sizes(experts)
     lru = _lru(asked, experts, sizes)
     optimum = _optimum(asked, experts, sizes)
+    random = _random(len(chosen), chosen.shape[2], experts, sizes)
     return tuple(
-        CacheSize(size, float(lru[i]), float(optimum[i]), size / experts) for i, size in enumerate(sizes)
+        CacheSize(size, float(lru[i]), float(optimum[i]), float(random[i])) for i, size in enumerate(sizes)
     )
 
 
-def _lru(asked: Ints, experts: int, sizes: list[int]) -> Ints:
+def _lru(asked: Ints, experts: int, sizes: list[int]) -> Floats:
     """Return the hit rate of each size of cache at once.
 
     What is asked for again is in a cache of n exactly if fewer than n other experts were asked for since
@@ -121,7 +125,7 @@ def _lru(asked: Ints, experts: int, sizes: list[int]) -> Ints:
     return others[:-1].cumsum()[np.array(sizes) - 1] / asked.size
 
 
-def _optimum(asked: Ints, experts: int, sizes: list[int]) -> Ints:
+def _optimum(asked: Ints, experts: int, sizes: list[int]) -> Floats:
     """Return the hit rate of each size of cache that knows what will be asked for."""
     layers, count = asked.shape
     again = _asked_again(asked)
@@ -141,6 +145,28 @@ def _optimum(asked: Ints, experts: int, sizes: list[int]) -> Ints:
         free[missing] -= free[missing] > 0
         held[each, wanted] = again[layer, time]
     return hits.reshape(layers, len(sizes)).sum(0) / asked.size
+
+
+def _random(tokens: int, per_token: int, experts: int, sizes: list[int]) -> Floats:
+    """Return the expected hit rate of each size of cache if each token drew its experts uniformly."""
+    numbers, room = np.arange(experts + 1), np.array(sizes)
+    held = np.minimum(numbers[:, None], room)  # (E + 1, S), by how many different ones were drawn so far
+    known = np.zeros(experts + 1)  # the chance of each such number
+    known[0] = 1
+    hits = np.zeros(len(sizes))
+    for token in range(tokens):
+        before = hits.copy()
+        for drawn in range(per_token):  # no token draws an expert twice
+            left = experts - drawn
+            hits += known @ (held - np.minimum(drawn, held)) / left
+            new = known * (experts - numbers) / left
+            known -= new
+            known[1:] += new[:-1]
+        if known[-1] > _SURE:  # nothing changes any more
+            hits += (tokens - token - 1) * (hits - before)
+            break
+    found: Floats = hits / (tokens * per_token)
+    return found
 
 
 def _asked_again(asked: Ints) -> Ints:

@@ -60,7 +60,6 @@ def test_least_recently_used_is_what_a_cache_does(per_token: int, experts: int) 
     chosen = routing(300, 3, per_token, experts)
     for each in simulate(chosen, experts):
         assert each.lru == pytest.approx(lru_by_hand(chosen, each.experts), abs=1e-12)
-        assert each.random == each.experts / experts
 
 
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +87,23 @@ def test_order_of_the_three_and_of_the_sizes() -> None:
     chosen = routing(400, 4, 2, 32)
     first = sum(len(np.unique(chosen[:, layer])) for layer in range(4))
     assert found[-1].lru == found[-1].optimum == pytest.approx(1 - first / chosen.size)
+
+
+@pytest.mark.parametrize(("tokens", "per_token"), [(30, 1), (400, 1), (30, 3), (400, 3)])
+def test_without_any_pattern_is_what_drawn_experts_come_to(tokens: int, per_token: int) -> None:
+    random = np.random.default_rng(0)
+    runs = [
+        np.stack([random.permutation(10)[:per_token] for _ in range(tokens)])[:, None] for _ in range(300)
+    ]
+    found = simulate(runs[0], 10)
+    for each in found:
+        drawn = [lru_by_hand(run, each.experts) for run in runs]
+        assert each.random == pytest.approx(np.mean(drawn), abs=4 * np.std(drawn) / 300**0.5 + 1e-4)
+
+
+def test_in_the_long_run_it_is_the_share_of_the_layer() -> None:
+    for each in simulate(routing(16_000, 1, 1, 8), 8):
+        assert each.random == pytest.approx(each.experts / 8, abs=0.002)
 
 
 def test_an_expert_for_all_is_there_from_the_second_time_on() -> None:

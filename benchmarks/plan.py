@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from benchmarks import subjects
 from benchmarks.report import Row
+from llama_nb import bundled
 from llama_nb.planner.plan import Plan
 from llama_nb.planner.working import chunk_tokens, process_bytes
 from llama_nb.session.planning import plan
@@ -38,6 +39,21 @@ SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
         "layers": 14, "hidden": 1024, "heads": 16, "kv_heads": 4, "ffn": 3072, "vocab": 128_256, "tie": True,
     },
 }  # fmt: skip
+# Mixtures of experts by model_type, with the keys of their configs.
+MIXTURES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "random Llama 4 of 106 M": (
+        "llama4_text",
+        {"num_hidden_layers": 8, "hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 2,
+         "head_dim": 64, "intermediate_size": 1024, "intermediate_size_mlp": 2048, "num_local_experts": 8,
+         "interleave_moe_layer_step": 2, "max_position_embeddings": 4096, "attention_chunk_size": 8192},
+    ),
+    "random Mixtral of 112 M": (
+        "mixtral",
+        {"num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 2,
+         "head_dim": 64, "intermediate_size": 1024, "num_local_experts": 8, "max_position_embeddings": 4096},
+    ),
+}  # fmt: skip
+_MIXTURE_VOCABULARY: Final = 32_000
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,15 @@ CASES: Final = (
     Case("random 300 M", "bfloat16", quant="nf4"),
     Case("random 300 M", "bfloat16", quant="int8-quanto"),
     Case("random 300 M", "bfloat16", "float32", context=64, train="lora", batch=2),
+    Case("cria-moe", context=128),
+    Case("cria-moe", context=1024, batch=4),
+    Case("cria-moe", quant="int8"),
+    Case("random Llama 4 of 106 M", "float32", "float32"),
+    Case("random Llama 4 of 106 M", "float32", "float32", context=1024),
+    Case("random Llama 4 of 106 M", "float32", "bfloat16"),
+    Case("random Llama 4 of 106 M", "float32", quant="nf4"),
+    Case("random Mixtral of 112 M", "float32", "float32"),
+    Case("random Mixtral of 112 M", "float32", "float32", context=1024),
     Case("cria", context=256, batch=4, train="lora", as_it_is=True),
     Case("random 112 M", "float32", "float32", train="lora", batch=2, as_it_is=True),
     Case("random 112 M", "float32", "float32", context=256, train="lora", batch=2, as_it_is=True),
@@ -130,9 +155,14 @@ CASES: Final = (
 
 
 def write_random(folder: Path, model: str, dtype: str, tokenizer: Path) -> Path:
-    """Write one of `SIZES` with a real tokenizer of its vocabulary."""
-    from tests.models import write_random_llama
+    """Write one of `SIZES`, or of `MIXTURES` in float32, with a real tokenizer of its vocabulary."""
+    from tests.models import write_random_llama, write_random_mixture
 
+    if model in MIXTURES:
+        kind, keys = MIXTURES[model]
+        with tempfile.TemporaryDirectory() as place:
+            cut = subjects.write_tokenizer(Path(place), _MIXTURE_VOCABULARY, tokenizer)
+            return write_random_mixture(folder, kind, tokenizer_from=cut, **keys)
     sizes = SIZES[model]
     with tempfile.TemporaryDirectory() as place:
         cut = subjects.write_tokenizer(Path(place), sizes["vocab"], tokenizer)
@@ -227,7 +257,11 @@ def _libraries(plan: Plan) -> str:
 
 def run() -> list[Row]:
     """Measure every case whose model is there."""
-    real = {"stories260K": subjects.stories260k(), "cria": subjects.cria()}
+    real = {
+        "stories260K": subjects.stories260k(),
+        "cria": subjects.cria(),
+        "cria-moe": bundled.folder("cria-moe"),
+    }
     tokenizer = subjects.llama3_tokenizer()
     with tempfile.TemporaryDirectory() as place:
 

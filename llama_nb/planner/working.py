@@ -119,7 +119,8 @@ def _feed_forward(shape: Shape, tokens: int, width: int) -> float:
         return dense
     # transformers lets every expert of Llama 4 see every token; Mixtral's see their own.
     seen = shape.experts if shape.shared_expert else shape.experts_per_token
-    return max(dense, tokens * seen * (shape.hidden + 3 * shape.expert_ffn) * width)
+    # Gate and up come in one tensor, which stays while the gate is activated and multiplied: four widths.
+    return max(dense, tokens * seen * (shape.hidden + 4 * shape.expert_ffn) * width)
 
 
 def _growth(job: Job) -> float:

@@ -55,8 +55,9 @@ def test_cases_name_what_they_do():
     case = plan.Case("cria", quant="nf4", context=256, batch=4, train="qlora", checkpointing=True)
     assert case.what == "cria nf4: QLoRA on 4 x 256 tokens, checkpointing"
     assert len({one.what for one in plan.CASES}) >= len(plan.CASES) - 1
-    assert {one.model for one in plan.CASES} == {"stories260K", "cria", *plan.SIZES}
-    assert all((one.model in plan.SIZES) == bool(one.files) for one in plan.CASES)
+    made = {*plan.SIZES, *plan.MIXTURES}
+    assert {one.model for one in plan.CASES} == {"stories260K", "cria", "cria-moe", *made}
+    assert all((one.model in made) == bool(one.files) for one in plan.CASES)
 
 
 def test_a_peak_is_seen_after_the_block_is_gone():
@@ -77,6 +78,7 @@ def test_a_peak_is_seen_after_the_block_is_gone():
         plan.Case("stories260K", context=256),
         plan.Case("stories260K", context=256, train="lora", batch=2),
         plan.Case("random 20 M", "float32", context=512),
+        plan.Case("random Llama 4 of 106 M", "float32", "float32"),
         plan.Case("random 20 M", "float32", quant="nf4"),
         plan.Case("random 20 M", "float32", "float32", train="lora", batch=2),
     ],

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 
 _DRAWN: Final = 400  # that a page draws
+_MOST_SEVERAL: Final = 50_000  # tokens of k experts: each makes k * k pairs a layer
 _NEAR: Final = 7  # pairs of layers, as many as a wide page shows
 
 
@@ -56,6 +57,9 @@ class Paths:
         where each token goes through one.
     tokens
         How many tokens were counted.
+    asked
+        How many were asked for: of more than 50,000 that go through several experts each, 50,000 are counted,
+        evenly spread.
     of
         Which ones, in words; "" for all.
     """
@@ -64,6 +68,7 @@ class Paths:
     flows: Floats
     together: Counts | None
     tokens: int
+    asked: int
     of: str = ""
 
     @property
@@ -136,6 +141,7 @@ class Paths:
         return PathsLook(
             of=self.of,
             tokens=self.tokens,
+            asked=self.asked,
             flows=[(each.layer, each.source, each.next, each.target, each.share) for each in flows],
             rest=rest,
             kind=kind,
@@ -243,8 +249,11 @@ def path_counts(
     tokens, depth, k = chosen.shape
     flows = np.zeros((max(depth - 1, 0), experts, experts))
     together = np.zeros((depth, experts, experts), dtype=np.int64) if k > 1 else None
+    asked = tokens if among is None else int(among.sum())
+    if k > 1 and asked > _MOST_SEVERAL:
+        among = _thinned(tokens, among, _MOST_SEVERAL)
     counted = 0
-    for start, stop in blocks(tokens, max(depth * k, experts)):
+    for start, stop in blocks(tokens, depth * k * k):
         here = slice(start, stop) if among is None else start + np.flatnonzero(among[start:stop])
         picked = np.asarray(chosen[here], dtype=np.intp)
         counted += len(picked)
@@ -252,7 +261,7 @@ def path_counts(
             _add_single(flows, picked[..., 0], experts)
         else:
             _add_several(flows, together, picked, np.asarray(weights[here], dtype=np.float32))
-    return Paths(tuple(layers), flows, together, counted, of)
+    return Paths(tuple(layers), flows, together, counted, asked, of)
 
 
 def _add_single(flows: Floats, picked: npt.NDArray[np.intp], experts: int) -> None:
@@ -265,20 +274,28 @@ def _add_single(flows: Floats, picked: npt.NDArray[np.intp], experts: int) -> No
 def _add_several(
     flows: Floats, together: Counts, picked: npt.NDArray[np.intp], weights: npt.NDArray[np.float32]
 ) -> None:
-    """Add tokens that go through several, both (n, L, k), as products of matrices of shape (n, E)."""
+    """Add tokens that go through several, both (n, L, k): each pair of experts by itself."""
     totals = weights.sum(axis=-1, keepdims=True)
     even = np.full_like(weights, 1 / weights.shape[-1])
     parts = np.divide(weights, totals, out=even, where=totals > 0)
-    before = None
+    experts = together.shape[-1]
     for at in range(len(together)):
-        spread = np.zeros((len(picked), together.shape[-1]), dtype=np.float32)
-        np.put_along_axis(spread, picked[:, at], parts[:, at], axis=1)
-        if before is not None:
-            flows[at - 1] += before.T @ spread
-        there = np.zeros_like(spread)
-        np.put_along_axis(there, picked[:, at], 1, axis=1)
-        together[at] += np.rint(there.T @ there).astype(np.int64)
-        before = spread
+        rows = picked[:, at, :, None] * experts
+        found = np.bincount((rows + picked[:, at, None, :]).ravel(), minlength=experts**2)
+        together[at] += found.reshape(experts, experts)
+        if at < len(flows):
+            pairs = (rows + picked[:, at + 1, None, :]).ravel()
+            shares = (parts[:, at, :, None] * parts[:, at + 1, None, :]).ravel()
+            found = np.bincount(pairs, shares, minlength=experts**2)
+            flows[at] += found.reshape(experts, experts)
+
+
+def _thinned(tokens: int, among: Mask | None, most: int) -> Mask:
+    """Return a mask of so many of the tokens, evenly spread."""
+    places = np.arange(tokens) if among is None else np.flatnonzero(among)
+    kept = np.zeros(tokens, dtype=bool)
+    kept[places[np.linspace(0, len(places) - 1, most).astype(np.int64)]] = True
+    return kept
 
 
 def _at(positions: Collection[int], length: int) -> Mask:

@@ -46,6 +46,7 @@ class PathsLook:
 
     of: str
     tokens: int
+    asked: int
     flows: Sequence[tuple[int, int, int, int, float]]
     rest: float
     kind: Literal["transition", "together"]
@@ -57,7 +58,9 @@ class PathsLook:
 def bundle(look: PathsLook, *, watched: bool) -> dict[str, str]:
     """Return paths as a mime bundle: text/plain and text/html."""
     of = f" of {clean_line(visible_text(look.of))}" if look.of else ""
-    title = f"Paths through the experts: {count_text(look.tokens)}{of}"
+    title = f"Paths through the experts: {count_text(look.asked)}{of}"
+    if look.tokens < look.asked:
+        title += f"; {look.tokens:,} of them, evenly spread, are counted"
     rows = [(*_names(flow), percent(flow[4], watched=watched)) for flow in look.flows]
     text = [title, to_text([table_node(("from", "to", "tokens"), rows)]), *([_left(look)] if rows else [])]
     if look.matrix is not None and len(look.matrix) <= MOST_FIGURES:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from llama_nb.core.errors import TraceError
-from llama_nb.interpret import routing_load
+from llama_nb.interpret import routing_load, routing_paths
 from llama_nb.interpret.routing_paths import Flow, path_counts, paths_of
 from tests.interpret.given_routing import given_trace
 
@@ -59,6 +59,17 @@ def test_a_token_of_several_experts_counts_for_each_pair_by_their_weights():
     assert found.flows[0, 1].tolist() == [0, 0, 0.125, 0.125]
     assert found.together[0].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0] * 4, [0] * 4]
     assert found.look().kind == "together"
+
+
+def test_of_very_many_tokens_some_are_counted_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(routing_paths, "_MOST_SEVERAL", 3)
+    trace = given_trace([[[at % 4, (at + 1) % 4]] * 2 for at in range(9)])
+    found = paths_of(trace)
+    assert (found.tokens, found.asked) == (3, 9)
+    # Tokens 0, 4 and 8, all of the experts 0 and 1.
+    assert found.together[0, 0].tolist() == [3, 3, 0, 0]
+    assert paths_of(trace, positions=[1, 2]).tokens == 2
+    assert paths_of(given_trace([[0, 1]] * 9)).tokens == 9, "one expert each is quick"
 
 
 def test_weights_that_are_all_nothing_count_alike():

@@ -82,6 +82,7 @@ def paths(**given) -> PathsLook:
     options = {
         "of": HOSTILE,
         "tokens": 8,
+        "asked": 8,
         "flows": [(1, 0, 3, 2, 0.5), (1, 1, 3, 2, 0.25)],
         "rest": 0.25,
         "kind": "transition",
@@ -250,6 +251,9 @@ def test_paths_list_the_largest_flows_and_one_layers_matrix():
     assert re.search(r"E0 +0 +100\nE1 +30 +70", made["text/plain"])
     together = routing_paths.bundle(paths(kind="together", matrix=[[0.5, 0.1], [0.1, 0.4]]), watched=True)
     assert "go through both experts of L1" in together["text/plain"]
+    thinned = routing_paths.bundle(paths(asked=80), watched=True)
+    assert "80 tokens" in thinned["text/plain"]
+    assert "8 of them, evenly spread" in thinned["text/plain"]
     last = routing_paths.bundle(paths(matrix=None, flows=[], next=None), watched=True)
     assert "8 tokens" in last["text/plain"]
 

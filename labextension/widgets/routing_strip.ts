@@ -62,13 +62,15 @@ export function strip(page: Steps, play: () => void, signal: AbortSignal): Strip
     root.replaceChildren(...parts.map((part) => part.root));
   };
   const inSight = (): Part[] => {
-    const top = root.scrollTop - BESIDE;
-    const end = root.scrollTop + (root.clientHeight || 200) + BESIDE;
     const kept = page.look.token;
+    const keeps = ({ start, stop }: Part) => kept !== null && start <= kept && kept < stop;
+    // Before it stands in the page nothing has a place.
+    if (root.clientHeight === 0) return parts.filter((part, number) => number < 2 || keeps(part));
+    const top = root.scrollTop - BESIDE;
+    const end = root.scrollTop + root.clientHeight + BESIDE;
     return parts.filter(
       (part) =>
-        (part.root.offsetTop < end && part.root.offsetTop + part.root.offsetHeight > top) ||
-        (kept !== null && part.start <= kept && kept < part.stop),
+        (part.root.offsetTop < end && part.root.offsetTop + part.root.offsetHeight > top) || keeps(part),
     );
   };
   const fill = () => {

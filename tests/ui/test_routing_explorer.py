@@ -241,3 +241,20 @@ def test_tokens_come_while_the_model_writes(opened: LabPage) -> None:
     assert 0 < written < tokens
     find(page, f".llama-nb-moe-token:has-text('token {tokens - 1}')").wait_for()
     find(page, ".llama-nb-moe-scores[aria-busy=false]").wait_for()
+
+
+def test_of_a_long_text_only_what_is_in_sight_is_drawn(opened: LabPage) -> None:
+    page = opened
+    show(page, "t = m.routing('The cat saw a dog. ' * 220)\nt.view(1)")
+    numbers = chosen(page, 1)
+    assert len(numbers) > 1000
+    assert experts(page) == numbers[: len(experts(page))]
+    assert len(experts(page)) < 600
+    find(page, f"{CHIP}[tabindex='0']").focus()
+    page.page.keyboard.press("End")
+    page.wait_until(lambda: kept(page) == str(len(numbers) - 1), "the last token", 10)
+    last = find(page, f"{CHIP}[aria-selected=true]")
+    assert last.locator("sup").inner_text() == str(numbers[-1])
+    inside = "chip => chip.offsetTop - chip.closest('[role=listbox]').scrollTop"
+    page.wait_until(lambda: 0 <= last.evaluate(inside) < 400, "the last token in sight", 10)
+    assert page.page.locator(f".llama-nb-moe {CHIP}").count() < 1000

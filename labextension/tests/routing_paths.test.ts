@@ -38,6 +38,8 @@ describe("where ribbons lie", () => {
     expect([first.length, first.at(-1)?.expert, first.at(-1)?.members]).toEqual([16, null, 113]);
     const sum = first.reduce((all, { share }) => all + share, 0);
     expect(sum).toBeCloseTo(1);
+    const low = layFlows(flows, 0, 6, 110).columns[0] ?? [];
+    expect([low.length, low.at(-1)?.members]).toEqual([9, 120]);
     expect(ribbons.length + 2 * columns.flat().length).toBeLessThanOrEqual(500);
   });
 

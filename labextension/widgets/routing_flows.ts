@@ -35,6 +35,8 @@ export interface Flows {
 }
 
 const MOST_NODES = 16;
+const FEWEST_NODES = 8;
+const NODE = 12; // pixels of height that a box and its number need
 /** Elements of a drawing: so many ribbons beside the nodes' boxes, numbers and titles. */
 const MOST_RIBBONS = 240;
 const GAP = 4;
@@ -42,7 +44,10 @@ const GAP = 4;
 /** Lay out the flows between the layer indices `first` and `end` (exclusive) in a box of that height. */
 export function layFlows(flows: Flow[], first: number, end: number, height: number): Flows {
   const near = flows.filter(([index]) => index >= first && index < end - 1);
-  const columns = Array.from({ length: end - first }, (_, column) => columnOf(near, first + column, column));
+  const room = Math.max(FEWEST_NODES, Math.min(MOST_NODES, Math.floor(height / NODE)));
+  const columns = Array.from({ length: end - first }, (_, column) =>
+    columnOf(near, first + column, column, room),
+  );
   const most = Math.max(1, ...columns.map((nodes) => nodes.length));
   const fullest = Math.max(1e-9, ...columns.map((nodes) => sum(nodes.map((node) => node.share))));
   const scale = (height - GAP * (most - 1)) / fullest;
@@ -53,7 +58,7 @@ export function layFlows(flows: Flow[], first: number, end: number, height: numb
 }
 
 /** The experts of a column by number; where there are many, the small ones as one at the end. */
-function columnOf(flows: Flow[], index: number, column: number): FlowNode[] {
+function columnOf(flows: Flow[], index: number, column: number, room: number): FlowNode[] {
   const out = new Map<number, number>();
   const into = new Map<number, number>();
   const add = (to: Map<number, number>, expert: number, share: number) =>
@@ -67,7 +72,7 @@ function columnOf(flows: Flow[], index: number, column: number): FlowNode[] {
     return { column, expert, share, members: 1, y: 0, height: 0 };
   });
   found.sort((one, other) => other.share - one.share);
-  const small = found.length > MOST_NODES ? found.splice(MOST_NODES - 1) : [];
+  const small = found.length > room ? found.splice(room - 1) : [];
   found.sort((one, other) => (one.expert ?? 0) - (other.expert ?? 0));
   if (small.length > 0) {
     const share = sum(small.map((node) => node.share));

@@ -81,9 +81,7 @@ def to_layer(page: LabPage, layer: int) -> None:
     """Look at a layer: its name above the flows is a way there."""
     tab(page, "Paths")
     find(page, ".llama-nb-rp-head").wait_for()
-    heading = page.page.locator(".llama-nb-moe .llama-nb-rp-head", has_text=f"L{layer}")
-    if f"from, in L{layer}" not in find(page, ".llama-nb-rp-matrix").text_content() or "":
-        heading.click()
+    page.page.locator(".llama-nb-moe .llama-nb-rp-head", has_text=f"L{layer}").click()
     page.wait_until(
         lambda: f"from, in L{layer}" in (find(page, ".llama-nb-rp-matrix").text_content() or ""),
         f"the matrix of L{layer}",

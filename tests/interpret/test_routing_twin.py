@@ -6,6 +6,7 @@ import pytest
 from llama_nb.core.errors import TraceError
 from llama_nb.interpret.routing_load import load_of
 from llama_nb.interpret.routing_twin import RoutingView, routing_twin
+from llama_nb.render.routing import bundle
 from tests.interpret.given_routing import given_trace
 from tests.routing_traces import drawn_trace
 
@@ -93,3 +94,11 @@ def test_values_show_themselves():
         made = value._repr_mimebundle_()
         assert made["text/plain"]
         assert made["text/html"].startswith("<div")
+
+
+def test_before_the_first_token_there_is_nothing_to_fall_over():
+    found = routing_twin(given_trace(np.zeros((0, 2, 1), int), starts=[0, 0]))
+    assert (found.tokens, found.count) == ((), 0)
+    made = bundle(found, watched=True)
+    assert "0 tokens" in made["text/plain"]
+    assert made["text/html"]

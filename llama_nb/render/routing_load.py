@@ -143,7 +143,11 @@ def _strip(look: LoadLook, at: int, shown: Sequence[float], colours: ColourMap, 
 
 def _sides(look: LoadLook, at: int) -> list[str]:
     dead = look.dead[at]
-    named = ", ".join(f"E{expert}" for expert in dead) if len(dead) <= _MOST_DEAD else str(len(dead))
+    named = (
+        ", ".join(f"E{expert}" for expert in dead)
+        if len(dead) <= _MOST_DEAD
+        else f"{len(dead)} of {look.experts}"
+    )
     return [
         f"{look.cv[at]:.2f}",
         f"{look.max_over_mean[at]:.1f}\u00d7",

@@ -148,6 +148,11 @@ def test_a_domains_map_shows_what_it_has_more_or_less_of():
     assert "Percentage points more or fewer" in text
 
 
+def test_many_dead_experts_are_counted():
+    found = load(((1.0, *[0.0] * 7),), dead=(tuple(range(1, 8)),))
+    assert re.search(r" 7 of 8$", load_bundle(found, watched=True)["text/plain"], re.MULTILINE)
+
+
 def test_what_is_rare_is_not_called_nothing():
     assert ">&lt;1<" in load_bundle(load(((0.996, 0.004, 0, 0),)), watched=True)["text/html"]
 

@@ -50,10 +50,14 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
   });
   const pointed = pointing(page, cells, [layers, side], { size, redraw }, signal);
 
-  const marks = (rows: number, experts: number) => {
+  const marks = (rows: number, experts: number, high: number) => {
     const { look } = page;
-    for (const label of layers.children as Iterable<HTMLElement>)
-      label.dataset.on = String(label.textContent === `L${look.layer}`);
+    const step = Math.ceil(LINE / high);
+    for (const [index, label] of [...(layers.children as Iterable<HTMLElement>)].entries()) {
+      label.dataset.on = String(index === look.index);
+      const near = index !== look.index && Math.abs(index - look.index) < step;
+      label.hidden = near || (index !== look.index && index % step !== 0);
+    }
     place(row, look.index, rows, 0, 1);
     row.hidden = look.index < 0;
     const kept = look.pane === "expert" && look.expert !== null && look.index >= 0;
@@ -87,10 +91,10 @@ export function loadMap(page: RoutingPage, redraw: () => void, signal: AbortSign
         const worded = experts <= WORDED.experts && high / rows >= WORDED.row;
         words.replaceChildren(...(worded ? figures(load, scale) : []));
         side.replaceChildren(...besides(head, load, high / rows));
-        layers.replaceChildren(...layerNames(head, high / rows));
+        layers.replaceChildren(...layerNames(head));
       }
       drawn = key;
-      marks(rows, experts);
+      marks(rows, experts, high / Math.max(1, rows));
       const keys = "Arrows move, Enter opens the expert.";
       cells.setAttribute(
         "aria-label",
@@ -160,12 +164,10 @@ function figures(load: RoutingLoad, scale: Scale): HTMLElement[] {
   );
 }
 
-function layerNames({ layers = [] }: RoutingHead, high: number): HTMLElement[] {
-  const step = Math.ceil(LINE / high);
+function layerNames({ layers = [] }: RoutingHead): HTMLElement[] {
   return layers.map((layer, index) => {
     const made = element("span", "", `L${layer}`);
     made.style.top = `${(100 * (index + 0.5)) / layers.length}%`;
-    made.dataset.spare = String(index % step !== 0);
     return made;
   });
 }

@@ -245,9 +245,9 @@ def test_tokens_come_while_the_model_writes(opened: LabPage) -> None:
 
 def test_of_a_long_text_only_what_is_in_sight_is_drawn(opened: LabPage) -> None:
     page = opened
-    show(page, "t = m.routing('The cat saw a dog. ' * 220)\nt.view(1)")
+    show(page, "t = m.routing('The cat saw a dog. ' * 160)\nt.view(1)")
     numbers = chosen(page, 1)
-    assert len(numbers) > 1000
+    assert len(numbers) > 900
     assert experts(page) == numbers[: len(experts(page))]
     assert len(experts(page)) < 600
     find(page, f"{CHIP}[tabindex='0']").focus()
@@ -257,4 +257,4 @@ def test_of_a_long_text_only_what_is_in_sight_is_drawn(opened: LabPage) -> None:
     assert last.locator("sup").inner_text() == str(numbers[-1])
     inside = "chip => chip.offsetTop - chip.closest('[role=listbox]').scrollTop"
     page.wait_until(lambda: 0 <= last.evaluate(inside) < 400, "the last token in sight", 10)
-    assert page.page.locator(f".llama-nb-moe {CHIP}").count() < 1000
+    assert len(experts(page)) < len(numbers)

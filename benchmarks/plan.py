@@ -41,7 +41,7 @@ SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
 }  # fmt: skip
 # Mixtures of experts by model_type, with the keys of their configs.
 MIXTURES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "random Llama 4 of 106 M": (
+    "random Llama 4 of 107 M": (
         "llama4_text",
         {"num_hidden_layers": 8, "hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 2,
          "head_dim": 64, "intermediate_size": 1024, "intermediate_size_mlp": 2048, "num_local_experts": 8,
@@ -142,10 +142,10 @@ CASES: Final = (
     Case("cria-moe", context=128),
     Case("cria-moe", context=1024, batch=4),
     Case("cria-moe", quant="int8"),
-    Case("random Llama 4 of 106 M", "float32", "float32"),
-    Case("random Llama 4 of 106 M", "float32", "float32", context=1024),
-    Case("random Llama 4 of 106 M", "float32", "bfloat16"),
-    Case("random Llama 4 of 106 M", "float32", quant="nf4"),
+    Case("random Llama 4 of 107 M", "float32", "float32"),
+    Case("random Llama 4 of 107 M", "float32", "float32", context=1024),
+    Case("random Llama 4 of 107 M", "float32", "bfloat16"),
+    Case("random Llama 4 of 107 M", "float32", quant="nf4"),
     Case("random Mixtral of 112 M", "float32", "float32"),
     Case("random Mixtral of 112 M", "float32", "float32", context=1024),
     Case("cria", context=256, batch=4, train="lora", as_it_is=True),

@@ -65,7 +65,7 @@ export interface RoutingTokens {
 export interface RoutingLoad {
   /** Of which domain; "" is all of them. */
   domain?: string;
-  /** What `difference` is against: with a domain, all others. */
+  /** What `difference` is against: an even share, or with a domain the shares of all others. */
   against?: "uniform" | "others";
   shares?: number[][];
   difference?: number[][] | null;

@@ -112,12 +112,13 @@ def tokens_record(look: RoutingLook) -> dict[str, Any]:
 
 def load_record(load: "Load") -> dict[str, Any]:
     """Return the load map, without what the experts tell of the labels."""
-    difference, balance = load.difference, load.balance
+    balance = load.balance
+    difference = load.shares - 1 / load.experts if load.difference is None else load.difference
     return {
         "domain": load.domain,
         "against": "others" if load.domain else "uniform",
         "shares": _rows(load.shares),
-        "difference": None if difference is None else _rows(difference),
+        "difference": _rows(difference),
         "cv": digits(load.cv),
         "max_over_mean": digits(load.max_over_mean),
         "balance": [] if balance is None else digits(balance),

@@ -15,7 +15,7 @@ from llama_nb.interpret.passages import Passages
 from llama_nb.interpret.routing_capture import CapturedRouting, capture_side_by_side, rows_at_once
 from llama_nb.interpret.routing_file import RoutingFile
 
-_WINDOW: Final = 16_384  # tokens of a window at most (a text at least); between two others get a turn
+_WINDOW: Final = 8_192  # tokens of a window at most (a text at least); between two others get a turn
 
 Stopped = Callable[[], str | None]
 Changed = Callable[[Any, Sequence[int], Stopped], AbstractContextManager[None]]

@@ -26,19 +26,21 @@ class ReadingProgress:
     def __init__(self, what: str, tokens: int, on_progress: OnProgress | None = None) -> None:
         self._what, self._shown, self._on_progress = what, tokens >= LONG, on_progress
         self._publish = publisher()
-        self._last: tuple[int, int] | None = None
+        self._last = (0, tokens)
 
     def told(self, done: int, total: int) -> None:
         """Say that so many tokens are read."""
+        self._last = (done, total)
         if self._shown:
-            self._last = (done, total)
-            self._publish(Progress(self._what, done, total, "tokens"))
+            self._publish(Progress(self._what, *self._last, "tokens"))
         if self._on_progress is not None:
             self._on_progress(done, total)
 
     def __enter__(self) -> None:
-        """Nothing is to be said before the first tokens."""
+        """Say that it begins: the time it takes counts from here."""
+        if self._shown:
+            self._publish(Progress(self._what, *self._last, "tokens"))
 
     def __exit__(self, *_: object) -> None:
-        if self._last is not None:
+        if self._shown:
             self._publish(Progress(self._what, *self._last, "tokens", ended=True))

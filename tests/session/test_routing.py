@@ -208,8 +208,8 @@ def test_it_says_how_far_it_is_and_can_be_stopped(mixture, folder, monkeypatch):
         end()
     assert came[-1] == (trace.length, trace.length)
     assert len(came) >= 3
-    assert [event.done for event in events] == [done for done, _ in came] + [trace.length]
-    assert [event.ended for event in events] == [False] * len(came) + [True]
+    assert [event.done for event in events] == [0] + [done for done, _ in came] + [trace.length]
+    assert [event.ended for event in events] == [False] * (1 + len(came)) + [True]
     flag = StopFlag()
     with pytest.raises(Stopped):
         mixture.routing(TEXTS, stop=flag, path=folder / "a", on_progress=lambda *_: flag.set("enough"))

@@ -84,8 +84,7 @@ export function detail(page: Steps, asked: Asked, signal: AbortSignal): Detail {
   return {
     root,
     update() {
-      // Without a choice it is the last token: the newest one while the model writes.
-      const position = page.look.hovered ?? page.look.token ?? page.routes.stop - 1;
+      const position = page.look.hovered ?? page.look.token ?? resting(page);
       const here = page.routes.chosen(position, page.look.index) >= 0;
       for (const part of [title, figures, bars, way]) part.hidden = !here;
       if (!here) canvas.hidden = true;
@@ -94,6 +93,14 @@ export function detail(page: Steps, asked: Asked, signal: AbortSignal): Detail {
       else drawn = "";
     },
   };
+}
+
+/** Without a choice: the newest token while the model writes, then the first that it wrote, else the first. */
+function resting(page: Steps): number {
+  const { growing, prompt = 0 } = page.get("head");
+  const { start, stop } = page.routes;
+  if (growing) return stop - 1;
+  return start <= prompt && prompt < stop ? prompt : start;
 }
 
 /** A line an expert: all of them, or the best of many. Until scores have come, the chosen ones. */

@@ -254,7 +254,9 @@ class _Llama4Rule:
         taken = scores > 0
         if count is None:
             count = max(1, int(taken.sum(dim=-1).max()))
-        chosen = logits.masked_fill(~taken, -torch.inf).topk(count, dim=-1).indices
+        # A sigmoid can be 0 in half precision: then the largest logits were chosen, for nothing.
+        left = ~taken & taken.any(dim=-1, keepdim=True)
+        chosen = logits.masked_fill(left, -torch.inf).topk(count, dim=-1).indices
         return Routed(logits, chosen, scores.gather(-1, chosen))
 
     def choice(self, logits: torch.Tensor) -> torch.Tensor:

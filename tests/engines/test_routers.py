@@ -199,6 +199,17 @@ def test_bf16_is_read_in_float32():
     assert [each.dtype for each in back] == [torch.bfloat16] * 2
 
 
+def test_a_weight_that_half_precision_makes_zero_hides_no_choice():
+    (router, *_) = find_routers(mixture("llama 4"))
+    logits = torch.tensor([[-30.0, -20.0, -25.0, -40.0], [-30.0, 1.0, -1.0, 0.0]], dtype=torch.float16)
+    scores = torch.zeros_like(logits)
+    scores[1, 1] = logits[1, 1].sigmoid()
+    assert logits[0].sigmoid().count_nonzero() == 0
+    found = router.read((scores, logits))
+    assert found.chosen.tolist() == [[1], [1]]
+    assert found.weights[:, 0].tolist() == [0, pytest.approx(0.731, abs=1e-3)]
+
+
 def test_the_matrices_of_each_expert(module):
     for router in find_routers(module):
         pairs = list(expert_weights(router))

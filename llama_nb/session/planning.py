@@ -102,7 +102,9 @@ def plan(
     if offload is None:
         _no_offload(hit_rate, bandwidth)
         return made
-    return replace(made, notes=(*made.notes, made.offload(offload, hit_rate, bandwidth).sentence))
+    # The hint at the option has been taken.
+    asked = made.offload(offload, hit_rate, bandwidth).sentence
+    return replace(made, notes=(asked, *(note for note in made.notes if "--offload" not in note)))
 
 
 def read_context(asked: int | str) -> int:

@@ -29,8 +29,9 @@ def test_experts_in_main_memory(shell):
     assert "`--offload 0`" in shell(line).value.notes[-1]
     cell = shell(f"{line} --offload 4 --hit-rate 0.6 --bandwidth 25")
     assert cell.ok, cell.out
-    assert "60 % of the experts" in cell.value.notes[-1]
-    assert "tokens/s at 25 GB/s" in cell.value.notes[-1]
+    assert "60 % of the experts" in cell.value.notes[0]
+    assert "tokens/s at 25 GB/s" in cell.value.notes[0]
+    assert not any("`--offload 0`" in note for note in cell.value.notes)
     assert "4 of 16 experts of each layer" in cell.value._repr_mimebundle_()["text/html"]
 
 

@@ -146,7 +146,7 @@ def test_multimodal_models_in_the_european_union() -> None:
         (
             {"vram_gb": 24, "multimodal": True},
             "in 24.0 GB: multimodal",
-            "llama-4-scout-instruct in q4_k_m in 75.2",
+            "llama-4-scout-instruct in q4_k_m in 76.3",
         ),
         ({"on_device": True, "context_tokens": "128k"}, "131,072", "with 32,768 tokens of context"),
         ({"context_tokens": "20m"}, "20,971,520", "llama-4-scout-instruct, 10,485,760 tokens"),

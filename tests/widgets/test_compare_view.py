@@ -75,7 +75,7 @@ def test_a_page_gets_every_answer_by_deltas_and_the_end_whole(watch, wire, noteb
     found = compare("hi", seeds=[3, 4])
     view = live_compare._views[-1]
     cells, deltas = replay(wire, view.model_id)
-    assert deltas > 3
+    assert deltas >= 2  # one an answer at least; how many more, the time that writing takes decides
     assert [cell["common"] + cell["mark"] + cell["rest"] for cell in cells] == [cell.text for cell in found]
     assert [cell["state"] for cell in cells] == ["done", "done"]
     assert (view.running, view.status) == (False, "2 of 2 answered")

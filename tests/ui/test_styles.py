@@ -1,4 +1,4 @@
-"""A page holds the styles of every kind of view that was opened on it: none may change how another one looks."""
+"""A page holds the styles of every kind of view that was opened on it: none changes how another looks."""
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
@@ -7,8 +7,8 @@ from llama_nb.widgets.base import STATIC
 
 # Bundle -> the class of its outermost element.
 ROOTS = {
-    "anatomy": "an", "attention": "att", "chat": "chat", "compare": "compare", "lens": "lens", "loader": "loader",
-    "plan": "plan", "routing": "moe", "sampling": "lab", "status_bars": "status-bars",
+    "anatomy": "an", "attention": "att", "chat": "chat", "compare": "compare", "lens": "lens",
+    "loader": "loader", "plan": "plan", "routing": "moe", "sampling": "lab", "status_bars": "status-bars",
 }  # fmt: skip
 STYLE = """() => {
     const found = getComputedStyle(document.querySelector("#view"));

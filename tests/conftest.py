@@ -3,6 +3,7 @@
 A missing model skips the test with the reason, except where CI=true: there it fails.
 """
 
+import asyncio
 import os
 import random
 import secrets
@@ -78,6 +79,22 @@ def pytest_configure() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Have a test draw the same seeds each time: what a model says at a temperature is no throw of dice."""
     secrets.randbits = random.Random(item.nodeid).getrandbits
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Hide the event loop of an open browser from tests of anything else, which may run loops of their own.
+
+    Playwright leaves its loop running in this thread between two calls, as long as the browser is open.
+    """
+    loop = None if item.get_closest_marker("ui") else asyncio._get_running_loop()
+    if loop is not None:
+        asyncio._set_running_loop(None)
+    try:
+        return (yield)
+    finally:
+        if loop is not None:
+            asyncio._set_running_loop(loop)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

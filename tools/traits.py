@@ -19,6 +19,7 @@ from llama_nb.widgets.reply_view import ReplyView
 from llama_nb.widgets.routing_explorer import RoutingExplorer
 from llama_nb.widgets.sampling_lab import SamplingLab
 from llama_nb.widgets.status_bars import StatusBars
+from llama_nb.widgets.training_panel import TrainingPanel
 
 TARGET: Final = Path(__file__).parents[1] / "labextension" / "widgets" / "traits.ts"
 WIDGETS: Final[tuple[type[Widget], ...]] = (
@@ -33,6 +34,7 @@ WIDGETS: Final[tuple[type[Widget], ...]] = (
     AttentionExplorer,
     LensView,
     RoutingExplorer,
+    TrainingPanel,
 )
 
 LONGEST: Final = 110  # of a line, as in biome.json

@@ -4,6 +4,7 @@ import type { Tree } from "./nodes";
 
 export * from "./inside_shapes";
 export * from "./routing_shapes";
+export * from "./training_shapes";
 
 /** What stands above an answer. */
 export interface Header {

@@ -41,6 +41,10 @@ import type {
   RoutingTokens,
   RoutingView,
   SamplingState,
+  TrainingCurves,
+  TrainingHead,
+  TrainingRecipe,
+  TrainingSamples,
 } from "./shapes";
 
 export interface ReplyViewTraits {
@@ -161,4 +165,13 @@ export interface RoutingExplorerTraits {
   tokens: RoutingTokens;
   twin: Bundle;
   view: RoutingView;
+}
+
+export interface TrainingPanelTraits {
+  curves: TrainingCurves;
+  error: string;
+  head: TrainingHead;
+  recipe: TrainingRecipe;
+  samples: TrainingSamples;
+  twin: Bundle;
 }

@@ -83,7 +83,7 @@ export interface TrainingData {
  * `tokens_per_s` are means, `gradient_norm` and `memory` the largest, `lr` and `smoothed` the last.
  */
 export interface TrainingCurves {
-  /** Counts the deltas; see TrainingPoints. */
+  /** Counts the changes; see TrainingPoints. */
   revision?: number;
   stride?: number;
   steps?: number[];
@@ -99,13 +99,16 @@ export interface TrainingCurves {
 }
 
 /**
- * A custom message: points to be added at the end of the curves, when `revision` is the page's plus one.
+ * A custom message that changes the curves, when `revision` is the page's plus one.
  *
- * A page that missed one (or has another `stride`) sends {kind: "lost"} and gets the whole trait.
+ * Of the points the first `keep` stay and `add` follows; of the validation losses the first `keep_validation`.
+ * A page that missed one sends {kind: "lost"} and gets the whole trait.
  */
 export interface TrainingPoints {
   kind: "points";
   revision: number;
+  keep: number;
+  keep_validation: number;
   add: TrainingCurves;
 }
 

@@ -112,6 +112,18 @@ class RecordingError(LlamaError):
     """Replies cannot be recorded or played back, or what is asked differs from what was recorded."""
 
 
+class DataError(LlamaError, ValueError):
+    """Data to train on cannot be read: no such file, a broken line, no known format, no rows."""
+
+
+class TrainingError(LlamaError):
+    """Training cannot begin or go on: a recipe out of range, no token to learn from, a loss that is no number."""
+
+
+class AdapterError(LlamaError):
+    """An adapter does not exist, belongs to another base, or cannot be made, read or merged."""
+
+
 class Stopped(LlamaError):
     """Work was stopped by the user before it had a result."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from llama_nb.core.grammar import Grammar
 from llama_nb.core.intervention import Intervention
@@ -11,6 +11,10 @@ from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
 
 Overflow = Literal["drop-oldest", "error"]
+NO_ADAPTER: Final = "off"  # as the adapter of a request: the base model alone
+APART: Final = (
+    "\0"  # stands between a chat's cache key and an adapter's name: a cache apart, which goes with it
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,9 @@ class Request:
         Looks on while the model works: entered with the module on the thread that owns it, around all that is
         computed for this request, which runs alone, and left before the last event is out. It must leave the
         module as it found it.
+    adapter
+        The adapter that answers this request, and its cache is apart; NO_ADAPTER is the base model alone,
+        None whatever is switched on. Such a request runs alone.
     purpose
         What this is, for the one who waits for it: "chat main", "complete".
     """
@@ -61,14 +68,17 @@ class Request:
     grammar: Grammar | None = None
     interventions: tuple[Intervention, ...] = ()
     watch: Callable[[Any], AbstractContextManager[Any]] | None = None
+    adapter: str | None = None
     purpose: str = "request"
 
     @property
     def kept_in(self) -> str | None:
         """The cache that it reads and extends; None with interventions, whose keys and values are its own."""
-        return None if self.interventions else self.cache_key
+        if self.interventions or self.cache_key is None:
+            return None
+        return self.cache_key if self.adapter is None else f"{self.cache_key}{APART}{self.adapter}"
 
     @property
     def alone(self) -> bool:
         """Whether it can share no computation with others."""
-        return bool(self.interventions) or self.watch is not None
+        return bool(self.interventions) or self.watch is not None or self.adapter is not None

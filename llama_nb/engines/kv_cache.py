@@ -12,6 +12,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from llama_nb.core.request import APART
+
 DEFAULT_LIMIT = 2**30  # bytes that the caches of one model may hold together
 _MARGIN = 128  # tokens that a layer's buffer grows by at least
 
@@ -224,11 +226,8 @@ class CacheStore:
                 total -= sizes[key]
 
     def forget(self, key: str | None = None) -> int:
-        """Drop one cache, or all; return the bytes given back."""
+        """Drop one cache with those that it has for adapters, or all; return the bytes given back."""
         with self._lock:
-            gone = [entry for name, entry in self._entries.items() if key in (None, name)]
-            if key is None:
-                self._entries.clear()
-            else:
-                self._entries.pop(key, None)
+            names = [name for name in self._entries if key in (None, name, name.partition(APART)[0])]
+            gone = [self._entries.pop(name) for name in names]
         return sum(entry.nbytes() for entry in gone)

@@ -49,6 +49,7 @@ class Finish:
     `reason` is "end" (the model's end-of-turn token), "stop_string", "length" (max_tokens), "context"
     (no room left), "stopped" (by the user) or "error". `detail` says more: the stop string, who stopped.
     `complete` says whether the reply is all that its grammar asks for; None without a grammar.
+    `adapter` names the adapters that wrote it, "" for the base alone.
     """
 
     reason: FinishReason
@@ -56,6 +57,7 @@ class Finish:
     seed: int | None = None
     detail: str = ""
     complete: bool | None = None
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,7 @@ from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
 
 Overflow = Literal["drop-oldest", "error"]
-NO_ADAPTER: Final = "off"  # as the adapter of a request: the base model alone
-APART: Final = (
-    "\0"  # stands between a chat's cache key and an adapter's name: a cache apart, which goes with it
-)
+APART: Final = "\0"  # between a chat's cache key and an adapter's name: a cache apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,8 @@ class Request:
         computed for this request, which runs alone, and left before the last event is out. It must leave the
         module as it found it.
     adapter
-        The adapter that answers this request, and its cache is apart; NO_ADAPTER is the base model alone,
-        None whatever is switched on. Such a request runs alone.
+        The adapter that answers this request, with a cache apart; `core.adapter.NO_ADAPTER` is the base model
+        alone, None whatever is switched on. A request that names one runs alone.
     purpose
         What this is, for the one who waits for it: "chat main", "complete".
     """

@@ -4,6 +4,7 @@ Knows no torch and no transformers, so that the layers above can be typed and te
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -154,6 +155,26 @@ class LoadedModel(Protocol):
     @property
     def chat_template(self) -> str | None:
         """The source of the chat template; None for a base model."""
+
+
+class Adapters(Protocol):
+    """The adapters in an engine's module, as requests need them; used on the worker's thread."""
+
+    def asked(self, adapter: str | None) -> AbstractContextManager[None]:
+        """Have the module answer with `adapter` in the block; see Request.adapter."""
+
+    def label(self, adapter: str | None) -> str:
+        """Return what answers a request with `adapter`, as one writes it; "" for the base alone."""
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """An engine whose module can have adapters; None as long as there are none."""
+
+    adapters: Adapters | None
+
+    def raise_state(self) -> None:
+        """Make all caches invalid: the weights or the adapters changed."""
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ _OTHERS: Final = {
     "grammar": "the schema, pattern or choice",
     "tools": "the tools",
     "begun": "what the reply begins with",
+    "adapter": "the adapter",
     "interventions": "what is changed in the model",
     "continue_last": "whether the last reply goes on",
 }

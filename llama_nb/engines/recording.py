@@ -57,6 +57,8 @@ def request_record(request: Request) -> dict[str, Any]:
         record["begun"] = list(request.begun)
     if request.grammar is not None:
         record["grammar"] = {"kind": request.grammar.kind, "text": request.grammar.text}
+    if request.adapter is not None:
+        record["adapter"] = request.adapter
     if request.interventions:
         record["interventions"] = [each.record() for each in request.interventions]
     return record
@@ -67,6 +69,7 @@ def prompt_question(request: Request) -> dict[str, Any]:
     record = request_record(request)
     record.pop("grammar", None)
     record.pop("interventions", None)
+    record.pop("adapter", None)
     return record
 
 

@@ -20,7 +20,8 @@ from llama_nb.core.messages import Message
 from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
-from llama_nb.engines.base import Capabilities, LoadedModel, NextToken, Pooling, Prompt, RowEvent
+from llama_nb.engines.adapted import adapted, signed
+from llama_nb.engines.base import Adapters, Capabilities, LoadedModel, NextToken, Pooling, Prompt, RowEvent
 from llama_nb.engines.batch import MOST_ROWS, Batch, SideBySide, Waiting, batchable, bytes_per_token
 from llama_nb.engines.begun import begun_texts, check_begun
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
@@ -74,6 +75,7 @@ class TransformersEngine:
         self._forward = Forward(self._module, loaded.checked.parameters)
         self._caches = CacheStore(self._module.config, cache_limit, self.context)
         self._worker = Worker(self.name)
+        self.adapters: Adapters | None = None
 
     @property
     def has_chat_template(self) -> bool:
@@ -142,7 +144,10 @@ class TransformersEngine:
         def work(_module: Any, stopped: Callable[[], str | None]) -> Floats | None:
             entry = self._caches.borrow(request.kept_in, ids)
             logits: Floats | None = None
-            with changed(self._module, request, prompt, stopped):
+            with (
+                adapted(self.adapters, request, self.name),
+                changed(self._module, request, prompt, stopped),
+            ):
                 for chunk in self._forward.chunks(ids[len(entry.ids) :]):
                     if stopped() is not None:
                         return None
@@ -216,8 +221,11 @@ class TransformersEngine:
         generation = self._prepare(request)
         entry = generation.entry
         try:
-            events = generation.run(self._forward, stopped)
-            yield from changed_until_the_end(self._module, request, generation.prompt, stopped, events)
+            with adapted(self.adapters, request, self.name) as adapter:
+                events = generation.run(self._forward, stopped)
+                events = changed_until_the_end(self._module, request, generation.prompt, stopped, events)
+                for event in events:
+                    yield signed(event, adapter)
         except Stopped:
             yield generation.closing(stopped() or "stopped")
         except NonFiniteLogitsError:
@@ -274,8 +282,10 @@ class TransformersEngine:
             most=most,
             damaged=self._damaged,
         )
+        adapter = self.adapters.label(None) if self.adapters is not None else ""
         try:
-            yield from batch.run(stopped)
+            for row in batch.run(stopped):
+                yield dataclasses.replace(row, event=signed(row.event, adapter))
         except torch.OutOfMemoryError as error:
             raise EngineError(
                 f"{self.name} ran out of memory with {most} rows side by side: {str(error).splitlines()[0]}",
@@ -355,7 +365,7 @@ class TransformersEngine:
         text = request.input[-1].content
         asked = Request(request.input[:-1], tools=request.tools)
         prompt = self._prompts.build(asked, spans=False).ids
-        entry = self._caches.peek(request.cache_key)
+        entry = self._caches.peek(request.kept_in or request.cache_key)
         if entry is not None and entry.reply_text == text and entry.prompt == prompt:
             # The very tokens, which tokenising the text again might not give.
             return prompt, entry.reply, text, entry.surprise

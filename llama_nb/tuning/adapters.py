@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from llama_nb.core.adapter import NO_ADAPTER, mix_label
 from llama_nb.core.errors import AdapterError, did_you_mean
-from llama_nb.core.request import NO_ADAPTER
 from llama_nb.tuning.targets import resolve_target
 
 if TYPE_CHECKING:
@@ -261,6 +261,12 @@ class AdapterSet:
         finally:
             self._show(self._active)
 
+    def label(self, adapter: str | None) -> str:
+        """Return what answers a request that asks for `adapter`, as one writes it; "" for the base alone."""
+        if adapter is None:
+            return mix_label(self._active)
+        return "" if adapter == NO_ADAPTER else adapter
+
     # --- training ---------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -317,18 +323,13 @@ class AdapterSet:
             If a tensor is missing, unknown or of another shape; nothing is changed then.
         """
         own = self.weights(name)
-        wrong = sorted(own.keys() ^ tensors.keys())
-        if wrong:
-            which = "lacks" if wrong[0] in own else "has no place for"
-            raise AdapterError(
-                f"{name} does not fit: {len(wrong)} tensors differ; it {which} {wrong[0]}."
-                if wrong[0] not in own
-                else f"The file of {name} {which} {wrong[0]} ({len(wrong)} tensors differ)."
-            )
+        for path in sorted(own.keys() ^ tensors.keys()):
+            missing = "is missing" if path in own else "has no place in the model"
+            raise AdapterError(f"These are not the numbers of {name}: {path} {missing}.")
         for path, value in own.items():
             if value.shape != tensors[path].shape:
                 raise AdapterError(
-                    f"{path} has the shape {tuple(tensors[path].shape)}, and here it is {tuple(value.shape)}.",
+                    f"{path} has the shape {tuple(tensors[path].shape)}; here it is {tuple(value.shape)}.",
                     "The adapter belongs to a model of another size.",
                 )
         with torch.no_grad():

@@ -35,7 +35,7 @@ from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.engines.sampler import NonFiniteLogitsError
 from llama_nb.engines.token_text import TokenTexts
 from llama_nb.engines.token_words import TokenWords, find_words
-from llama_nb.engines.worker import Worker
+from llama_nb.engines.worker import Around, Background, Serve, Worker
 from llama_nb.runtime.devices import available_memory, thread_count
 
 _BUNDLED: Final = Path(__file__).resolve().parent.parent / "bundled"
@@ -134,6 +134,33 @@ class TransformersEngine:
         for _ in self._worker.stream(once, purpose, stop):
             pass
         return results[0] if results else None
+
+    def begin(
+        self, work: Callable[[Any, Callable[[], str | None], Serve], T], purpose: str, stop: StopFlag
+    ) -> Background[T]:
+        """Queue `work(module, stopped, serve)`, long work such as a training, and return at once.
+
+        It calls `serve` often: then those who wait have the model, inside the context that it gives.
+        """
+
+        def serve(around: Around, timeout: float = 0.0) -> int:
+            served = self._worker.serve(around, timeout)
+            self._use_threads()
+            return served
+
+        def once(stopped: Callable[[], str | None]) -> T:
+            self._use_threads()
+            return work(self._module, stopped, serve)
+
+        return self._worker.begin(once, purpose, stop)
+
+    def background(self) -> Background[Any] | None:
+        """Return the long work that is on its way, if any."""
+        return self._worker.background()
+
+    def answer_here(self, request: Request, stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
+        """Generate on the thread that calls, which must be the worker's: for long work that asks itself."""
+        return self._generate(request, stopped)
 
     def next_token(self, request: Request, after: Sequence[int], stop: StopFlag) -> NextToken | None:
         """Return what the next token is chosen from; see Engine.next_token."""

@@ -6,110 +6,35 @@ a second one, or a caller that goes away can neither lose an event nor tear what
 
 import atexit
 import contextlib
+import math
 import queue
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from llama_nb.core.errors import EngineError, LlamaError
 from llama_nb.core.events import Finish, TokenEvent, Usage, Waiting, publish
 from llama_nb.core.stop import StopFlag
-from llama_nb.engines.interrupts import Note, hold, release
+from llama_nb.engines.interrupts import hold, release
+from llama_nb.engines.job import E, Job, JobQueue, Work
 
 _POLL_S: Final = 0.1  # how often a waiting caller looks whether the worker is alive and whether to stop
-# A caller that wakes for every token of a tiny model takes the interpreter from the worker: at 300 tokens/s
-# waking it at most every 20 ms keeps the loop as fast as one without a thread.
-_WAKE_S: Final = 0.02
+_STEP_S: Final = 1.0  # whoever waits less than this for a step of an exclusive job is not told of it
+_CLOSE_S: Final = 2.0
+_CLOSE_EXCLUSIVE_S: Final = 8.0  # a training that is closed writes a checkpoint first
+
+T = TypeVar("T")
+Around = Callable[[], AbstractContextManager[Any]]
 
 
-class Ending(Protocol):
-    """What comes of a job: the last event of one that says why it ended has `finish`."""
+class Serve(Protocol):
+    """How long work lets others have the model; see Worker.serve."""
 
-    @property
-    def finish(self) -> Finish | None:
-        """Why the job ended."""
-
-
-E = TypeVar("E", bound=Ending)
-Work = Callable[[Callable[[], str | None]], Iterator[E]]
-Unstarted = Callable[[float, str], E]
-
-
-class Job(Generic[E]):
-    """One piece of work: what was asked, and the events that came of it so far.
-
-    `unstarted` makes the one event of a job that was stopped while it waited; None: there is none.
-    """
-
-    def __init__(
-        self, work: Work[E], purpose: str, stop: StopFlag, unstarted: Unstarted[E] | None = None
-    ) -> None:
-        self.work: Work[E] | None = work
-        self.unstarted = unstarted
-        self.purpose = purpose
-        self.stop = stop
-        self.note = Note()
-        self.events: list[E] = []
-        self.error: BaseException | None = None
-        self.started = False
-        self.done = False
-        self.wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._woken = 0.0
-
-    @property
-    def over(self) -> bool:
-        """Whether its caller has nothing more to wait for."""
-        return self.done or bool(self.events and self.events[-1].finish is not None)
-
-    def stopped(self) -> str | None:
-        """Return why the job is to stop, None to go on."""
-        if self.stop.is_set():
-            return self.stop.reason or "stopped"
-        return "interrupted" if self.note.count else None
-
-    def run(self) -> None:
-        """Do the work; never raises."""
-        work, self.work = self.work, None
-        try:
-            for event in work(self.stopped) if work else ():
-                self.events.append(event)
-                now = time.perf_counter()
-                if now - self._woken >= _WAKE_S or event.finish is not None:
-                    self._woken = now
-                    self.wake.put(None)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
-            self.error = error
-        finally:
-            self.done = True
-            self.wake.put(None)
-
-
-class _Queue:
-    """What the thread and the worker share; the thread must not keep the worker alive."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Job[Any]] = deque()
-        self.running: Job[Any] | None = None
-        self.changed = threading.Condition()
-        self.closed = False
-
-    def serve(self) -> None:
-        while True:
-            with self.changed:
-                while not self.waiting and not self.closed:
-                    self.changed.wait()
-                if not self.waiting:
-                    return
-                job = self.waiting.popleft()
-                self.running = job
-                job.started = True
-            job.run()
-            with self.changed:
-                self.running = None
-            del job
+    def __call__(self, around: Around, timeout: float = 0.0) -> int:
+        """Run what waits inside `around()` and return how many jobs that were."""
 
 
 class Worker:
@@ -123,7 +48,7 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._queue = _Queue()
+        self._queue = JobQueue()
         self._thread: threading.Thread | None = None
         _workers.add(self)
 
@@ -135,6 +60,35 @@ class Worker:
         """Return the events of `work` as `stream` does; none if it is stopped before it began."""
         return JobStream(self, Job(work, purpose, stop))
 
+    def begin(
+        self, work: Callable[[Callable[[], str | None]], T], purpose: str, stop: StopFlag
+    ) -> "Background[T]":
+        """Queue long work that serves others in between, and return at once."""
+        background = Background(self, work, purpose, stop)
+        self.submit(background.job)
+        return background
+
+    def serve(self, around: Around, timeout: float = 0.0) -> int:
+        """Run the jobs that wait, and those that come meanwhile, inside `around()`; return how many.
+
+        For the exclusive job alone, on the worker's thread. Where none waits, one is awaited for at most
+        `timeout` seconds; `around` is entered only if there is one.
+        """
+        running = self._queue.running
+        assert running is not None
+        assert running.exclusive
+        assert threading.current_thread() is self._thread
+        count = 0
+        if self._queue.await_served(timeout):
+            with around():
+                while (job := self._queue.next_served()) is not None:
+                    try:
+                        job.run()
+                    finally:
+                        self._queue.served = None
+                    count += 1
+        return count
+
     def submit(self, job: Job[Any]) -> None:
         """Queue a job."""
         with self._queue.changed:
@@ -142,7 +96,7 @@ class Worker:
                 raise EngineError(f"{self._name} is closed.", "Load it again with `%llama load`.")
             self._queue.waiting.append(job)
             if self._thread is None or not self._thread.is_alive():
-                self._queue.running = None
+                self._queue.running = self._queue.served = None
                 self._thread = threading.Thread(
                     target=self._queue.serve, name=f"llama-nb worker of {self._name}", daemon=True
                 )
@@ -162,29 +116,51 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def busy(self) -> str | None:
-        """Return the purpose of the job that runs now, if any; one that has only to tidy up is over."""
-        job = self._queue.running
-        return job.purpose if job is not None and not job.over else None
+        """Return the purpose of the job that runs now, if any; one that has only to tidy up is over.
 
-    def ahead(self, job: Job[Any]) -> str | None:
-        """Return what `job` waits for: the job that runs."""
-        running = self._queue.running
-        return f"{running.purpose} on {self._name}" if running is not None and running is not job else None
+        An exclusive one keeps nobody waiting for long: `background` tells of it.
+        """
+        job = self._now()
+        return job.purpose if job is not None and not (job.over or job.exclusive) else None
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Stop the running job, give up the queued ones, and wait for the thread."""
+    def background(self) -> "Background[Any] | None":
+        """Return the exclusive work that runs or waits, if any."""
+        with self._queue.changed:
+            jobs = (self._queue.running, *self._queue.waiting)
+        return next(
+            (job.background for job in jobs if job is not None and job.background and not job.done), None
+        )
+
+    def ahead(self, job: Job[Any], waited: float = math.inf) -> str | None:
+        """Return what `job` waits for: the job that runs; a step of an exclusive one after a while only."""
+        running = self._queue.running if job.exclusive else self._now()
+        if (
+            running is None
+            or running is job
+            or (running.exclusive and not job.exclusive and waited < _STEP_S)
+        ):
+            return None
+        return f"{running.purpose} on {self._name}"
+
+    def _now(self) -> Job[Any] | None:
+        return self._queue.served or self._queue.running
+
+    def close(self, timeout: float = _CLOSE_S) -> None:
+        """Stop what runs, give up what is queued, and wait for the thread; longer for exclusive work."""
         with self._queue.changed:
             self._queue.closed = True
             gone = list(self._queue.waiting)
             self._queue.waiting.clear()
-            running = self._queue.running
+            running, served = self._queue.running, self._queue.served
             self._queue.changed.notify_all()
         for job in gone:
             job.error = EngineError(f"{self._name} was closed while {job.purpose} waited for it.")
             job.done = True
             job.wake.put(None)
-        if running is not None:
-            running.stop.set("the model was closed")
+        for under_way in (served, running):
+            if under_way is not None:
+                under_way.stop.set("the model was closed")
+                timeout = max(timeout, _CLOSE_EXCLUSIVE_S) if under_way.exclusive else timeout
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
@@ -262,7 +238,7 @@ class JobStream(Iterator[E]):
         return None
 
     def _tell(self) -> None:
-        ahead = self._worker.ahead(self._job)
+        ahead = self._worker.ahead(self._job, time.perf_counter() - self._submitted)
         if ahead is not None and ahead != self._told:
             self._told = ahead
             publish(Waiting(None, ahead))
@@ -278,6 +254,60 @@ class JobStream(Iterator[E]):
         with suppress(Exception):
             if not self._over:
                 self.close()
+
+
+class Background(Generic[T]):
+    """Long work that goes on while others are served: a training.
+
+    Attributes
+    ----------
+    purpose
+        What it is, for those who wait for it: "the training of persona".
+    detail
+        How far it is: "step 40 of 200"; the work itself says so.
+    result, error
+        What came of it once it is `done`.
+    """
+
+    def __init__(
+        self, worker: Worker, work: Callable[[Callable[[], str | None]], T], purpose: str, stop: StopFlag
+    ) -> None:
+        self.purpose = purpose
+        self.detail = ""
+        self.result: T | None = None
+        self._worker = worker
+
+        def once(stopped: Callable[[], str | None]) -> Iterator[TokenEvent]:
+            self.result = work(stopped)
+            return iter(())
+
+        self.job: Job[TokenEvent] = Job(once, purpose, stop)
+        self.job.background = self
+
+    @property
+    def done(self) -> bool:
+        """Whether it is over, or was given up before it began."""
+        return self.job.done
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it raised, if anything."""
+        return self.job.error
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Ask it to stop; what waits in the queue is taken out of it."""
+        self.job.stop.set(reason)
+        if self._worker.withdraw(self.job):
+            self.job.done = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is done, at most `timeout` seconds; return whether it is."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.job.done and self._worker.alive():
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S / 2)
+        return True
 
 
 def _never_started(waited_s: float, reason: str) -> TokenEvent:

@@ -17,6 +17,7 @@ from llama_nb.core.request import Request
 from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines import interrupts
+from llama_nb.engines.job import Job
 from llama_nb.engines.worker import Worker
 from tests.engines.opening import LILY, ids, run, text
 
@@ -291,3 +292,97 @@ def test_a_stream_in_another_thread_leaves_interrupts_alone(worker):
     assert signal.getsignal(signal.SIGINT) is before
     thread.join()
     assert len(got) == 21
+
+
+def beginning(worker, micro_batch=0.02, stop=None):
+    """An exclusive job that serves others after each micro-batch, until it is stopped."""
+    done = []
+
+    def work(stopped):
+        while (reason := stopped()) is None:
+            time.sleep(micro_batch)
+            done.append(worker.serve(contextlib.nullcontext))
+        return reason
+
+    return worker.begin(work, "the training of persona", stop or StopFlag()), done
+
+
+def test_long_work_serves_others_in_between(worker):
+    training, done = beginning(worker)
+    assert len(list(worker.stream(counting(5), "chat main", StopFlag()))) == 6
+    assert len(list(worker.stream(counting(5), "chat main", StopFlag()))) == 6
+    assert not training.done
+    assert sum(done) >= 1
+    assert worker.busy() is None
+    assert worker.background() is training
+    training.stop("enough")
+    assert training.wait(60)
+    assert (training.result, training.error) == ("enough", None)
+    assert sum(done) == 2
+    assert worker.background() is None
+
+
+def test_what_is_served_is_what_others_wait_for(worker):
+    training, _ = beginning(worker)
+    flag = StopFlag()
+    first = worker.stream(counting(10_000, 0.001), "chat main", flag)
+    next(first)
+    assert worker.busy() == "chat main"
+    seen = []
+    unsubscribe = events.subscribe(seen.append)
+    threading.Timer(0.3, flag.set).start()
+    assert len(list(worker.stream(counting(2), "complete", StopFlag()))) == 3
+    unsubscribe()
+    assert [event.waits_for for event in seen if isinstance(event, Waiting)] == ["chat main on cria"]
+    training.stop()
+    assert training.wait(60)
+
+
+def test_a_failure_of_what_is_served_does_not_touch_the_long_work(worker):
+    training, _ = beginning(worker)
+
+    def broken(_stopped):
+        raise RuntimeError("boom")
+        yield
+
+    with pytest.raises(EngineError, match="boom"):
+        list(worker.stream(broken, "chat main", StopFlag()))
+    assert len(list(worker.stream(counting(2), "again", StopFlag()))) == 3
+    training.stop()
+    assert training.wait(60)
+    assert training.error is None
+
+
+def test_a_second_long_work_waits_for_the_first_and_can_be_given_up(worker):
+    first, _ = beginning(worker)
+    second, steps = beginning(worker)
+    assert len(list(worker.stream(counting(2), "chat main", StopFlag()))) == 3
+    assert (second.job.started, steps) == (False, [])
+    second.stop()
+    assert second.done
+    first.stop()
+    assert first.wait(60)
+    assert (second.job.started, worker.background()) == (False, None)
+
+
+def test_closing_stops_long_work_and_what_it_serves(worker):
+    training, _ = beginning(worker)
+    reply = worker.stream(counting(10_000, 0.001), "chat main", StopFlag())
+    next(reply)
+    worker.close()
+    assert list(reply)[-1].finish.detail == "the model was closed"
+    assert training.wait(60)
+    assert training.result == "the model was closed"
+
+
+def test_who_waits_a_moment_only_is_not_told_of_long_work(worker):
+    training, _ = beginning(worker, micro_batch=0.05)
+    seen = []
+    unsubscribe = events.subscribe(seen.append)
+    list(worker.stream(counting(2), "chat main", StopFlag()))
+    unsubscribe()
+    assert [event for event in seen if isinstance(event, Waiting)] == []
+    patient = Job(counting(1), "chat main", StopFlag())
+    assert worker.ahead(patient) == "the training of persona on cria"
+    training.stop()
+    assert training.wait(60)

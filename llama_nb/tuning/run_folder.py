@@ -134,7 +134,7 @@ class RunFolder:
         """The recipe; raises TrainingError if it is damaged."""
         from llama_nb.tuning.recipe import Recipe
 
-        return Recipe.from_dict(self._asked("recipe"))
+        return Recipe.of(**self._asked("recipe"))
 
     @property
     def base(self) -> Base:

@@ -75,6 +75,33 @@ def download(
         return _download(repo, missing, sizes, "", stop) if missing else folder
 
 
+def download_files(
+    repo: str, names: Sequence[str], *, needs: Sequence[str] = (), stop: StopFlag | None = None
+) -> Path:
+    """Download those of `names` that a repository has into the hub's cache and return its snapshot folder.
+
+    Without a network, what is in the cache already is taken.
+
+    Raises
+    ------
+    LoadError
+        As for `download`; also if the repository lacks one of `needs`.
+    """
+    if hub_settings.offline():
+        cached = hub_cache.snapshot(repo)
+        if cached is not None and all((cached / name).exists() for name in needs):
+            return cached
+        raise _offline(repo, "the environment says HF_HUB_OFFLINE")
+    with _quiet_hub():
+        sizes = _describe(repo)
+        for name in needs:
+            if name not in sizes:
+                raise LoadError(f"{repo} has no {name}; in it: {', '.join(sorted(sizes)[:8]) or 'nothing'}.")
+        wanted = [name for name in names if name in sizes]
+        _check_disk(repo, sum(sizes[name] or 0 for name in wanted))
+        return _download(repo, wanted, sizes, "", stop)
+
+
 def _endpoint() -> str | None:
     """The hub to ask: a mirror set in this session counts too, which huggingface_hub reads at import only."""
     return os.environ.get("HF_ENDPOINT")

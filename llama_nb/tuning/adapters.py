@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llama_nb.tuning.recipe import Recipe
 
 LARGEST_WEIGHT: Final = 10.0
-_NAME: Final = re.compile(r"[^\W_][\w.-]{0,63}")
+_NAME: Final = re.compile(r"[^\W_][\w .+=@-]{0,79}")
 _RESERVED: Final = (NO_ADAPTER, "none", "base")
 _HALF: Final = (torch.bfloat16, torch.float16)
 _PREFIX: Final = "base_model.model."  # what peft's own files begin every name with
@@ -57,6 +57,25 @@ class AdapterFacts:
     parameters: int
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an adapter comes from.
+
+    Attributes
+    ----------
+    run
+        Name of the run that trained it; "" where that is not known.
+    recipe
+        What it was trained with, as JSON values.
+    folder
+        Where it was loaded from or saved to last; "" for one that is in memory only.
+    """
+
+    run: str = ""
+    recipe: Mapping[str, Any] | None = None
+    folder: str = ""
+
+
 class AdapterSet:
     """The adapters in a module.
 
@@ -79,6 +98,7 @@ class AdapterSet:
         self.base_fingerprint = base_fingerprint
         # peft's own names for them: it cannot have an adapter that is called "train", "keys" or "a.b".
         self._keys: dict[str, str] = {}
+        self._origins: dict[str, Origin] = {}
         self._made = 0
         self._active: dict[str, float] = {}
         self._trained: str | None = None
@@ -111,7 +131,7 @@ class AdapterSet:
             method,
             int(config.r),
             float(config.lora_alpha),
-            tuple(sorted(config.target_modules)),
+            tuple(sorted({path.rpartition(".")[2] for path in self._layers_of(name)})),
             len(self._layers_of(name)),
             sum(tensor.numel() for tensor in tensors.values()),
         )
@@ -120,6 +140,11 @@ class AdapterSet:
         """Return peft's configuration of the adapter `name`."""
         config: LoraConfig = self.module.peft_config[self.key(name)]
         return config
+
+    def origin(self, name: str) -> Origin:
+        """Return where the adapter `name` comes from."""
+        self.key(name)
+        return self._origins[name]
 
     def key(self, name: str) -> str:
         """Return what peft calls the adapter `name` inside the module; AdapterError if there is none."""
@@ -148,17 +173,17 @@ class AdapterSet:
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=recipe.rank,
-            lora_alpha=recipe.alpha,
+            lora_alpha=int(recipe.alpha) if recipe.alpha == int(recipe.alpha) else recipe.alpha,
             lora_dropout=recipe.dropout,
             target_modules=list(resolve_target(self.module, recipe.target)),
             use_dora=recipe.method == "dora",
             use_rslora=recipe.method == "rslora",
             base_model_name_or_path=self.base_name,
         )
-        self.add(name, config, seed=recipe.seed)
+        self.add(name, config, seed=recipe.seed, origin=Origin(recipe=recipe.to_dict()))
 
-    def add(self, name: str, config: "LoraConfig", *, seed: int = 0) -> None:
-        """Put an adapter of peft's configuration into the module, switched off."""
+    def add(self, name: str, config: "LoraConfig", *, seed: int = 0, origin: Origin | None = None) -> None:
+        """Put an adapter of peft's configuration into the module, switched off; see `create`."""
         from peft import inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
@@ -176,7 +201,7 @@ class AdapterSet:
             warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
             torch.manual_seed(seed)
             inject_adapter_in_model(config, self.module, key)
-        self._keys[name] = key
+        self._keys[name], self._origins[name] = key, origin or Origin()
         self.module._hf_peft_config_loaded = True  # what transformers' Trainer asks a quantised model for
         self._layers = {
             path: part for path, part in self.module.named_modules() if isinstance(part, LoraLayer)
@@ -199,7 +224,7 @@ class AdapterSet:
             warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted")
             for layer in self._layers_of(name).values():
                 layer.delete_adapter(key)
-        del self._keys[name], self.module.peft_config[key]
+        del self._keys[name], self._origins[name], self.module.peft_config[key]
         for path, layer in list(self._layers.items()):
             if not layer.lora_A:
                 parent, _, last = path.rpartition(".")
@@ -362,7 +387,7 @@ def check_adapter_name(name: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
         raise AdapterError(
             f"An adapter cannot be called {name!r}.",
-            "A name has up to 64 letters, digits, dots, - and _, and begins with a letter or digit; "
+            "A name has up to 80 letters, digits, spaces and . - _ + = @, and begins with a letter or digit; "
             f"{', '.join(_RESERVED)} stand for no adapter.",
         )
 

@@ -63,6 +63,14 @@ def _lens(trace: Any) -> Any:
     return live_view.begin(LensView(trace))
 
 
+def _run(run: Any) -> Any:
+    from llama_nb.session.training_view import TrainingView
+    from llama_nb.widgets import live_view
+    from llama_nb.widgets.training_panel import TrainingPanel
+
+    return live_view.begin(TrainingPanel(TrainingView(run)))
+
+
 # The type's full name, and what makes its widget: None where the value's own bundle is shown.
 _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.planner.plan.Plan": _plan,
@@ -74,6 +82,7 @@ _VIEWS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "llama_nb.interpret.routing_twin.RoutingView": _routing_view,
     "llama_nb.session.anatomy.Anatomy": _anatomy,
     "llama_nb.session.lens.LensTrace": _lens,
+    "llama_nb.tuning.run.Run": _run,
 }
 
 

@@ -142,7 +142,7 @@ def _measured(head: Record) -> list[tuple[str, str]]:
 def duration(seconds: float) -> str:
     """Return a time: "0.4 s", "45 s", "2 min 05 s", "3 h 10 min"."""
     if seconds < 59.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -215,6 +215,11 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.status})"
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from llama_nb.tuning.run_reading import bundle
+
+        return bundle(self._folder, watched=detect().watched)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and other.folder.absolute() == self.folder.absolute()
 

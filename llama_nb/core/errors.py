@@ -40,6 +40,10 @@ class LoadCancelled(LoadError):
     """Loading was stopped by whoever asked for it; what it took is given back."""
 
 
+class ConvertError(LlamaError):
+    """A model or an adapter cannot be written in another format."""
+
+
 class ModelGone(LlamaError):
     """A handle is used after its model was unloaded or replaced."""
 

@@ -37,9 +37,11 @@ _MODULES: Final[Mapping[str, str]] = {
     "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
+_NAMES: Final = {module: name for name, module in _MODULES.items()}
 # What llama.cpp does with the rows of q and k depends on the kind: here it is undone for Llamas.
 _KINDS: Final = ("llama",)
 _LAYER: Final = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+_IN_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _IGNORED: Final = "rope_freqs.weight"  # its content is in the config
 
 
@@ -133,6 +135,15 @@ def _hf_name(name: str) -> str:
         return f"model.layers.{number}.{_MODULES.get(module, module)}.{suffix}"
     module, _, suffix = name.rpartition(".")
     return f"{_MODULES.get(module, module)}.{suffix}"
+
+
+def gguf_name(name: str) -> str:
+    """Return llama.cpp's name of a tensor of a Llama."""
+    stem, _, suffix = name.rpartition(".")
+    layer = _IN_LAYER.fullmatch(stem)
+    if layer is not None:
+        return f"blk.{layer.group(1)}.{_NAMES[layer.group(2)]}.{suffix}"
+    return f"{_NAMES[stem]}.{suffix}"
 
 
 def refuse_again(checked: Checked, quant: str) -> None:

@@ -33,7 +33,7 @@ _LLAMA4: Final = (
     rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*{_SHORT}"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_CUTS: Final[Mapping[str, str]] = {
+CUTS: Final[Mapping[str, str]] = {
     "llama-bpe": _LLAMA3, "llama3": _LLAMA3, "llama-v3": _LLAMA3,
     "llama4": _LLAMA4, "gpt-4o": _LLAMA4,
     "gpt-2": "",
@@ -143,21 +143,28 @@ def _build(header: GgufHeader, tokens: list[str]) -> "Tokenizer":
 
 
 def _bytes(header: GgufHeader, tokens: list[str]) -> "Tokenizer":
-    """Llama 3 and 4: byte pairs over bytes written as characters."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-
     pre = str(header.keys.get("tokenizer.ggml.pre", ""))
-    if pre not in _CUTS:
+    if pre not in CUTS:
         raise LoadError(
             f"{header.path.name} cuts text by rules called {pre[:40]!r} (tokenizer.ggml.pre), which are "
-            f"not known here; known are {', '.join(_CUTS)}.",
+            f"not known here; known are {', '.join(CUTS)}.",
             "Load the model that it was made from.",
         )
-    merges = [tuple(merge.split(" ", 1)) for merge in header.array("tokenizer.ggml.merges") or []]
+    return byte_pairs(pre, tokens, header.array("tokenizer.ggml.merges") or [])
+
+
+def byte_pairs(pre: str, tokens: list[str], merges: list[str]) -> "Tokenizer":
+    """Return byte pairs over bytes written as characters, the kind of Llama 3 and 4.
+
+    `pre` is one of `CUTS`; a merge is its two parts with a space between.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    parts: Any = [tuple(merge.split(" ", 1)) for merge in merges]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     # Meta's tokenizers take a word that is a token as it is, even where no merges lead to it.
-    built = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=bool(_CUTS[pre])))
-    cut = [pre_tokenizers.Split(Regex(_CUTS[pre]), "isolated")] if _CUTS[pre] else []
+    built = Tokenizer(models.BPE(vocabulary, parts, ignore_merges=bool(CUTS[pre])))
+    cut = [pre_tokenizers.Split(Regex(CUTS[pre]), "isolated")] if CUTS[pre] else []
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not cut)
     built.pre_tokenizer = pre_tokenizers.Sequence([*cut, as_bytes])
     built.decoder = decoders.ByteLevel()
@@ -165,16 +172,22 @@ def _bytes(header: GgufHeader, tokens: list[str]) -> "Tokenizer":
 
 
 def _pieces(header: GgufHeader, tokens: list[str]) -> "Tokenizer":
-    """Llama 1 and 2: SentencePiece's byte pairs over characters, bytes where a character is unknown."""
+    unknown = _named(header, tokens, "unk")
+    prefix = bool(header.keys.get("tokenizer.ggml.add_space_prefix", True))
+    return pieces(tokens, header.array("tokenizer.ggml.scores") or [], unknown, prefix=prefix)
+
+
+def pieces(tokens: list[str], scores: list[float], unknown: str | None, *, prefix: bool) -> "Tokenizer":
+    """Return SentencePiece's byte pairs over characters, the kind of Llama 1 and 2.
+
+    `prefix`: whether a text begins with a space that was not written.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    scores = header.array("tokenizer.ggml.scores") or []
-    unknown = _named(header, tokens, "unk")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = _merges(vocabulary, scores)
     model = models.BPE(vocabulary, merges, unk_token=unknown or tokens[0], fuse_unk=True, byte_fallback=True)
     built = Tokenizer(model)
-    prefix = header.keys.get("tokenizer.ggml.add_space_prefix", True)
     before = [normalizers.Prepend(_SPACE)] if prefix else []
     built.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", _SPACE)])
     strip = [decoders.Strip(" ", 1, 0)] if before else []

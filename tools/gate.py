@@ -1,10 +1,12 @@
 """Run every check and test, one after another, and say which failed.
 
 `python -m tools.gate [--full] [STEP ...]`. Cheap steps come first, and a failed one does not hide the later
-ones. pytest is the last, so that its closing line stands near the end.
+ones. pytest is the last, so that its closing line stands near the end. A handful of tests that fail while the
+others keep the machine busy (a page that was slow to draw) run once more alone; they are named if they pass.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+MOST_AGAIN = 5  # failures; more are no matter of a busy machine
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,31 @@ class Step:
         """Run it without standard input and say whether it passed."""
         program = Path(sys.executable) if self.command[0] == "python" else BIN / self.command[0]
         command = [str(program), *self.command[1:]]
-        return (
-            subprocess.run(
-                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
-            ).returncode
-            == 0
-        )
+        ran = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
+        return ran.returncode == 0
+
+
+@dataclass(frozen=True)
+class Tests(Step):
+    """pytest on several processes; a few tests that fail run again, one after another."""
+
+    again: tuple[str, ...] = ()
+
+    def run(self, environment: Mapping[str, str]) -> bool:
+        """Run the tests and say whether each passed, at the latest alone."""
+        failures = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
+        failures.unlink(missing_ok=True)
+        if super().run(environment):
+            return True
+        failed = sorted(json.loads(failures.read_text(encoding="utf-8"))) if failures.is_file() else []
+        # Without names it was no test that failed: a process died, nothing was found.
+        if not 0 < len(failed) <= MOST_AGAIN:
+            return False
+        print(f"\n[gate] {self.name} again, alone: {', '.join(failed)}", flush=True)
+        if not Step(self.name, (*self.again, *failed)).run(environment):
+            return False
+        print(f"\n[gate] UNSTEADY, failed beside others and passed alone: {', '.join(failed)}", flush=True)
+        return True
 
 
 def workers() -> int:
@@ -47,7 +69,8 @@ def steps(full: bool) -> list[Step]:
     chosen = ("-m", "full or not full") if full else ()
     npm = ("python", "-m", "tools.node", "npm", "run", "--silent")
     # A file's tests run in one process, which shares its models, its JupyterLab and its browser.
-    pytest = ("python", "-m", "pytest", "-n", str(workers()), "--dist", "loadfile")
+    pytest = ("python", "-m", "pytest")
+    beside = ("-n", str(workers()), "--dist", "loadfile")
     return [
         Step("ruff", ("ruff", "check", ".")),
         Step("format", ("ruff", "format", "--check", ".")),
@@ -57,7 +80,7 @@ def steps(full: bool) -> list[Step]:
         Step("biome", (*npm, "lint")),
         Step("vitest", (*npm, "test")),
         Step("notebooks", ("python", "-m", "tools.notebooks", "check")),
-        Step("pytest", (*pytest, *chosen)),
+        Tests("pytest", (*pytest, *beside, *chosen), again=(*pytest, *chosen)),
     ]
 
 

@@ -3,6 +3,7 @@
 Works on JupyterLab's own objects (`window.jupyterapp`) where clicking would only test JupyterLab.
 """
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,11 @@ class LabPage:
         )
         return found
 
+    def read_json(self, index: int) -> Any:
+        """Return what a cell printed as JSON; the page may draw it a moment after the cell's end."""
+        self.wait_until(lambda: self.text(index) != "", f"an output of cell {index}")
+        return json.loads(self.text(index))
+
     def wait_for_text(self, index: int, wanted: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until a cell's outputs show a text."""
         self.wait_until(lambda: wanted in self.text(index), f"{wanted!r} in cell {index}", seconds)
@@ -181,6 +187,12 @@ class LabPage:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n" + "\n".join(self.console[-20:]))
             self.page.wait_for_timeout(50)
+
+    def wait_for_input(self) -> None:
+        """Wait until a cell asks for input and has the focus: what is typed before goes to the notebook."""
+        self.page.wait_for_function(
+            "document.activeElement?.matches('.jp-Stdin-input') === true", timeout=WAIT_SECONDS * 1000
+        )
 
     def save(self) -> Path:
         """Save the notebook and return its path."""

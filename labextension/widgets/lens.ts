@@ -173,7 +173,7 @@ function render({ model, el }: { model: LensModel; el: HTMLElement }): () => voi
   });
   const resized = new ResizeObserver(() => {
     drawAll();
-    grid.reveal();
+    grid.resized();
   });
   resized.observe(grid.root);
   const leave = standIn(model as never, el);

@@ -22,6 +22,8 @@ export interface Grid {
   spare(): number;
   /** Bring the active cell into sight; at first into the middle. */
   reveal(middle?: boolean): void;
+  /** Keep the active cell in sight where it was before the grid got another size; who scrolled away stays there. */
+  resized(): void;
 }
 export interface GridActs {
   pick(at: At): void;
@@ -54,6 +56,7 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
   let at: At = { row: 0, column: 0 };
   let by: LensGround = "probability";
   let drawn = "";
+  let followed = true; // the active cell is in sight
 
   const sight = (): [number, number] => {
     const columns = head.columns ?? 0;
@@ -141,6 +144,12 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
       line.offsetTop + line.offsetHeight + below.offsetHeight - root.scrollTop - root.clientHeight;
     if (over < 0) root.scrollTop += over;
     else if (under > 0) root.scrollTop += under;
+    followed = true;
+  };
+  const scrolled = () => {
+    const left = LABELS + at.column * WIDTH - root.scrollLeft;
+    followed = left >= LABELS && left + WIDTH <= root.clientWidth;
+    window.requestAnimationFrame(() => draw());
   };
   const move = (row: number, column: number) => {
     const rows = (head.layers?.length ?? 1) - 1;
@@ -193,14 +202,12 @@ export function lensGrid(acts: GridActs, signal: AbortSignal): Grid {
     { signal },
   );
   root.addEventListener("pointerleave", () => acts.point(null), { signal });
-  root.addEventListener("scroll", () => window.requestAnimationFrame(() => draw()), {
-    signal,
-    passive: true,
-  });
+  root.addEventListener("scroll", scrolled, { signal, passive: true });
 
   return {
     root,
     reveal,
+    resized: () => (followed ? reveal() : draw()),
     spare: () => root.clientHeight - inner.offsetHeight,
     update(newHead, newCells, newAt, newBy) {
       const same = newHead === head && newCells === cells && newBy === by;

@@ -127,7 +127,7 @@ def test_statistics_are_those_of_numpy_and_come_back_after_a_reload(
     find(page, "[data-key='mlp.gate_proj']").click()
     cells = page.page.locator(".llama-nb-an tr[data-place='mlp.gate_proj'] td")
     page.run_cell(RAW)
-    *figures, size = json.loads(page.text(RAW))
+    *figures, size = page.read_json(RAW)
     said = [cell.replace("−", "-") for cell in cells.all_inner_texts()]
     assert [float(cell) for cell in said[:4]] == pytest.approx(figures[:4], rel=6e-3)
     assert said[4:] == [f"{100 * share:.3g} %" for share in figures[4:]]

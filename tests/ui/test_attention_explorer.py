@@ -1,6 +1,5 @@
 """The attention explorer in a real JupyterLab: pixels and values against the kernel's, ways to use it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def answer(page: LabPage, code: str) -> Any:
     )
     last = page.cells() - 1
     page.run_cell(last)
-    return json.loads(page.text(last))
+    return page.read_json(last)
 
 
 def pixels(page: LabPage) -> np.ndarray[Any, Any]:

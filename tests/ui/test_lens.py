@@ -90,7 +90,7 @@ def test_figures_are_those_of_the_trace_by_mouse_and_by_keyboard_in_both_themes(
     lens_page: LabPage, tmp_path: Path
 ) -> None:
     page, keyboard = lens_page, lens_page.page.keyboard
-    figures = json.loads(page.text(LENS + 1))
+    figures = page.read_json(LENS + 1)
     box = page.page.locator(".llama-nb-lens").bounding_box()
     assert box is not None
     assert (box["width"] <= 640, box["height"] <= 420) == (True, True)
@@ -137,7 +137,7 @@ def test_a_reload_comes_back_and_without_a_kernel_it_can_be_read(
     lens_page: LabPage, context: BrowserContext, lab: LabServer
 ) -> None:
     page = lens_page
-    figures = json.loads(page.text(LENS + 1))
+    figures = page.read_json(LENS + 1)
     find(page, "select").select_option("entropy")
     cell(page, 2, 17).click()
     page.wait_until(
@@ -183,7 +183,7 @@ def test_a_long_and_hostile_text_with_the_tokens_of_llama_3(
     setup = f"{SETUP.rsplit('llama.load', 1)[0]}llama.load({str(slow_llama)!r})"
     page.open(notebook(setup, f"t = m.lens({text!r})\nt", FIGURES))
     page.run_all()
-    figures = json.loads(page.text(LENS + 1))
+    figures = page.read_json(LENS + 1)
     last = len(figures["texts"]) - 1
     assert last > 180
     cell(page, 0, last).wait_for(state="attached")
@@ -199,6 +199,9 @@ def test_a_long_and_hostile_text_with_the_tokens_of_llama_3(
     grid = find(page, "[role=grid]")
     grid.evaluate("grid => { grid.scrollLeft = 80 * 62; }")
     page.wait_until(lambda: cell(page, 2, 83).inner_text() != "", "a window in the middle", 20)
+    grid.evaluate("grid => { grid.parentElement.style.width = '520px'; }")  # as its handle does
+    page.page.wait_for_timeout(300)  # who scrolled away stays there
+    assert grid.evaluate("grid => grid.scrollLeft") == 80 * 62
     cell(page, 2, 83).click()
     page.wait_until(lambda: shown(page) == wanted(figures, 2, 83), "figures in the middle", 20)
     page.page.keyboard.press("End")

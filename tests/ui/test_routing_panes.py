@@ -1,6 +1,5 @@
 """The routing explorer's panes in a real JupyterLab: flows, an expert, what if, cost against the kernel's."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def answer(page: LabPage, code: str) -> Any:
     )
     last = page.cells() - 1
     page.run_cell(last)
-    return json.loads(page.text(last))
+    return page.read_json(last)
 
 
 def sent(value: float) -> float:

@@ -14,9 +14,17 @@ const WIDGETS = [
   "attention",
   "lens",
   "routing",
+  "training",
 ];
 // Code that a widget asks the kernel for when it is needed; it has no stylesheet of its own.
-const PARTS = ["chat_side", "anatomy_more", "attention_more", "routing_more", "routing_further"];
+const PARTS = [
+  "chat_side",
+  "anatomy_more",
+  "attention_more",
+  "routing_more",
+  "routing_further",
+  "training_more",
+];
 const LIMIT = 30_000; // bytes: the text sits in the state of every instance
 const target = new URL("../../llama_nb/widgets/static/", import.meta.url).pathname;
 

@@ -4,6 +4,7 @@ import { linksOf, name } from "./attention_look";
 import type { AttentionMap } from "./attention_map";
 import type { Host } from "./attention_more";
 import { button, element } from "./element";
+import { inlined, raster, save, textOf } from "./picture";
 import { svg } from "./svg";
 
 export interface ExportPane {
@@ -40,7 +41,11 @@ export function exportPane(host: Host, signal: AbortSignal): ExportPane {
       "The shown map as a picture",
       () => void raster(drawing()).then((blob) => save(blob, `${title()}.png`)),
     ],
-    ["SVG", "The shown map as a drawing with text", () => save(textOf(drawing()), `${title()}.svg`)],
+    [
+      "SVG",
+      "The shown map as a drawing with text",
+      () => save(new Blob([textOf(drawing())], { type: "image/svg+xml" }), `${title()}.svg`),
+    ],
     [
       "Copy weights",
       "The strongest weights of the shown window, tab-separated",
@@ -73,17 +78,6 @@ export function linksText({ look }: Pick<Host, "look">): string {
   return [["token", "text", "weight"].join("\t"), ...rows].join("\n");
 }
 
-const COPIED = [
-  "fill",
-  "stroke",
-  "stroke-width",
-  "stroke-dasharray",
-  "stroke-opacity",
-  "fill-opacity",
-  "opacity",
-];
-const FONT = ["font-family", "font-size", "font-weight"];
-
 /** One drawing of the maps side by side, with the styles of the page written into it. */
 export function compose(maps: AttentionMap[], caption: string): SVGSVGElement {
   const sizes = maps.map(({ root }) => root.getBoundingClientRect());
@@ -109,45 +103,4 @@ export function compose(maps: AttentionMap[], caption: string): SVGSVGElement {
     left += sizes[index]?.width ?? 0;
   }
   return drawing;
-}
-
-function inlined(axes: SVGSVGElement): Element[] {
-  return [...axes.children].map((child) => {
-    const copy = child.cloneNode(true) as Element;
-    const style = getComputedStyle(child);
-    copy.removeAttribute("class");
-    for (const property of child.tagName === "text" ? [...COPIED, ...FONT] : COPIED) {
-      const value = style.getPropertyValue(property);
-      if (value) copy.setAttribute(property, value);
-    }
-    return copy;
-  });
-}
-
-function textOf(drawing: SVGSVGElement): Blob {
-  return new Blob([new XMLSerializer().serializeToString(drawing)], { type: "image/svg+xml" });
-}
-
-async function raster(drawing: SVGSVGElement): Promise<Blob> {
-  const scale = 2;
-  const picture = new Image();
-  const text = new XMLSerializer().serializeToString(drawing);
-  picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
-  await picture.decode();
-  const canvas = document.createElement("canvas");
-  canvas.width = scale * Number(drawing.getAttribute("width"));
-  canvas.height = scale * Number(drawing.getAttribute("height"));
-  canvas.getContext("2d")?.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve, reject) =>
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
-  );
-}
-
-/** Hand a file to the browser's downloads. */
-function save(content: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

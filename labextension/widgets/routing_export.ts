@@ -3,6 +3,7 @@
 import { css } from "./colour_maps";
 import { copyButton } from "./copy";
 import { button } from "./element";
+import { save } from "./picture";
 import { type By, scaleOf, valuesOf } from "./routing_load";
 import { colourOf, type More, type RoutingPage } from "./routing_page";
 import type { RoutingHead, RoutingLoad } from "./shapes";
@@ -110,16 +111,5 @@ function savePicture(page: RoutingPage, map: HTMLCanvasElement, by: By): void {
   }
   write(by === "share" ? "0" : `−${percent(peak)}`, LEFT, TOP + high + 29, "--ln-muted", "left");
   write(percent(peak), LEFT + 120, TOP + high + 29, "--ln-muted", "right");
-  save(canvas, `experts-${head.model ?? "model"}.png`);
-}
-
-function save(canvas: HTMLCanvasElement, name: string): void {
-  canvas.toBlob((content) => {
-    if (!content) return;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(content);
-    link.download = name;
-    link.click();
-    window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  }, "image/png");
+  canvas.toBlob((content) => content && save(content, `experts-${head.model ?? "model"}.png`), "image/png");
 }

@@ -148,4 +148,4 @@ export type TrainingAsk =
   | { kind: "prompt"; text: string }
   | { kind: "adapter"; use: boolean }
   | { kind: "sample"; step: number }
-  | { kind: "lost" };
+  | { kind: "lost" | "code" };

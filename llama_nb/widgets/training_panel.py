@@ -22,6 +22,7 @@ from llama_nb.widgets.traits import Record
 LOOK_S: Final = 0.5
 IDLE_S: Final = 3.0  # a run that is over may be resumed in another cell
 _TWIN_S: Final = 5.0  # the picture of the curves is drawn for it
+_MORE: Final = STATIC / "training_more.js"  # answers, recipe, data: what is opened by a tab
 _LONGEST: Final = 10_000  # characters of a prompt
 
 
@@ -112,7 +113,11 @@ class TrainingPanel(LiveWidget):
 
     def looks(self) -> Messages:
         """Return what a page asks for; the shapes are `TrainingAsk`'s."""
-        return {"lost": lambda _: self._send_curves(), "sample": self._choose_sample}
+        return {
+            "lost": lambda _: self._send_curves(),
+            "sample": self._choose_sample,
+            "code": lambda _: self.send({"kind": "code", "text": _MORE.read_text("utf-8")}),
+        }
 
     def actions(self) -> Messages:
         """Return what a page does."""

@@ -10,11 +10,12 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from llama_nb.core.adapter import NO_ADAPTER
 from llama_nb.core.errors import TrainingError, nearest
 from llama_nb.tuning.json_lines import Record, append, line, read_json, records, replace_bytes, replace_json
 from llama_nb.tuning.process import Process
@@ -28,7 +29,9 @@ State = Literal["waiting", "running", "paused", "stopped", "finished", "failed",
 # What may be said of a run whose process lives; a dead one in such a state was interrupted.
 AT_WORK: Final = ("waiting", "running", "paused")
 _STATES: Final = (*AT_WORK, "stopped", "finished", "failed", "interrupted")
-_NAME: Final = re.compile(r"[^\W_][\w .+=@-]{0,79}")
+# A run's name is its folder's, and that of its adapter in the model and in commands.
+_NAME: Final = re.compile(r"[^\W_][\w.-]{0,63}")
+_RESERVED: Final = (NO_ADAPTER, "none", "base")
 _MOST_NAMES: Final = 10_000
 
 
@@ -122,6 +125,7 @@ class RunFolder:
         self.state_file = path / "state.json"
         self.metrics_file = path / "metrics.jsonl"
         self.samples_file = path / "samples.jsonl"
+        self.prompts_file = path / "prompts.jsonl"
         self.plan_file = path / "plan.json"
         self.log_file = path / "log.txt"
         self.checkpoints = path / "checkpoints"
@@ -209,6 +213,18 @@ class RunFolder:
         """Return all sample answers, in the order they were given."""
         return self._records(self.samples_file)
 
+    def add_prompt(self, prompt: str) -> None:
+        """Have `prompt` answered with the others from the next time on; raises TrainingError if it cannot."""
+        try:
+            append(self.prompts_file, {"prompt": prompt})
+        except OSError as error:
+            raise TrainingError(f"The prompt cannot be kept: {error.strerror or error}.") from error
+
+    def prompts(self) -> list[str]:
+        """Return the prompts that were added while it ran, each once, in their order."""
+        given = (record.get("prompt") for record in self._records(self.prompts_file))
+        return list(dict.fromkeys(each for each in given if isinstance(each, str) and each.strip()))
+
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Merge `plan` into plan.json."""
         replace_json(self.plan_file, {**self.plan, **plan})
@@ -247,23 +263,29 @@ def check_name(name: str) -> str:
     TrainingError
         If it is empty, too long, or has characters that lead elsewhere.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.strip():
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
         raise TrainingError(
-            f"{str(name)[:60]!r} cannot be the name of a run: letters, digits, spaces and . - _ + = @, "
-            "beginning with a letter or digit, at most 80.",
-            "Name it by what it learns: --name persona",
+            f"A run cannot be called {str(name)[:60]!r}.",
+            "A name has up to 64 letters, digits, dots, - and _, and begins with a letter or digit; "
+            f"{', '.join(_RESERVED)} stand for no adapter.",
         )
     return name
 
 
 def name_from(source: str) -> str:
     """Return a name for a run on data that is called `source`: its stem, else "run"."""
-    stem = re.sub(r"[^\w.+=@-]+", "-", Path(source).stem).strip("-._ ")[:60]
-    return stem if _NAME.fullmatch(stem) else "run"
+    stem = re.sub(r"[^\w.-]+", "-", Path(source).stem).strip("-._")[:60]
+    return stem if _NAME.fullmatch(stem) and stem.lower() not in _RESERVED else "run"
 
 
 def create(
-    root: Path, name: str, recipe: "Recipe", base: Base, fill: Callable[[RunFolder], None] = lambda _: None
+    root: Path,
+    name: str,
+    recipe: "Recipe",
+    base: Base,
+    fill: Callable[[RunFolder], None] = lambda _: None,
+    *,
+    taken: Collection[str] = (),
 ) -> RunFolder:
     """Make a folder for a new run under `root`; NAME-2, NAME-3 ... if the name is taken.
 
@@ -273,6 +295,8 @@ def create(
     ----------
     fill
         Writes what else belongs into the folder before it gets its place: the data.
+    taken
+        Names that are none any more, beside those of folders: adapters in the model.
 
     Raises
     ------
@@ -286,7 +310,7 @@ def create(
         asked = {"schema": SCHEMA, "recipe": recipe.to_dict(), "base": dataclasses.asdict(base)}
         fill(RunFolder(part))
         replace_json(part / "recipe.json", asked)
-        return RunFolder(_take_place(part, root, name))
+        return RunFolder(_take_place(part, root, name, taken))
     except OSError as error:
         raise TrainingError(
             f"The folder of the run {name} cannot be made: {error.strerror or error}.",
@@ -296,8 +320,10 @@ def create(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _take_place(part: Path, root: Path, name: str) -> Path:
+def _take_place(part: Path, root: Path, name: str, taken: Collection[str]) -> Path:
     for wanted in names_after(name):
+        if wanted in taken:
+            continue
         try:
             return part.rename(root / wanted)
         except OSError as error:

@@ -155,11 +155,11 @@ def _sbatch(place: _Place, launch: Launch) -> tuple[str, str, str, str]:
 set -euo pipefail
 cd {shlex.quote(place.here)}
 export PYTHONSAFEPATH=1 TOKENIZERS_PARALLELISM=false
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))
 srun {shlex.quote(sys.executable)} -P -m torch.distributed.run \\
   --nnodes "$SLURM_NNODES" --nproc-per-node {launch.processes} --max-restarts {RESTARTS} \\
   --rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" \\
-  --rdzv-endpoint "$head:$((20000 + SLURM_JOB_ID % {_PORTS}))" \\
+  --rdzv-endpoint "${{nodes[0]}}:$((20000 + SLURM_JOB_ID % {_PORTS}))" \\
   {_inner(place, launch)}
 """
     note = "The run's folder and this Python must be there on every node."

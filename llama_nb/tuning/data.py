@@ -102,8 +102,7 @@ class TrainingData:
                 taken.update(group)
         if wanted and len(taken) >= count:
             raise DataError(
-                f"validation={validation:g} of {count:,} examples ({len(groups):,} different ones) leaves none "
-                "to train on.",
+                f"validation={validation:g} takes all of {count:,} examples ({len(groups):,} different).",
                 "Take a smaller share, or 0.",
             )
         parts = ([e for i, e in enumerate(self.examples) if (i in taken) is side] for side in (False, True))

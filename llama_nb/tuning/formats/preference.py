@@ -40,8 +40,8 @@ def read(record: Mapping[str, Any], where: str) -> Example:
     better, worse = text_of(record, "chosen", where), text_of(record, "rejected", where)
     if isinstance(prompt, list | tuple):
         return Example("preference", read_messages(prompt, where), chosen=better, rejected=worse, where=where)
-    asked = text_of(record, "prompt", where)
-    return Example("preference", prompt=asked, chosen=better, rejected=worse, where=where)
+    text = text_of(record, "prompt", where)
+    return Example("preference", prompt=text, chosen=better, rejected=worse, where=where)
 
 
 def _prompt(prompt: Any, chosen: Sequence[Any], rejected: Sequence[Any], where: str) -> list[Any]:

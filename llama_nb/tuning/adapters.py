@@ -102,6 +102,7 @@ class AdapterSet:
         self._made = 0
         self._active: dict[str, float] = {}
         self._trained: str | None = None
+        self._serving = False  # chats, in between
         self._layers: dict[str, Any] = {}
 
     # --- which there are --------------------------------------------------------------------------
@@ -138,7 +139,8 @@ class AdapterSet:
 
     def config(self, name: str) -> "LoraConfig":
         """Return peft's configuration of the adapter `name`."""
-        config: LoraConfig = self.module.peft_config[self.key(name)]
+        key = self.key(name)
+        config: LoraConfig = self.module.peft_config[key]
         return config
 
     def origin(self, name: str) -> Origin:
@@ -317,13 +319,13 @@ class AdapterSet:
         What is switched in the block holds for chats from then on; the training goes on as before.
         """
         was_training = self.module.training
-        trained, self._trained = self._trained, None
+        self._serving = True
         self._show_what_holds()
         self.module.eval()
         try:
             yield
         finally:
-            self._trained = trained
+            self._serving = False
             self.module.train(was_training)
             self._show_what_holds()
 
@@ -368,7 +370,7 @@ class AdapterSet:
         return {path: layer for path, layer in self._layers.items() if key in layer.lora_A}
 
     def _show_what_holds(self) -> None:
-        if self._trained is None:
+        if self._trained is None or self._serving:
             self._show(self._active)
         else:
             self._show({self._trained: 1.0}, gradients=True)

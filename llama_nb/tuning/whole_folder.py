@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from llama_nb.core.errors import AdapterError
-from llama_nb.render.units import number
+from llama_nb.render.units import size
 
 _SPARE: Final = 2**20  # bytes for the small files beside the tensors
 
@@ -64,10 +64,10 @@ def written_whole(folder: Path, what: str, *, needed: int, replaces: str) -> Ite
 
 
 def _check_room(parent: Path, what: str, needed: int) -> None:
-    free = shutil.disk_usage(parent).free
+    free = shutil.disk_usage(parent)[2]
     if needed > free:
         raise AdapterError(
-            f"{what[0].upper()}{what[1:]} takes {number(needed)}B, and the disk has {number(free)}B free.",
+            f"{what[0].upper()}{what[1:]} takes {size(needed)}, and the disk has {size(free)} free.",
             "Free some space, or name a folder on another disk.",
         )
 

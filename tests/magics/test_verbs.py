@@ -249,7 +249,7 @@ def test_help_is_also_an_option(shell):
 ELSEWHERE = {
     *("load", "unload", "doctor", "login", "logout", "quantize", "json", "batch", "tools"),
     *("branch", "continue", "sampling", "compare"),
-    *("ablate", "anatomy", "attention", "heads", "lens", "patch", "route", "routing"),
+    *("ablate", "anatomy", "attention", "heads", "lens", "patch", "route", "routing", "runs", "train"),
 }
 
 

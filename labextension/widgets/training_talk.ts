@@ -13,7 +13,6 @@ export interface TalkLine {
 
 export function talkLine(ask: Ask, el: HTMLElement, signal: AbortSignal): TalkLine {
   const root = element("div", "llama-nb-tr-talk");
-  const label = element("span", "llama-nb-muted", "Talk to it");
   const line = element("code", "");
   const copy = copyButton("Copy the line", () => line.textContent ?? "");
   const insert = button("Insert", "llama-nb-copy", () => put(), signal);
@@ -24,7 +23,7 @@ export function talkLine(ask: Ask, el: HTMLElement, signal: AbortSignal): TalkLi
   knob.setAttribute("aria-hidden", "true");
   const name = element("span", "");
   toggle.append(knob, name);
-  root.append(label, line, insert, copy, toggle);
+  root.append(element("span", "llama-nb-muted", "Talk to it"), line, insert, copy, toggle);
   const put = () => {
     const detail = `${line.textContent}\n`;
     const event = new CustomEvent(INSERT_EVENT, { bubbles: true, cancelable: true, detail });
@@ -37,16 +36,21 @@ export function talkLine(ask: Ask, el: HTMLElement, signal: AbortSignal): TalkLi
   };
   return {
     root,
-    update({ alive, adapter, adapter_on: on, chat = "%%llama chat", model }) {
-      for (const one of [line, insert, copy, toggle]) one.hidden = !alive;
-      const away = model ? `${model} is not loaded in this kernel.` : "";
-      label.textContent = alive ? "Talk to it" : away;
-      root.hidden = !label.textContent;
-      line.textContent = line.title = chat;
+    update(head) {
+      const { alive, adapter, adapter_on: on } = head;
+      line.textContent = line.title = lineOf(head);
+      root.hidden = !line.textContent;
       toggle.hidden = !alive || on === undefined || !adapter;
       toggle.setAttribute("aria-checked", String(Boolean(on)));
       name.textContent = `chats ask ${adapter ?? ""}`;
       toggle.title = on ? "Chats are answered with the adapter" : "Chats are answered by the base alone";
     },
   };
+}
+
+/** What to type: a chat where the model has the adapter, else what gives it to a model. */
+function lineOf({ alive, chat = "%%llama chat", folder, saved_step: saved, state }: TrainingHead): string {
+  if (alive) return chat;
+  const there = folder && (state === "finished" || typeof saved === "number");
+  return there ? `%llama adapter load ${/\s/.test(folder) ? JSON.stringify(folder) : folder}` : "";
 }

@@ -74,6 +74,14 @@ class Job(Generic[E]):
             return self.stop.reason or "stopped"
         return "interrupted" if self.note.count else None
 
+    def give_up(self, error: BaseException | None = None) -> None:
+        """End it before it began."""
+        self.error = error
+        self.done = True
+        self.wake.put(None)
+        if self.background is not None:
+            self.background.given_up()
+
     def run(self) -> None:
         """Do the work; never raises."""
         work, self.work = self.work, None

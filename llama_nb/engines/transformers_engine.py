@@ -66,8 +66,9 @@ class TransformersEngine:
         self._backend = loaded.tokenizer.backend_tokenizer
         self._on_cpu = loaded.device == "cpu"
         self._threads = thread_count(loaded.checked.parameters)
-        trusted = Path(loaded.checked.folder).resolve().is_relative_to(_BUNDLED)
-        self._prompts = PromptBuilder(self._tokenizer, loaded.chat_template, self.name, trusted=trusted)
+        # A bundled template is rendered in this process, others in one that can be ended.
+        self.trusted = Path(loaded.checked.folder).resolve().is_relative_to(_BUNDLED)
+        self._prompts = PromptBuilder(self._tokenizer, loaded.chat_template, self.name, trusted=self.trusted)
         self._texts = TokenTexts(self._backend)
         self._ends = self._end_tokens(loaded)
         self._size = int(self._module.config.vocab_size)
@@ -136,11 +137,17 @@ class TransformersEngine:
         return results[0] if results else None
 
     def begin(
-        self, work: Callable[[Any, Callable[[], str | None], Serve], T], purpose: str, stop: StopFlag
+        self,
+        work: Callable[[Any, Callable[[], str | None], Serve], T],
+        purpose: str,
+        *,
+        detail: Callable[[], str] = lambda: "",
+        given_up: Callable[[], None] = lambda: None,
     ) -> Background[T]:
         """Queue `work(module, stopped, serve)`, long work such as a training, and return at once.
 
-        It calls `serve` often: then those who wait have the model, inside the context that it gives.
+        It calls `serve` often: then those who wait have the model, inside the context that it gives. See
+        Background for `detail` and `given_up`.
         """
 
         def serve(around: Around, timeout: float = 0.0) -> int:
@@ -152,7 +159,8 @@ class TransformersEngine:
             self._use_threads()
             return work(self._module, stopped, serve)
 
-        return self._worker.begin(once, purpose, stop)
+        background = Background(self._worker, once, purpose, detail=detail, given_up=given_up)
+        return self._worker.begin(background)
 
     def background(self) -> Background[Any] | None:
         """Return the long work that is on its way, if any."""

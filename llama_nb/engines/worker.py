@@ -60,11 +60,8 @@ class Worker:
         """Return the events of `work` as `stream` does; none if it is stopped before it began."""
         return JobStream(self, Job(work, purpose, stop))
 
-    def begin(
-        self, work: Callable[[Callable[[], str | None]], T], purpose: str, stop: StopFlag
-    ) -> "Background[T]":
-        """Queue long work that serves others in between, and return at once."""
-        background = Background(self, work, purpose, stop)
+    def begin(self, background: "Background[T]") -> "Background[T]":
+        """Queue long work that serves others in between, and return it at once."""
         self.submit(background.job)
         return background
 
@@ -154,9 +151,7 @@ class Worker:
             running, served = self._queue.running, self._queue.served
             self._queue.changed.notify_all()
         for job in gone:
-            job.error = EngineError(f"{self._name} was closed while {job.purpose} waited for it.")
-            job.done = True
-            job.wake.put(None)
+            job.give_up(EngineError(f"{self._name} was closed while {job.purpose} waited for it."))
         for under_way in (served, running):
             if under_way is not None:
                 under_way.stop.set("the model was closed")
@@ -259,21 +254,37 @@ class JobStream(Iterator[E]):
 class Background(Generic[T]):
     """Long work that goes on while others are served: a training.
 
-    Attributes
+    Parameters
     ----------
+    worker
+        Whose thread does it.
+    work
+        What is done; told by a function whether to stop, and why.
     purpose
         What it is, for those who wait for it: "the training of persona".
     detail
-        How far it is: "step 40 of 200"; the work itself says so.
+        Says how far it is: "step 40 of 200".
+    given_up
+        Called if it will never begin, since it was stopped or the model closed before.
+
+    Attributes
+    ----------
     result, error
         What came of it once it is `done`.
     """
 
     def __init__(
-        self, worker: Worker, work: Callable[[Callable[[], str | None]], T], purpose: str, stop: StopFlag
+        self,
+        worker: Worker,
+        work: Callable[[Callable[[], str | None]], T],
+        purpose: str,
+        *,
+        detail: Callable[[], str] = lambda: "",
+        given_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.purpose = purpose
-        self.detail = ""
+        self.detail = detail
+        self.given_up = given_up
         self.result: T | None = None
         self._worker = worker
 
@@ -281,7 +292,7 @@ class Background(Generic[T]):
             self.result = work(stopped)
             return iter(())
 
-        self.job: Job[TokenEvent] = Job(once, purpose, stop)
+        self.job: Job[TokenEvent] = Job(once, purpose, StopFlag())
         self.job.background = self
 
     @property
@@ -298,7 +309,7 @@ class Background(Generic[T]):
         """Ask it to stop; what waits in the queue is taken out of it."""
         self.job.stop.set(reason)
         if self._worker.withdraw(self.job):
-            self.job.done = True
+            self.job.give_up()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is done, at most `timeout` seconds; return whether it is."""

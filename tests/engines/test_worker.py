@@ -18,7 +18,7 @@ from llama_nb.core.sampling import Sampling
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines import interrupts
 from llama_nb.engines.job import Job
-from llama_nb.engines.worker import Worker
+from llama_nb.engines.worker import Background, Worker
 from tests.engines.opening import LILY, ids, run, text
 
 DONE = Finish("end", Usage(1, 0, 1, None, 0.0))
@@ -294,7 +294,7 @@ def test_a_stream_in_another_thread_leaves_interrupts_alone(worker):
     assert len(got) == 21
 
 
-def beginning(worker, micro_batch=0.02, stop=None):
+def beginning(worker, micro_batch=0.02, given_up=lambda: None):
     """An exclusive job that serves others after each micro-batch, until it is stopped."""
     done = []
 
@@ -304,7 +304,7 @@ def beginning(worker, micro_batch=0.02, stop=None):
             done.append(worker.serve(contextlib.nullcontext))
         return reason
 
-    return worker.begin(work, "the training of persona", stop or StopFlag()), done
+    return worker.begin(Background(worker, work, "the training of persona", given_up=given_up)), done
 
 
 def test_long_work_serves_others_in_between(worker):
@@ -355,11 +355,13 @@ def test_a_failure_of_what_is_served_does_not_touch_the_long_work(worker):
 
 def test_a_second_long_work_waits_for_the_first_and_can_be_given_up(worker):
     first, _ = beginning(worker)
-    second, steps = beginning(worker)
+    told = []
+    second, steps = beginning(worker, given_up=lambda: told.append("given up"))
     assert len(list(worker.stream(counting(2), "chat main", StopFlag()))) == 3
     assert (second.job.started, steps) == (False, [])
     second.stop()
     assert second.done
+    assert told == ["given up"]
     first.stop()
     assert first.wait(60)
     assert (second.job.started, worker.background()) == (False, None)

@@ -168,15 +168,26 @@ def collate(lines: Sequence[Sequence[Row]]) -> MicroBatch:
     return MicroBatch(*(torch.from_numpy(array) for array in (ids, positions, segments, trained)))
 
 
-def attention_mask_for(micro_batch: MicroBatch) -> torch.Tensor | None:
-    """Return which token sees which, [B, 1, T, T] bool with True for "sees"; None where causal is enough.
+def attention_mask_for(micro_batch: MicroBatch, dtype: torch.dtype | None = None) -> torch.Tensor | None:
+    """Return which token sees which, [B, 1, T, T]; None where causal is enough.
 
     A token sees those of its own row up to itself. Padding stands at the end, where no token sees it anyway,
     so only packed lines need a mask; in one, padding sees padding: no line of the softmax is empty.
+
+    Parameters
+    ----------
+    dtype
+        None: bool, True for "sees", as sdpa takes it. A floating type: 0 and that type's least number, which
+        eager attention adds to its scores (a bool added there would hide nothing).
     """
     segments = micro_batch.segments
     if int(segments.max()) <= 0:
         return None
     width = segments.shape[1]
     causal = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
-    return (segments[:, None, :, None] == segments[:, None, None, :]) & causal
+    sees = (segments[:, None, :, None] == segments[:, None, None, :]) & causal
+    if dtype is None:
+        return sees
+    return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(
+        ~sees, torch.finfo(dtype).min
+    )

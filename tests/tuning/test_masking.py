@@ -224,7 +224,7 @@ def test_a_template_that_shows_answers_shorter_later_is_no_trouble(llama3):
     ]
     row = row_of(model, talk, mask="last")
     assert learned(model, row)[0] == ["<think>six</think>\n6<|eot_id|>"]
-    assert len(row_of(model, talk, mask="all")) == len(row)
+    assert len(row_of(model, talk, mask="all")) == len(row) + 1  # the line end behind the end token
     with pytest.raises(TrainingError, match=r"row 1: .* message 1 .*\n.*mask last"):
         row_of(model, talk)
 

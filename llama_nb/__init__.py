@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llama_nb.planner.selection import select
     from llama_nb.session.chat import Chat
     from llama_nb.session.compare import compare
+    from llama_nb.session.converting import convert
     from llama_nb.session.doctor.examine import doctor
     from llama_nb.session.model import Model
     from llama_nb.session.planning import plan
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from llama_nb.session.record import record
     from llama_nb.session.registry import current, load, loaded, unload, use
     from llama_nb.session.reply import Reply
+    from llama_nb.session.runs import compare_runs
     from llama_nb.session.tool_function import tool
+    from llama_nb.tuning.run import Run, list_runs, open_run
 
 __version__ = "0.1.0"
 
@@ -38,16 +41,21 @@ _HOMES: Final = {
     "Model": "llama_nb.session.model",
     "Reply": "llama_nb.session.reply",
     "RoutingTrace": "llama_nb.interpret.routing",
+    "Run": "llama_nb.tuning.run",
     "Sampling": "llama_nb.core.sampling",
     "compare": "llama_nb.session.compare",
+    "compare_runs": "llama_nb.session.runs",
+    "convert": "llama_nb.session.converting",
     "cost": "llama_nb.planner.cost",
     "compare_quantisations": "llama_nb.session.quantisations",
     "current": "llama_nb.session.registry",
     "doctor": "llama_nb.session.doctor.examine",
     "licence": "llama_nb.catalog.licences",
+    "list_runs": "llama_nb.tuning.run",
     "load": "llama_nb.session.registry",
     "loaded": "llama_nb.session.registry",
     "models": "llama_nb.catalog.models",
+    "open_run": "llama_nb.tuning.run",
     "plan": "llama_nb.session.planning",
     "providers": "llama_nb.catalog.providers",
     "record": "llama_nb.session.record",
@@ -65,18 +73,23 @@ __all__ = [
     "Model",
     "Reply",
     "RoutingTrace",
+    "Run",
     "Sampling",
     "__version__",
     "compare",
     "compare_quantisations",
+    "compare_runs",
+    "convert",
     "cost",
     "current",
     "doctor",
     "licence",
+    "list_runs",
     "load",
     "load_ipython_extension",
     "loaded",
     "models",
+    "open_run",
     "plan",
     "providers",
     "record",

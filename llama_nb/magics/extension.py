@@ -62,6 +62,8 @@ class LlamaMagics(Magics):
         %%llama patch                    where in the model the answer comes from: two lines, two texts
         %llama record                    keep every reply in a file; %llama load NAME --replay plays them back
         %%llama compare cria ./other     several models, samplings and seeds side by side; where they part
+        %llama train data.jsonl          teach it your data (LoRA): live curves, pause, chat meanwhile
+        %llama runs                      the training runs; of several, their curves in one picture
         %llama set temperature 0.2       for the rest of the session
         %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees

@@ -78,7 +78,9 @@ def chart_html(lines: Sequence[Line], alt: str, *, width: int = 520, height: int
     below = styled(
         "tr", "", styled("td", f"{cell}right", "") + styled("td", f"{cell}left", _steps(shown, width))
     )
-    table = styled("table", "border-collapse:collapse;color:inherit;margin:0.3em 0", row + below)
+    table = styled(
+        "table", "border-collapse:collapse;color:inherit;font-size:inherit;margin:0.3em 0", row + below
+    )
     return _legend(lines) + table
 
 

@@ -26,13 +26,14 @@ from llama_nb.session.reply import Reply
 from llama_nb.session.stream import TokenStream
 from llama_nb.session.token_view import TokenView, view_tokens
 from llama_nb.session.tool_use import ToolUser
+from llama_nb.session.training import Trains
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 
-class Model(ToolUser, Brancher, Looker):
+class Model(ToolUser, Brancher, Looker, Trains):
     """A loaded model.
 
     Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes

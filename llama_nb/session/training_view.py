@@ -90,7 +90,7 @@ class TrainingView:
             case "save":
                 self.run.save_now()
             case "resume":
-                from llama_nb.session.training import resume
+                from llama_nb.session.resuming import resume
 
                 resume(self.run)
             case _:

@@ -5,6 +5,7 @@ is `execute`'s business, and where is `starting`'s.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -170,11 +171,16 @@ class Run:
 
     # --- waiting ------------------------------------------------------------------------------------------
 
-    def wait(self, timeout: float | None = None) -> Self:
+    def wait(self, timeout: float | None = None, *, look: Callable[[], None] = lambda: None) -> Self:
         """Wait until it is over, or paused by a guard, or `timeout` seconds have passed.
 
         An interrupt ends the waiting where somebody watches; the run goes on. Where nobody does, it stops the
         run with a checkpoint.
+
+        Parameters
+        ----------
+        look
+            Called again and again meanwhile.
 
         Raises
         ------
@@ -187,6 +193,7 @@ class Run:
             while self._folder.state().state in ("waiting", "running"):
                 if deadline is not None and time.monotonic() >= deadline:
                     return self
+                look()
                 # Short runs are noticed at once, long ones do not wake a core all the time.
                 time.sleep(min(_RARELY_S, _POLL_S + (time.monotonic() - began) / 20))
         except KeyboardInterrupt:

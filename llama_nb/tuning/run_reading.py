@@ -54,6 +54,7 @@ class RunReading:
         self._after: dict[str, dict[int, str]] = {}
         self._saved: int | None = None
         self._saved_when_ordered: int | None = None
+        self._steps_when_ordered = 0
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -107,13 +108,16 @@ class RunReading:
     def _follow_orders(self) -> None:
         """Remember the last order until it is obeyed."""
         for order in self._orders.new():
-            self._ordered, self._saved_when_ordered = str(order.get("order")), self._saved
+            self._ordered = str(order.get("order"))
+            self._saved_when_ordered, self._steps_when_ordered = self._saved, len(self.curves)
         obeyed = {
             "pause": self.state.state != "running",
             "resume": self.state.state == "running",
+            "stop": not self.going_on,
             "save": self._saved != self._saved_when_ordered,
+            "lr": len(self.curves) != self._steps_when_ordered,
         }
-        if not self.going_on or obeyed.get(self._ordered, self._ordered != "stop"):
+        if not self.going_on or obeyed.get(self._ordered, True):
             self._ordered = ""
 
     # --- records ----------------------------------------------------------------------------------------

@@ -138,6 +138,7 @@ def test_an_order_is_shown_until_it_is_obeyed(fake):
         ("pause", fake.run.pause, lambda: fake.say("paused")),
         ("resume", fake.run.resume, lambda: fake.say("running")),
         ("save", fake.run.save_now, fake.save),
+        ("lr", lambda: fake.run.set_lr(1e-4), lambda: fake.train(1)),
         ("stop", lambda: fake.run.stop(wait=False), lambda: fake.say("stopped")),
     ):
         look(fake, reading)

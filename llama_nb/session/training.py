@@ -1,0 +1,120 @@
+"""Training a loaded model: what `Model.train` takes, and what a run needs of a model.
+
+Everything is checked before a run's folder is made. How a run is executed is `tuning`'s business; what is
+shown of it are views of its folder.
+"""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_nb.core.errors import TrainingError, UnsupportedError
+from llama_nb.core.events import Note, publish
+
+if TYPE_CHECKING:
+    from llama_nb.session.model import Model
+    from llama_nb.tuning.data import TrainingData
+    from llama_nb.tuning.parts import Parts
+    from llama_nb.tuning.preview import Preview
+    from llama_nb.tuning.run import Run
+
+
+class Trains:
+    """A model that can be trained."""
+
+    def train(
+        self,
+        data: Any,
+        *,
+        format: str | None = None,  # noqa: A002 - as users say it
+        name: str | None = None,
+        process: bool = False,
+        wait: bool = False,
+        **recipe: Any,
+    ) -> "Run":
+        """Train an adapter on data (or every weight, with `method="full"`), and return at once.
+
+        The model goes on to answer while it learns: between two batches it serves whoever waits. The run is a
+        folder, `runs/NAME`; the same call goes on with a run that was left, and never writes over another.
+
+        Parameters
+        ----------
+        data
+            The path of a JSONL, JSON, CSV, TSV or Parquet file, a DataFrame, a list of records, a
+            `datasets.Dataset`, or a chat. `preview` shows what of it would be learned.
+        format
+            How the records are to be read ("openai", "alpaca" ...); None: it is recognised.
+        name
+            What to call the run and its adapter; default the data file's name.
+        process
+            Train in a process of its own, which survives this one.
+        wait
+            Return when it is over.
+        **recipe
+            Parameters of `tuning.recipe.Recipe`: rank, alpha, target, method, lr, steps or epochs, batch ...
+
+        Raises
+        ------
+        TrainingError, DataError
+            If a parameter, or something in the data, is wrong; nothing has begun then.
+        UnsupportedError
+            If the model does not run in this process, or cannot be trained.
+        """
+        from llama_nb.tuning.recipe import Recipe
+
+        wanted = Recipe.of(**recipe)
+        rows = _read(data, format)
+        parts = parts_of(cast("Model", self))
+        from llama_nb.tuning.starting import start
+
+        run = start(parts, rows, wanted, name=name, process=process)
+        if run.said:
+            publish(Note(run.said))
+        return run.wait() if wait else run
+
+    def preview(
+        self,
+        data: Any,
+        *,
+        format: str | None = None,  # noqa: A002 - as users say it
+        **recipe: Any,
+    ) -> "Preview":
+        """Return what `train` would learn of the data: each token, trained or masked; lengths; what is odd.
+
+        Takes what `train` takes; nothing is trained.
+        """
+        from llama_nb.tuning.preview import preview
+        from llama_nb.tuning.recipe import Recipe
+
+        return preview(_read(data, format), parts_of(cast("Model", self)).loaded, Recipe.of(**recipe))
+
+
+def parts_of(model: "Model") -> "Parts":
+    """Return what a run needs of a loaded model.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are no weights here that could be trained.
+    """
+    from llama_nb.tuning.parts import Parts
+
+    if model.replayed:
+        raise UnsupportedError(
+            f"{model.name} is played back from {model.replayed}: there are no weights to train.",
+            f"Load the model itself: %llama load {model.source}",
+        )
+    return Parts(
+        engine=model.engine,
+        loaded=model.loaded,
+        adapters=model.adapters,
+        source=model.source,
+        name=model.name,
+        fingerprint=model.fingerprint,
+    )
+
+
+def _read(data: Any, form: str | None) -> "TrainingData":
+    from llama_nb.tuning.data import read_data
+
+    if data is None or (isinstance(data, str) and not data.strip()):
+        raise TrainingError("There is no data to train on.", "Name a file: m.train('data.jsonl')")
+    return read_data(data, form)

@@ -160,10 +160,10 @@ class AdapterSet:
 
     # --- coming and going -------------------------------------------------------------------------
 
-    def create(self, name: str, recipe: "Recipe") -> None:
+    def create(self, name: str, recipe: "Recipe", *, run: str = "") -> None:
         """Put a new adapter into the module, switched off. It changes nothing yet: B is zero.
 
-        Its A is drawn from `recipe.seed`; the global random state stays as it was.
+        Its A is drawn from `recipe.seed`; the global random state stays as it was. `run` trains it.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class AdapterSet:
             use_rslora=recipe.method == "rslora",
             base_model_name_or_path=self.base_name,
         )
-        self.add(name, config, seed=recipe.seed, origin=Origin(recipe=recipe.to_dict()))
+        self.add(name, config, seed=recipe.seed, origin=Origin(run, recipe.to_dict()))
 
     def add(self, name: str, config: "LoraConfig", *, seed: int = 0, origin: Origin | None = None) -> None:
         """Put an adapter of peft's configuration into the module, switched off; see `create`."""

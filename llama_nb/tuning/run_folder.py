@@ -130,6 +130,7 @@ class RunFolder:
         self.log_file = path / "log.txt"
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
+        self.model = path / "model"  # of a run that trains every weight
 
     # --- what was asked for: written once ---------------------------------------------------------------
 

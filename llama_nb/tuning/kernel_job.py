@@ -1,0 +1,33 @@
+"""Executes a run on the worker of a loaded model, among the jobs of those who chat with it."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llama_nb.tuning.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from llama_nb.engines.worker import Background, Serve
+    from llama_nb.tuning.parts import Parts
+
+
+def begin(folder: RunFolder, parts: "Parts") -> "Background[str]":
+    """Queue the run in `folder`, whose state is "waiting", on the model's worker, and return at once."""
+
+    def work(_module: Any, stopped: Callable[[], str | None], serve: "Serve") -> str:
+        # Imported here: peft takes seconds, and the cell that starts a run need not wait for it.
+        from llama_nb.tuning.execute import execute
+
+        return execute(folder, parts, stopped=stopped, serve=serve)
+
+    def detail() -> str:
+        state = folder.state()
+        return f"step {state.step:,} of {state.steps:,}" if state.steps else state.state
+
+    def given_up() -> None:
+        with contextlib.suppress(OSError):
+            stopped = dataclasses.replace(folder.state(), state="stopped", reason="stopped before it began")
+            folder.write_state(stopped)
+
+    return parts.engine.begin(work, f"the training of {folder.name}", detail=detail, given_up=given_up)

@@ -73,8 +73,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    # NaN and pandas' NaT and NA are not equal to themselves, or say nothing about it.
-    return None if value != value or type(value).__name__ == "NAType" else value
+    # pandas' NA has no truth value; NaN and NaT are not equal to themselves.
+    return None if type(value).__name__ == "NAType" or value != value else value
 
 
 def _missing(path: Path) -> DataError:
@@ -183,7 +183,10 @@ def _read_parquet(path: Path) -> list[Record]:
     try:
         rows = parquet.read_table(path).to_pylist()
     except pa.ArrowException as error:
-        raise DataError(f"{path.name} is no whole Parquet file: {str(error).splitlines()[0]}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{path.name} is no whole Parquet file: {reason}", "Write or download it again."
+        ) from None
     return [Record(f"{path.name}, row {index}", plain(row)) for index, row in enumerate(rows)]
 
 

@@ -7,15 +7,17 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any, Final, Protocol, cast
 
-from llama_nb.core.errors import DataError, did_you_mean, nearest
+from llama_nb.core.errors import DataError, did_you_mean
 from llama_nb.tuning.example import Example, Kind
 from llama_nb.tuning.records import Record
 
 # What a record is taken for when it could be several: what says more comes first.
 _FIRST: Final[Sequence[Kind]] = ("preference", "chat", "pair", "text")
 _LOOKED_AT: Final = 20  # records, to recognise a format
+_ALIKE: Final = 0.6  # names as like as "promt" and "prompt", not as "a" and "text"
 
 
 class Format(Protocol):
@@ -97,18 +99,23 @@ def recognise(records: Sequence[Record]) -> Format:
 def _unknown(record: Record) -> DataError:
     known = all_formats()
     given = [str(key) for key in record.value]
-    near = {
-        name: sum(bool(nearest(field, given, 1)) for field in form.FIELDS) / len(form.FIELDS)
-        for name, form in known.items()
-    }
+    near = {name: _likeness(form.FIELDS, given) for name, form in known.items()}
     best = max(near, key=lambda name: near[name])
     hint = (
         f"Nearest is {best}, with the fields {', '.join(known[best].FIELDS)}: rename yours, or name the "
         f"format with --format."
-        if near[best]
+        if near[best] > _ALIKE
         else "; ".join(f"{name}: {', '.join(form.FIELDS)}" for name, form in known.items())
     )
     return DataError(f"{record.where}: no format has the fields {_fields(record.value)}.", hint)
+
+
+def _likeness(fields: Sequence[str], given: Sequence[str]) -> float:
+    """Return how much the names in `given` look like `fields`, from 0 to 1."""
+    best = (
+        max((SequenceMatcher(None, field, name).ratio() for name in given), default=0.0) for field in fields
+    )
+    return sum(best) / len(fields)
 
 
 def _fields(record: Mapping[str, Any]) -> str:

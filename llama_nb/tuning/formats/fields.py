@@ -28,5 +28,8 @@ def text_of(record: Mapping[str, Any], name: str, where: str, *, required: bool 
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)  # a table's column of numbers
     if not isinstance(value, str):
-        raise DataError(f"{where}: {name!r} is a {type(value).__name__}, not text.")
+        raise DataError(
+            f"{where}: {name!r} is a {type(value).__name__}, not text.",
+            "Conversations are given as lists of messages; see `%llama help train`.",
+        )
     return value

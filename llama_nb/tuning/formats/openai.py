@@ -57,7 +57,8 @@ def read_messages(turns: Sequence[Any], where: str) -> tuple[Message, ...]:
     try:
         return parse_messages([_plain_turn(turn) for turn in turns])
     except MessageError as error:
-        raise DataError(f"{where}: {error.message}", error.hint) from None
+        hint = error.hint or 'A message looks like {"role": "user", "content": "..."}.'
+        raise DataError(f"{where}: {error.message}", hint) from None
 
 
 def read_tools(given: Any, where: str) -> tuple[Mapping[str, Any], ...]:

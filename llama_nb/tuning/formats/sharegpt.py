@@ -13,6 +13,7 @@ DESCRIPTION: Final = "conversations of turns with from and value"
 KIND: Final[Kind] = "chat"
 FIELDS: Final = ("conversations",)
 
+_TURN: Final = '{"from": "human", "value": "..."}'
 _ROLES: Final = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant",
     "bing": "assistant", "bard": "assistant", "model": "assistant", "system": "system", "tool": "tool",
@@ -37,7 +38,7 @@ def read(record: Mapping[str, Any], where: str) -> Example:
     if not turns:
         raise DataError(
             f"{where}: 'conversations' is no list of turns.",
-            'It looks like [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}].',
+            f'It looks like [{_TURN}, {{"from": "gpt", "value": "..."}}].',
         )
     messages = [_message(turn, index, where) for index, turn in enumerate(turns)]
     system = record.get("system")
@@ -68,7 +69,9 @@ def _message(turn: Any, index: int, where: str) -> dict[str, Any]:
         )
     value = turn.get("value")
     if not isinstance(value, str):
-        raise DataError(f"{where}: conversations[{index}] has no text under 'value'.")
+        raise DataError(
+            f"{where}: conversations[{index}] has no text under 'value'.", f"A turn looks like {_TURN}."
+        )
     if str(speaker).lower() != "function_call":
         return {"role": role, "content": value}
     try:

@@ -10,6 +10,7 @@ from llama_nb.core.errors import TrainingError, UnsupportedError
 from llama_nb.core.events import Note, publish
 
 if TYPE_CHECKING:
+    from llama_nb.engines.transformers_engine import TransformersEngine
     from llama_nb.session.model import Model
     from llama_nb.tuning.data import TrainingData
     from llama_nb.tuning.parts import Parts
@@ -102,10 +103,11 @@ def parts_of(model: "Model") -> "Parts":
             f"{model.name} is played back from {model.replayed}: there are no weights to train.",
             f"Load the model itself: %llama load {model.source}",
         )
+    adapters = model.adapter_set()
     return Parts(
-        engine=model.engine,
+        engine=cast("TransformersEngine", model.plain_engine),
         loaded=model.loaded,
-        adapters=model.adapters,
+        adapters=adapters,
         source=model.source,
         name=model.name,
         fingerprint=model.fingerprint,

@@ -49,7 +49,7 @@ class TrainingView:
         head = self.reading.head()
         model = self._model()
         name = head["adapter"]
-        there = model is not None and name in _adapters(model)
+        there = model is not None and name in model.adapters
         if there and "prompt" not in head["orders"] and self.going_on:
             head["orders"].append("prompt")
         on = model is not None and there and name in model.adapters.active
@@ -115,7 +115,7 @@ class TrainingView:
             If the model is not loaded here, or does not have the adapter.
         """
         model, name = self._model(), self.run.name
-        if model is None or name not in _adapters(model):
+        if model is None or name not in model.adapters:
             raise ModelGone(
                 f"The adapter {name} is not in a model of this kernel.",
                 f"Load its base, then: %llama adapter load {self.run.folder}",
@@ -131,7 +131,3 @@ class TrainingView:
         except LlamaError:
             return None
         return registry.loaded_of(base.fingerprint, base.name)
-
-
-def _adapters(model: "Model") -> tuple[str, ...]:
-    return tuple(model.adapters.names)

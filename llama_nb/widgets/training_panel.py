@@ -213,5 +213,5 @@ class TrainingPanel(LiveWidget):
         return key != "curves" and super()._should_send_property(key, value)
 
     def _watch(self, event: events.Event) -> None:
-        if isinstance(event, events.ModelsChanged):
+        if isinstance(event, events.ModelsChanged | events.AdaptersChanged):
             self._wake.set()

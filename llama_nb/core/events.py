@@ -150,6 +150,13 @@ class ModelsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptersChanged:
+    """An adapter came into `model`, or went, or others answer now."""
+
+    model: Any
+
+
+@dataclass(frozen=True, slots=True)
 class ChatChanged:
     """A message was added to `chat`, or its conversation ends elsewhere now, or it was cleared or filled."""
 
@@ -178,6 +185,7 @@ Event = (
     | Progress
     | Note
     | ModelsChanged
+    | AdaptersChanged
     | ChatChanged
     | SamplingChanged
     | ComparisonChanged

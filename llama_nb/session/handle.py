@@ -5,13 +5,14 @@ Knows the engine and the registry's wish to be told; how a request is made is se
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from llama_nb.core.errors import ModelBusy, ModelGone
 from llama_nb.core.sampling import Sampling
 from llama_nb.loading.config import kind_label
 from llama_nb.render.units import number
 from llama_nb.runtime.environment import detect
+from llama_nb.session.adapters import Adapters, adaptable, adapters_said
 from llama_nb.session.chat import Journal
 from llama_nb.session.chat_book import ChatBook
 from llama_nb.session.defaults import model_defaults, resolve
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from llama_nb.engines.base import Engine
     from llama_nb.loading.check import Checked
     from llama_nb.loading.weights import Loaded
+    from llama_nb.tuning.adapters import AdapterSet
 
 _STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
 _LOOK_S: Final = 2.0  # the longest wait for work that is no reply, such as the look of a panel
@@ -53,6 +55,7 @@ class Handle:
         self._generation_config: Mapping[str, Any] = dict(loaded.generation)
         self._on_unload = on_unload
         self.chats = ChatBook(journal, self._forget)
+        self._adapters: Adapters | None = None
         self._active: dict[int, Reply] = {}
         self._last: Reply | None = None
 
@@ -68,6 +71,42 @@ class Handle:
         if self._tapped is None:
             self._tapped = tap(self, self._engine)
         return self._tapped
+
+    @property
+    def plain_engine(self) -> "Engine":
+        """What generates, even while replies are recorded."""
+        if self._engine is None:
+            raise self._gone()
+        return self._engine
+
+    @property
+    def adapters(self) -> Adapters:
+        """Its adapters: which there are and which answer; to switch, mix, save and load them."""
+        if self._adapters is None:
+            self._adapters = Adapters(self)
+        return self._adapters
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether there is, or was, an adapter in the module."""
+        return getattr(self._engine, "adapters", None) is not None
+
+    def adapter_set(self) -> "AdapterSet":
+        """Return the adapters in the module, for work on its worker; everybody else uses `adapters`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model's weights are not in this kernel.
+        """
+        engine = adaptable(self)
+        if engine.adapters is None:
+            from llama_nb.tuning.adapters import AdapterSet
+
+            engine.adapters = AdapterSet(
+                self.loaded.module, base_name=self.source, base_fingerprint=self.fingerprint
+            )
+        return cast("AdapterSet", engine.adapters)
 
     @property
     def loaded(self) -> "Loaded":
@@ -180,7 +219,7 @@ class Handle:
         engine, loaded = self.engine, self.loaded
         self.check_idle(force)
         freed = self.bytes
-        self._engine = self._tapped = self._loaded = None
+        self._engine = self._tapped = self._loaded = self._adapters = None
         self._on_unload(self)
         return engine.close() + (freed if self.replayed else release(loaded))
 
@@ -224,7 +263,7 @@ class Handle:
         return (
             f"{self.name}: {kind} with {number(self.parameters)} parameters, "
             f"{self.quant or self.dtype} on {self.device}, {self.bytes / 1e6:,.1f} MB, "
-            f"context {self.context:,}, no adapters{played}"
+            f"context {self.context:,}, {adapters_said(self.adapters.active, self.adapters.names)}{played}"
         )
 
     # --- told by generations ------------------------------------------------------------------------

@@ -195,6 +195,19 @@ def put_in(file: AdapterFile, adapters: AdapterSet, name: str, *, force: bool = 
     return notes
 
 
+def is_same(file: AdapterFile, adapters: AdapterSet, name: str) -> bool:
+    """Whether the adapter `name` in the module has the numbers that the file holds."""
+    from safetensors.torch import load_file
+
+    there = adapters.weights(name)
+    if {path: tuple(value.shape) for path, value in there.items()} != {
+        path: info.shape for path, info in file.tensors.items()
+    }:
+        return False
+    tensors = load_file(file.folder / TENSORS)
+    return all(torch.equal(there[path].cpu(), value.to(there[path].dtype)) for path, value in tensors.items())
+
+
 # --- checks -------------------------------------------------------------------------------------------------
 
 

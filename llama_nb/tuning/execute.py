@@ -89,7 +89,7 @@ class _Execution:
         checkpoint.sweep(self._folder.checkpoints)
         start = self._start()
         prepared = prepare(self._folder, self._parts)
-        self._place()
+        self._place(start)
         step = start.step if start is not None else 0
         self._report.change(step=step, steps=prepared.steps)
         self._report.note(*prepared.notes)
@@ -108,10 +108,10 @@ class _Execution:
         self._folder.forget_after(found.step if found is not None else 0)
         return found
 
-    def _place(self) -> None:
+    def _place(self, start: "Checkpoint | None") -> None:
         """Put the adapter into the module, or mark the module as one whose own weights change."""
         if self._full:
-            _mark(self._parts, self._folder)
+            _mark(self._parts, self._folder, start)
             return
         adapters = self._parts.adapters
         if self._name in adapters.names:
@@ -120,9 +120,11 @@ class _Execution:
                     f"{self._parts.name} has another adapter that is called {self._name}.",
                     f"Take it out: %llama adapter delete {self._name}; or give the run another --name.",
                 )
-        else:
-            adapters.create(self._name, self._folder.recipe, run=self._name)
-            adapters.use(self._name)
+            if start is not None:
+                return
+            adapters.delete(self._name)  # of a life that left no checkpoint
+        adapters.create(self._name, self._folder.recipe, run=self._name)
+        adapters.use(self._name)
 
     def _observer(self, prepared: Prepared) -> FolderObserver:
         recipe = prepared.recipe
@@ -165,6 +167,7 @@ class _Execution:
                 return dataclasses.replace(outcome, state="stopped")
             lr = observer.take_lr()
             start = self._start()
+            self._place(start)
 
     def _trained(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._full else self._parts.adapters.training(self._name)
@@ -185,18 +188,18 @@ class _Execution:
         return "finished"
 
 
-def _mark(parts: "Parts", folder: RunFolder) -> None:
-    """Note on the module which run changes its weights; another one cannot begin from them."""
+def _mark(parts: "Parts", folder: RunFolder, start: "Checkpoint | None") -> None:
+    """Note on the module which run changes its weights; nothing else can begin from them."""
     if parts.adapters.names:
         raise TrainingError(
-            f"{parts.name} has adapters ({', '.join(parts.adapters.names)}), and their base is to be trained.",
+            f"The base of {', '.join(parts.adapters.names)} in {parts.name} is to be trained itself.",
             "Take them out before: %llama adapter delete NAME",
         )
     mine = str(folder.path.absolute())
-    if getattr(parts.module, _TRAINED, mine) != mine:
-        other = getattr(parts.module, _TRAINED)
+    other = getattr(parts.module, _TRAINED, None)
+    if other is not None and (start is None or other != mine):
         raise TrainingError(
-            f"The weights of {parts.name} in memory are those that another run trained ({other}).",
+            f"The weights of {parts.name} in memory are no longer its own: a run trained them.",
             f"Load it again, then train: %llama load {parts.source}",
         )
     setattr(parts.module, _TRAINED, mine)

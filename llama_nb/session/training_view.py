@@ -118,7 +118,7 @@ class TrainingView:
         if model is None or name not in model.adapters:
             raise ModelGone(
                 f"The adapter {name} is not in a model of this kernel.",
-                f"Load its base, then: %llama adapter load {self.run.folder}",
+                f"Load its base, then: %llama adapter load {self.run.files.shown}",
             )
         if use:
             model.adapters.use(name)

@@ -116,7 +116,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()  # a notebook may change its directory while the run goes on
         self.name = path.name
         self.recipe_file = path / "recipe.json"
         self.data_file = path / "data.json"
@@ -131,6 +131,12 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
         self.model = path / "model"  # of a run that trains every weight
+
+    @property
+    def shown(self) -> str:
+        """The folder as one writes it: from the current directory where it is below that."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
 
     # --- what was asked for: written once ---------------------------------------------------------------
 

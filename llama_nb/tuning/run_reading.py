@@ -132,7 +132,7 @@ class RunReading:
         best = curves.best()
         return {
             "name": _text(self.folder.name),
-            "folder": _text(str(self.folder.path)),
+            "folder": _text(self.folder.shown),
             "state": state.state,
             "sentence": self._sentence(done, steps),
             "step": done,

@@ -1,6 +1,7 @@
 """A run's folder read as it grows: figures, answers, orders that wait, and files that lie."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -209,3 +210,16 @@ def test_prompts_are_bounded(fake):
     for number in range(MOST_PROMPTS + 5):
         fake.answer("x", prompt=f"{number}?")
     assert len(look(fake).samples()["answers"]) == MOST_PROMPTS
+
+
+def test_a_notebook_may_change_its_directory_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fake = FakeRun(Path("runs"))
+    reading = look(fake)
+    assert reading.head()["folder"] == "runs/persona"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    fake.train(3)
+    head = look(fake, reading).head()
+    assert head["step"] == 3
+    assert head["folder"] == str(tmp_path / "runs" / "persona")

@@ -116,7 +116,8 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()  # a notebook may change its directory while the run goes on
+        path = path.absolute()  # a notebook may change its directory while the run goes on
+        self.path = path
         self.name = path.name
         self.recipe_file = path / "recipe.json"
         self.data_file = path / "data.json"

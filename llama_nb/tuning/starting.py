@@ -121,7 +121,8 @@ def resume(
     if state.state == "finished":
         raise TrainingError(
             f"The run {run.name} is finished, after {state.steps:,} steps.",
-            f"Start another one with more steps, or chat with its adapter: %llama adapter load {folder.shown}",
+            "Start another one with more steps, or chat with its adapter: "
+            f"%llama adapter load {folder.shown}",
         )
     own = process if process is not None else state.executor not in ("", "kernel")
     if parts is None and not own and executor is None:

@@ -60,7 +60,7 @@ export function answersPane(ask: Ask, signal: AbortSignal): AnswersPane {
       const shown = wanted ?? step;
       const at = shown === undefined ? -1 : steps.indexOf(shown);
       range.value = String(at < 0 ? steps.length - 1 : at);
-      range.disabled = steps.length < 2;
+      range.hidden = steps.length < 2;
       say(shown);
       bar.hidden = steps.length === 0;
       draw(list, pairs, answers);

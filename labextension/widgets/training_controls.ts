@@ -25,7 +25,7 @@ const ORDERED: Record<string, string> = {
   resume: "Goes on …",
   stop: "Stops at the end of this step …",
   save: "Saves at the end of this step …",
-  lr: "The learning rate changes with the next step …",
+  lr: "Another learning rate from the next step on …",
 };
 
 export function controls(ask: Ask, signal: AbortSignal): Controls {
@@ -129,7 +129,7 @@ function rateField(given: (value: number) => void, signal: AbortSignal) {
     typed = false;
     field.value = text;
     field.removeAttribute("aria-invalid");
-    field.title = "Another one and Enter: from the next step on";
+    field.title = "Type another peak for its schedule, and Enter";
   };
   const give = () => {
     const value = Number(field.value.trim().replace(",", ".").replace("−", "-"));

@@ -98,13 +98,15 @@ type Place = (value: number) => number;
 function axes(plot: Plot, x: Place, y: Place): SVGElement[] {
   const { width, left, scale, name, title } = plot;
   const across = { x1: left, x2: width - RIGHT };
+  // On the right: a loss begins at the top on the left.
+  const unit = { class: "llama-nb-tr-unit", "text-anchor": "end" };
   return [
     ...scale.ticks.flatMap((tick) => [
       svg("line", { ...across, y1: y(tick), y2: y(tick), class: "llama-nb-tr-rule" }),
       svg("text", { x: left - 5, y: y(tick) + 3.4, "text-anchor": "end" }, name(tick)),
     ]),
     ...(plot.steps ? stepNames(plot, x) : []),
-    ...(title ? [svg("text", { x: left + 5, y: TOP + 9, class: "llama-nb-tr-unit" }, title)] : []),
+    ...(title ? [svg("text", { ...unit, x: width - RIGHT - 3, y: TOP + 11 }, title)] : []),
     ...(plot.level === undefined
       ? []
       : [svg("line", { ...across, y1: y(plot.level), y2: y(plot.level), class: "llama-nb-tr-level" })]),

@@ -9,6 +9,7 @@ from llama_nb.widgets.base import STATIC
 ROOTS = {
     "anatomy": "an", "attention": "att", "chat": "chat", "compare": "compare", "lens": "lens",
     "loader": "loader", "plan": "plan", "routing": "moe", "sampling": "lab", "status_bars": "status-bars",
+    "training": "training",
 }  # fmt: skip
 STYLE = """() => {
     const found = getComputedStyle(document.querySelector("#view"));

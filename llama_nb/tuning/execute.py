@@ -18,11 +18,12 @@ from llama_nb.tuning.folder_observer import FolderObserver, Kept
 from llama_nb.tuning.loop import Outcome, Setup, train
 from llama_nb.tuning.model_file import save_model
 from llama_nb.tuning.preparing import Prepared, prepare
-from llama_nb.tuning.process import claimed, this_process
+from llama_nb.tuning.process import claimed
 from llama_nb.tuning.random_state import random_states_kept
 from llama_nb.tuning.report import Report
 from llama_nb.tuning.run_folder import RunFolder
 from llama_nb.tuning.stage import WorkerStage
+from llama_nb.tuning.team import Alone, Team
 
 if TYPE_CHECKING:
     from llama_nb.engines.worker import Serve
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 _TRAINED: Final = "_llama_nb_trained"  # on a module whose own weights a run changes: that run's folder
 
 
-def execute(folder: RunFolder, parts: "Parts", *, stopped: Callable[[], str | None], serve: "Serve") -> str:
+def execute(
+    folder: RunFolder,
+    parts: "Parts",
+    *,
+    stopped: Callable[[], str | None],
+    serve: "Serve",
+    team: Team | None = None,
+) -> str:
     """Train until the run is finished or stopped, and return which; its folder says everything else.
 
     Parameters
@@ -45,23 +53,27 @@ def execute(folder: RunFolder, parts: "Parts", *, stopped: Callable[[], str | No
         Why to stop, None to go on.
     serve
         Lets others have the model.
+    team
+        The other processes that train it, which this one leads; None: there are none.
 
     Raises
     ------
     LlamaError
         If it failed; the folder has the message, and the last checkpoint is whole.
     """
+    team = team or Alone()
     with claimed(folder.path, folder.name):
         before = dataclasses.replace(
-            folder.state(), state="running", process=this_process(), started=time.time(), error="", hint=""
+            folder.state(), state="running", process=team.process, started=time.time(), error="", hint=""
         )
         with Report(folder, before, parts.engine.busy) as report:
             try:
                 with random_states_kept():
-                    execution = _Execution(folder, parts, report, stopped, serve)
+                    execution = _Execution(folder, parts, report, stopped, serve, team)
                     return execution.run()
             except Exception as error:
-                _say_failure(folder, report, error)
+                if team.final(error):
+                    _say_failure(folder, report, error)
                 raise
 
 
@@ -75,12 +87,14 @@ class _Execution:
         report: Report,
         stopped: Callable[[], str | None],
         serve: "Serve",
+        team: Team,
     ) -> None:
         self._folder = folder
         self._parts = parts
         self._report = report
         self._stopped = stopped
         self._serve = serve
+        self._team = team
         self._full = folder.recipe.method == "full"
         self._name = "" if self._full else folder.name
 
@@ -97,6 +111,7 @@ class _Execution:
         if start is None:
             observer.answer_prompts(0, adapter=False)
         outcome = self._train(prepared, observer, start)
+        self._team.over()
         return self._conclude(outcome, observer)
 
     def _start(self) -> "Checkpoint | None":
@@ -138,7 +153,7 @@ class _Execution:
             self._folder,
             recipe,
             self._report,
-            stage,
+            self._team.stage(stage),
             Kept(self._parts.fingerprint, config),
             steps=prepared.steps,
             prompts=prepared.prompts,
@@ -160,7 +175,8 @@ class _Execution:
                 start=state,
             )
             with self._trained():
-                outcome = train(setup, observer)
+                shared = self._team.share(setup, start.path if start is not None else None)
+                outcome = train(shared, self._team.watch(observer))
             if outcome.state != "paused":
                 return outcome
             if not observer.hold(outcome.reason, outcome.hint):

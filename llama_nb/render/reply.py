@@ -133,11 +133,13 @@ def user_nodes(text: str, kind: str) -> list[Node]:
 
 
 def model_name(record: Mapping[str, Any]) -> str:
-    """Return the model's name; of a path only its last part."""
-    name = clean_line(_string((record.get("model") or {}).get("name"))) or "model"
+    """Return the model's name, of a path its last part, and the adapters that wrote: "cria + persona"."""
+    model = record.get("model") or {}
+    name = clean_line(_string(model.get("name"))) or "model"
     if re.match(r"[/\\~.]|[A-Za-z]:[/\\]", name):
         name = re.split(r"[/\\]", name.rstrip("/\\"))[-1] or "model"
-    return name
+    adapter = clean_line(_string(model.get("adapter")))[:_LONGEST_NAME]
+    return f"{name} + {adapter}" if adapter else name
 
 
 def status_line(record: Mapping[str, Any], watched: bool) -> str:

@@ -186,6 +186,8 @@ class Generation:
 
     def _prepare(self) -> None:
         asked, off = self._steps.prepare(self._engine), self.reply.interventions
+        if self.reply.asked_adapter is not None:
+            asked = dataclasses.replace(asked, adapter=self.reply.asked_adapter)
         self._request = dataclasses.replace(asked, interventions=off, watch=self.watch)
         # What it begins with is among the reply's own tokens; and who asks again asks the whole model.
         self.reply.request = dataclasses.replace(asked, begun=(), surprise=None)
@@ -205,6 +207,7 @@ class Generation:
             self.reply.append(event)
             publish(ReplyAdvanced(self.reply, event))
             if event.finish is not None:
+                self.reply.adapter = event.finish.adapter
                 self._finish(event.finish.reason, finish=event.finish)
             yield event
         if not self._settled and not self.reply.stop_flag.is_set():

@@ -73,6 +73,10 @@ class Reply:
         Which of its tokens and of their alternatives are control tokens; known when it is done.
     interventions
         What was turned off in the model while it wrote this.
+    adapter
+        The adapters that write it: "persona", "a:0.7 b:0.3"; "" for the base alone.
+    asked_adapter
+        The adapter that was asked for; None: whatever is on.
     """
 
     def __init__(
@@ -109,6 +113,8 @@ class Reply:
         self.reader: Callable[[Reply], object] | None = None
         self.special: frozenset[int] = frozenset()
         self.interventions: tuple[Intervention, ...] = ()
+        self.adapter = ""
+        self.asked_adapter: str | None = None
         self.stop_flag = StopFlag()
         self.rerunner: Callable[[Reply, Sampling, bool], Reply] | None = None
         self._tokens: list[TokenEvent] = []
@@ -302,7 +308,11 @@ class Reply:
             "tokens": [[token.id, token.text, token.logprob, token.entropy] for token in self._tokens],
             "sampling": self.sampling.to_record(),
             "seed": self.seed,
-            "model": {"name": self.model_name, "fingerprint": self.fingerprint},
+            "model": {
+                "name": self.model_name,
+                "fingerprint": self.fingerprint,
+                **({"adapter": self.adapter} if self.adapter else {}),
+            },
             "usage": {
                 "prompt": usage.prompt_tokens if usage else self.prompt_tokens,
                 "cached": usage.cached_tokens if usage else 0,

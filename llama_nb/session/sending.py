@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from llama_nb.core.adapter import NO_ADAPTER
 from llama_nb.core.errors import MessageError, UnsupportedError
 from llama_nb.core.messages import Message
 from llama_nb.core.sampling import Sampling
@@ -27,7 +28,7 @@ from llama_nb.session.version import Start, Version
 if TYPE_CHECKING:
     from llama_nb.engines.base import Engine
 
-_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "schema", "background")
+_CHAT_OPTIONS: Final = ("chat", "system", "overflow", "images", "schema", "background", "adapter")
 
 
 class Sender(Handle):
@@ -42,10 +43,12 @@ class Sender(Handle):
         images: object,
         schema: object,
         options: Mapping[str, Any],
+        adapter: str | None = None,
     ) -> Generation:
         if not self.alive:
             raise self._gone()
         check_options(options, _CHAT_OPTIONS)
+        self._check_adapter(adapter)
         check_overflow(overflow)
         refuse_images(images, self.name)
         question = read_question(message, system)
@@ -54,18 +57,21 @@ class Sender(Handle):
         if question.whole and chat is None:
             reply = self._reply("chat", sampling, question.text, question.system, options=options)
             reply.form = form
-            return self._generation(reply, OneOff(question, reply, overflow))
+            return self._generation(reply, OneOff(question, reply, overflow), adapter=adapter)
         talk = self.chats.open(chat)
         reply = self._reply("chat", sampling, question.text, question.system, talk.name, options)
         reply.form = form
         turn = ChatTurn(talk, question, reply, overflow)
         reply.rerunner = functools.partial(self._rerun, talk)
-        return self._generation(reply, turn, talk)
+        return self._generation(reply, turn, talk, adapter=adapter)
 
-    def _continue(self, text: str, schema: object, options: Mapping[str, Any]) -> Generation:
+    def _continue(
+        self, text: str, schema: object, options: Mapping[str, Any], adapter: str | None = None
+    ) -> Generation:
         if not self.alive:
             raise self._gone()
-        check_options(options, ("schema", "background"))
+        check_options(options, ("schema", "background", "adapter"))
+        self._check_adapter(adapter)
         if not isinstance(text, str) or not text:
             raise MessageError(
                 "Nothing to send: the text is empty." if text == "" else "complete() takes a text."
@@ -75,10 +81,17 @@ class Sender(Handle):
         form = self._form(schema)
         reply = self._reply("complete", sampling, text, options=options)
         reply.form = form
-        return self._generation(reply, Completion(text, reply))
+        return self._generation(reply, Completion(text, reply), adapter=adapter)
 
-    def one_off(self, message: Asked, system: str | None, options: Mapping[str, Any]) -> Generation:
+    def one_off(
+        self, message: Asked, system: str | None, options: Mapping[str, Any], adapter: str | None = None
+    ) -> Generation:
         """Return how a message is answered outside of every chat; a base model goes on with it as a text.
+
+        Parameters
+        ----------
+        adapter
+            The adapter that answers, "off" for none; None: whatever is on.
 
         Raises
         ------
@@ -87,13 +100,18 @@ class Sender(Handle):
         """
         if self.engine.has_chat_template:
             whole = [Message("user", message)] if isinstance(message, str) else message
-            return self._ask(whole, None, system, "error", None, None, options)
+            return self._ask(whole, None, system, "error", None, None, options, adapter)
         if not isinstance(message, str):
             raise UnsupportedError(
                 f"{self.name} is a base model: it goes on with a text and answers no conversation.",
                 "Give one text, or load a model that follows instructions.",
             )
-        return self._continue(message, None, options)
+        return self._continue(message, None, options, adapter)
+
+    def _check_adapter(self, adapter: str | None) -> None:
+        """Raise AdapterError or UnsupportedError, before anything is sent, if `adapter` cannot answer."""
+        if adapter not in (None, NO_ADAPTER) and adapter not in self.adapters:
+            self.adapter_set().key(str(adapter))
 
     def _form(self, schema: object) -> Form | None:
         """Read what a reply is held to, and see that the engine can do it, before anything is sent."""
@@ -167,8 +185,11 @@ class Sender(Handle):
         turn: Turn,
         talk: Chat | None = None,
         watch: Callable[[Any], AbstractContextManager[Any]] | None = None,
+        adapter: str | None = None,
     ) -> Generation:
         reply.interventions = active(self)
+        reply.asked_adapter = adapter
+        reply.adapter = self.adapters.label if adapter is None else "" if adapter == NO_ADAPTER else adapter
         return Generation(
             reply,
             self.engine,

@@ -154,5 +154,5 @@ class Pulse:
 
 
 def name_of(reply: Any) -> str:
-    """Return the name of the model that writes `reply`; of a path only its last part."""
-    return rendered.model_name({"model": {"name": reply.model_name}})
+    """Return the name of the model that writes `reply`, and its adapters; of a path only its last part."""
+    return rendered.model_name({"model": {"name": reply.model_name, "adapter": reply.adapter}})

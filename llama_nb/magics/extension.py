@@ -84,6 +84,7 @@ class LlamaMagics(Magics):
         %llama cost --tokens-per-month 50M   rented GPUs against providers, with dated prices
         %llama providers                 where Llamas run: programs, APIs, clouds, fine-tuning
         %%llama quantize                 what each quantisation costs this model, measured on the cell's text
+        %llama convert cria --to gguf    a file for llama.cpp and Ollama: Q8_0, F16 ...; of an adapter, too
         %llama use NAME                  choose among loaded models
         %llama unload                    give a model's memory back
         %llama stop                      end what runs in the background

@@ -15,6 +15,7 @@ from llama_nb.session.batch import check_size, read_prompts, run_batch
 from llama_nb.session.batch_result import BatchResult
 from llama_nb.session.branching import Brancher
 from llama_nb.session.chat import Chat
+from llama_nb.session.converting import Converter
 from llama_nb.session.defaults import check_options, resolve
 from llama_nb.session.distribution import HEAD, Distribution
 from llama_nb.session.embedding import embed_texts
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Model(ToolUser, Brancher, Looker, Trains):
+class Model(ToolUser, Brancher, Looker, Trains, Converter):
     """A loaded model.
 
     Made by `llama_nb.load`. Text goes in by `chat` (the model answers, turn by turn), `complete` (it goes
@@ -60,6 +61,7 @@ class Model(ToolUser, Brancher, Looker, Trains):
         overflow: Overflow = "drop-oldest",
         images: object = None,
         schema: object = None,
+        adapter: str | None = None,
         background: bool = False,
         **sampling: Any,
     ) -> Reply:
@@ -81,6 +83,9 @@ class Model(ToolUser, Brancher, Looker, Trains):
             Refused: no engine of this version reads images.
         schema
             What the reply must be, as `json` takes it; `Reply.json` is then the object.
+        adapter
+            The adapter that answers this message, "off" for the base alone; None: what is on
+            (`m.adapters.use`).
         background
             Return at once with a Reply that a thread fills (`Reply.wait`, `Reply.stop`).
         **sampling
@@ -99,7 +104,7 @@ class Model(ToolUser, Brancher, Looker, Trains):
         EngineError
             If the engine fails; what came before is kept in the chat.
         """
-        generation = self._ask(message, chat, system, overflow, images, schema, sampling)
+        generation = self._ask(message, chat, system, overflow, images, schema, sampling, adapter)
         return generation.start() if background else generation.run()
 
     def json(
@@ -143,13 +148,19 @@ class Model(ToolUser, Brancher, Looker, Trains):
         return self.chat(message, schema=form, background=background, **options)
 
     def complete(
-        self, text: str, *, schema: object = None, background: bool = False, **sampling: Any
+        self,
+        text: str,
+        *,
+        schema: object = None,
+        adapter: str | None = None,
+        background: bool = False,
+        **sampling: Any,
     ) -> Reply:
         """Go on with `text` as it is: no template, no chat. What a base model can do.
 
-        With `schema` what follows is held to it, as in `json`.
+        With `schema` what follows is held to it, as in `json`; `adapter` is as for `chat`.
         """
-        generation = self._continue(text, schema, sampling)
+        generation = self._continue(text, schema, sampling, adapter)
         return generation.start() if background else generation.run()
 
     def stream(
@@ -161,10 +172,11 @@ class Model(ToolUser, Brancher, Looker, Trains):
         overflow: Overflow = "drop-oldest",
         images: object = None,
         schema: object = None,
+        adapter: str | None = None,
         **sampling: Any,
     ) -> TokenStream:
         """Send a message as `chat` does and yield the tokens; `.reply` of the result is the Reply."""
-        return TokenStream(self._ask(message, chat, system, overflow, images, schema, sampling))
+        return TokenStream(self._ask(message, chat, system, overflow, images, schema, sampling, adapter))
 
     async def achat(
         self,
@@ -175,14 +187,18 @@ class Model(ToolUser, Brancher, Looker, Trains):
         overflow: Overflow = "drop-oldest",
         images: object = None,
         schema: object = None,
+        adapter: str | None = None,
         **sampling: Any,
     ) -> Reply:
         """Send a message as `chat` does, without blocking the event loop; cancelling stops the model."""
-        return await self._ask(message, chat, system, overflow, images, schema, sampling).finished()
+        asked = self._ask(message, chat, system, overflow, images, schema, sampling, adapter)
+        return await asked.finished()
 
-    async def acomplete(self, text: str, *, schema: object = None, **sampling: Any) -> Reply:
+    async def acomplete(
+        self, text: str, *, schema: object = None, adapter: str | None = None, **sampling: Any
+    ) -> Reply:
         """Go on with `text` as `complete` does, without blocking the event loop."""
-        return await self._continue(text, schema, sampling).finished()
+        return await self._continue(text, schema, sampling, adapter).finished()
 
     # --- many at once -------------------------------------------------------------------------------
 

@@ -15,22 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import ConvertError
 from llama_nb.loading.check import Checked
-from llama_nb.loading.folder import inside, read_json
 from llama_nb.loading.gguf_encode import encode, row_order
 from llama_nb.loading.gguf_file import read_gguf
 from llama_nb.loading.gguf_model import gguf_name
 from llama_nb.loading.gguf_output import check_disk, compare_bytes, partial_file, require_library
 from llama_nb.loading.gguf_types import FILE_TYPES
 from llama_nb.loading.gguf_write import Written, refuse_other_models
-from llama_nb.loading.headers import read_header
+from llama_nb.tuning.adapter_file import TENSORS, AdapterFile
 
 if TYPE_CHECKING:
     import torch
 
 TYPES: Final = ("F32", "F16", "BF16")
-CONFIG: Final = "adapter_config.json"
-WEIGHTS: Final = "adapter_model.safetensors"
-_FACTOR: Final = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.[^.]+)?\.weight")
+_FACTOR: Final = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _HEADER_ROOM: Final = 1 << 16
 
 
@@ -44,25 +41,25 @@ class _Factors:
     rank: int
 
 
-def write_adapter(folder: Path, base: Checked, path: Path, kind: str = "F32", name: str = "") -> Written:
-    """Write the adapter of `folder` for llama.cpp into `path` and read it back.
+def write_adapter(file: AdapterFile, base: Checked, path: Path, kind: str = "F32", name: str = "") -> Written:
+    """Write an adapter for llama.cpp into `path` and read it back.
 
     Parameters
     ----------
-    folder
-        In peft's format: adapter_config.json and adapter_model.safetensors.
+    file
+        What its folder says (`adapter_file.read_adapter`).
     base
         The checked model that it belongs to.
     kind
         One of `TYPES`.
     name
-        What the file calls it; default the folder's name.
+        What the file calls it; default what the adapter does.
 
     Raises
     ------
     ConvertError
-        If it is no LoRA of two factors, does not fit the base, or the disk is too full; nothing is left of
-        the file then.
+        If it is more than two factors a layer, does not fit the base, or the disk is too full; nothing is
+        left of the file then.
     """
     require_library(path.name)
     refuse_other_models(base)
@@ -72,77 +69,53 @@ def write_adapter(folder: Path, base: Checked, path: Path, kind: str = "F32", na
             "for blocks.",
             "Leave --type out; an adapter is small.",
         )
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+    called = name or file.name or file.folder.name
+    if file.config.get("use_dora"):
         raise ConvertError(
-            f"{folder} holds no adapter ({CONFIG} and {WEIGHTS}).", "`%llama adapter save NAME`"
+            f"{called} is a DoRA, which scales whole rows of its base; llama.cpp reads two factors a layer.",
+            "Merge it into its base (%llama adapter merge) and convert the folder.",
         )
-    settings = read_json(folder, CONFIG)
-    _refuse_other_kinds(settings, folder.name)
-    factors = _factors(folder, base)
-    check_disk(path.parent, (folder / WEIGHTS).stat().st_size + _HEADER_ROOM, path.name)
+    factors = _factors(file, base, called)
+    check_disk(path.parent, sum(info.bytes for info in file.tensors.values()) + _HEADER_ROOM, path.name)
     with partial_file(path) as partial:
-        sums = _write(partial, folder, base, factors, settings, kind, name or folder.name)
-        header = read_gguf(partial)
-        compare_bytes(header, sums)
+        sums = _write(partial, file, base, factors, kind, called)
+        compare_bytes(read_gguf(partial), sums)
     return Written(path, kind, len(sums), path.stat().st_size, None)
 
 
-def _refuse_other_kinds(settings: Mapping[str, Any], name: str) -> None:
-    """Raise ConvertError for what llama.cpp's two factors cannot say."""
-    merge = "Merge it into its base (`%llama adapter merge NAME FOLDER`) and convert the folder."
-    kind = settings.get("peft_type")
-    if kind != "LORA":
-        raise ConvertError(f"{name} is an adapter of kind {str(kind)[:40]}; llama.cpp reads LoRA.", merge)
-    more = {
-        "use_dora": "DoRA scales whole rows of the base",
-        "modules_to_save": "it replaces whole layers",
-        "lora_bias": "it has biases",
-        "fan_in_fan_out": "its factors are turned round",
-        "trainable_token_indices": "it has embeddings of its own",
-    }
-    for key, reason in more.items():
-        if settings.get(key):
-            raise ConvertError(f"{name} is more than two factors a layer: {reason} ({key}).", merge)
-    if settings.get("bias", "none") != "none":
-        raise ConvertError(f"{name} trains biases, too (bias {settings['bias']!r}).", merge)
-    rank, alpha = settings.get("r"), settings.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not alpha:
-        raise ConvertError(
-            f"{name} says r {str(rank)[:20]} and lora_alpha {str(alpha)[:20]}: it would change nothing.",
-            f"Look at its {CONFIG}.",
-        )
+def stored_type(file: AdapterFile) -> str:
+    """Return the type that keeps an adapter's numbers as they are."""
+    kinds = {info.dtype for info in file.tensors.values()}
+    only = kinds.pop() if len(kinds) == 1 else "F32"
+    return only if only in TYPES else "F32"
 
 
-def _factors(folder: Path, base: Checked) -> list[_Factors]:
+def _factors(file: AdapterFile, base: Checked, name: str) -> list[_Factors]:
     """Return the layers that an adapter changes, in the base's order, with shapes that fit it."""
-    header = read_header(inside(folder, folder / WEIGHTS))
     found: dict[str, dict[str, str]] = {}
-    for name in header:
-        match = _FACTOR.fullmatch(name)
+    for tensor in file.tensors:
+        match = _FACTOR.fullmatch(tensor)
         if match is None or match.group(1) not in base.linear:
             raise ConvertError(
-                f"{folder.name} holds {name[:100]}, which is no factor of a linear layer of {base.name}.",
-                "It is an adapter of another model, or of another kind.",
+                f"{name} holds {tensor[:100]}, which is no factor of a linear layer of {base.name}.",
+                "It is an adapter of another model.",
             )
-        found.setdefault(match.group(1), {})[match.group(2)] = name
+        found.setdefault(match.group(1), {})[match.group(2)] = tensor
     layers = []
     for module in sorted(found, key=list(base.linear).index):
         if found[module].keys() != {"A", "B"}:
-            raise ConvertError(f"{folder.name} has one of two factors of {module} only.", "It is damaged.")
-        layers.append(_fitting(module, found[module], header, base))
-    if not layers:
-        raise ConvertError(f"{folder.name} has no factors: it changes nothing.")
+            raise ConvertError(f"{name} has one of two factors of {module} only.", "It is damaged.")
+        layers.append(_fitting(module, found[module], file, base))
     if "lm_head" in found and base.config.get("tie_word_embeddings"):
         raise ConvertError(
-            f"{folder.name} changes the head of {base.name}, which is tied to the embedding: a GGUF has no "
-            "such tensor.",
-            "Merge it into its base and convert the folder.",
+            f"{name} changes the head of {base.name}, which is tied to the embedding: a GGUF lacks it.",
+            "Merge it into its base (%llama adapter merge) and convert the folder.",
         )
     return layers
 
 
-def _fitting(module: str, names: Mapping[str, str], header: Mapping[str, Any], base: Checked) -> _Factors:
-    a, b = header[names["A"]].shape, header[names["B"]].shape
+def _fitting(module: str, names: Mapping[str, str], file: AdapterFile, base: Checked) -> _Factors:
+    a, b = file.tensors[names["A"]].shape, file.tensors[names["B"]].shape
     out, width = base.linear[module]
     if len(a) != 2 or len(b) != 2 or (b[0], a[1]) != (out, width) or a[0] != b[1]:
         raise ConvertError(
@@ -153,18 +126,13 @@ def _fitting(module: str, names: Mapping[str, str], header: Mapping[str, Any], b
 
 
 def _write(
-    path: Path,
-    folder: Path,
-    base: Checked,
-    factors: list[_Factors],
-    settings: Mapping[str, Any],
-    kind: str,
-    name: str,
+    path: Path, file: AdapterFile, base: Checked, factors: list[_Factors], kind: str, name: str
 ) -> dict[str, int]:
     """Write the file; return the checksum of each tensor."""
     from gguf import GGMLQuantizationType, GGUFWriter
     from safetensors import safe_open
 
+    settings = file.config
     alpha = float(settings["lora_alpha"]) * (math.sqrt(settings["r"]) if settings.get("use_rslora") else 1.0)
     writer = GGUFWriter(path, "llama")
     writer.add_type("adapter")
@@ -176,9 +144,9 @@ def _write(
     writer.add_float32("adapter.lora.alpha", alpha)
     sums = {}
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
+        with safe_open(file.folder / TENSORS, framework="pt") as stored_in:
             for layer in factors:
-                a, b = file.get_tensor(layer.a), file.get_tensor(layer.b)
+                a, b = stored_in.get_tensor(layer.a), stored_in.get_tensor(layer.b)
                 changed = _for_llama_cpp(b, layer, base, _scale(layer, settings) * layer.rank / alpha)
                 for suffix, values in (("lora_a", a), ("lora_b", changed)):
                     target = f"{gguf_name(f'{layer.module}.weight')}.{suffix}"

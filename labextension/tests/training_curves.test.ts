@@ -119,6 +119,16 @@ describe("the charts", () => {
     expect(labels).toContain("step 0");
   });
 
+  it("put a ring around the lowest validation loss, once it is not the last one", async () => {
+    const { el, head, settle } = open();
+    expect(el.querySelectorAll(".llama-nb-tr-ring").length).toBe(0);
+    head({ best: 3, best_step: 2 });
+    await settle();
+    expect(el.querySelector(".llama-nb-tr-ring")?.textContent).toBe(
+      "the lowest validation loss, 3.00 at step 2",
+    );
+  });
+
   it("break where nothing is known, and show a single point", () => {
     const { el } = open({
       curves: {

@@ -200,7 +200,7 @@ function lossChart(log: () => boolean): Chart {
   return {
     root,
     drawing: made,
-    draw(curves, _, end) {
+    draw(curves, head, end) {
       const layers: Layer[] = [
         { name: "train", points: points(curves, "loss"), as: "dots" },
         { name: "smoothed", points: points(curves, "smoothed"), as: "line" },
@@ -210,16 +210,9 @@ function lossChart(log: () => boolean): Chart {
       const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
       const size = sizeOf(root);
       const scale = log() && low > 0 ? logarithmic(low, high) : linear(low, high, size.height > 150 ? 5 : 3);
-      made.draw({
-        ...size,
-        left: 36,
-        end,
-        scale,
-        layers,
-        name: figure,
-        title: "loss, nats a token",
-        steps: true,
-      });
+      const look = { name: figure, title: "loss, nats a token", steps: true };
+      const best = bestOf(curves, head);
+      made.draw({ ...size, left: 36, end, scale, layers, ...look, ...(best ? { ring: best } : {}) });
     },
     point(curves, _, at) {
       const step = at === null ? null : (curves.steps?.[at] ?? null);
@@ -229,6 +222,13 @@ function lossChart(log: () => boolean): Chart {
       made.mark(step, values);
     },
   };
+}
+
+/** The lowest validation loss, once a later one is higher: from there on the run only learns its rows by heart. */
+function bestOf({ validation = [] }: TrainingCurves, { best, best_step: at }: TrainingHead): Plot["ring"] {
+  const last = validation.at(-1);
+  if (typeof best !== "number" || typeof at !== "number" || !last || last[0] <= at) return undefined;
+  return [at, best, `the lowest validation loss, ${lossText(best)} at step ${at}`];
 }
 
 function smallChart(column: Column, name: string, written: (value: number) => string): Chart {

@@ -29,6 +29,8 @@ export interface Plot {
   steps?: boolean;
   /** A value that is drawn across. */
   level?: number;
+  /** A point that has a ring around it, with what it is. */
+  ring?: [number, number, string];
 }
 
 export interface Drawing {
@@ -43,6 +45,7 @@ export interface Drawing {
 const TOP = 6;
 const RIGHT = 9;
 const DIAMOND = 3.6;
+const RING = 7;
 
 /** The height of what stands below the plot. */
 const below = (plot: Plot) => (plot.steps ? 17 : 4);
@@ -69,7 +72,8 @@ export function drawing(): Drawing {
       root.setAttribute("viewBox", `0 0 ${width} ${height}`);
       root.setAttribute("width", String(width));
       root.setAttribute("height", String(height));
-      still.replaceChildren(...axes(plot, x, y), ...plot.layers.flatMap((layer) => drawn(layer, x, y)));
+      const lines = plot.layers.flatMap((layer) => drawn(layer, x, y));
+      still.replaceChildren(...axes(plot, x, y), ...lines, ...ringOf(plot, x, y));
     },
     mark(step, values) {
       if (!now || step === null) {
@@ -111,6 +115,14 @@ function axes(plot: Plot, x: Place, y: Place): SVGElement[] {
       ? []
       : [svg("line", { ...across, y1: y(plot.level), y2: y(plot.level), class: "llama-nb-tr-level" })]),
   ];
+}
+
+function ringOf({ ring }: Plot, x: Place, y: Place): SVGElement[] {
+  if (!ring) return [];
+  const [step, value, meaning] = ring;
+  const made = svg("circle", { cx: x(step), cy: y(value), r: RING, class: "llama-nb-tr-ring" });
+  made.append(svg("title", {}, meaning));
+  return [made];
 }
 
 /** Numbers of steps; the first says what they are, and the last ends with the drawing. */

@@ -10,7 +10,10 @@ from llama_nb.core.errors import TrainingError, UnsupportedError
 from llama_nb.core.events import Note, publish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llama_nb.engines.transformers_engine import TransformersEngine
+    from llama_nb.engines.worker import Background
     from llama_nb.session.model import Model
     from llama_nb.tuning.data import TrainingData
     from llama_nb.tuning.parts import Parts
@@ -76,16 +79,19 @@ class Trains:
         data: Any,
         *,
         format: str | None = None,  # noqa: A002 - as users say it
+        command: str = "",
         **recipe: Any,
     ) -> "Preview":
         """Return what `train` would learn of the data: each token, trained or masked; lengths; what is odd.
 
-        Takes what `train` takes; nothing is trained.
+        Takes what `train` takes; nothing is trained. `command` is the line that it tells to go on with.
         """
         from llama_nb.tuning.preview import preview
         from llama_nb.tuning.recipe import Recipe
 
-        return preview(_read(data, format), parts_of(cast("Model", self)).loaded, Recipe.of(**recipe))
+        wanted = Recipe.of(**recipe)
+        rows = _read(data, format)
+        return preview(rows, parts_of(cast("Model", self)), wanted, command=command)
 
 
 def parts_of(model: "Model") -> "Parts":
@@ -112,6 +118,22 @@ def parts_of(model: "Model") -> "Parts":
         name=model.name,
         fingerprint=model.fingerprint,
     )
+
+
+def training_on(model: "Model") -> "Background[Any] | None":
+    """Return the training that goes on in a model here, or waits for its turn; None without one."""
+    engine = model.plain_engine
+    if not engine.capabilities.train or model.replayed:
+        return None
+    return cast("TransformersEngine", engine).background()
+
+
+def stop_trainings(models: "Iterable[Model]", reason: str = "stopped") -> list[str]:
+    """Stop the training of each model, with a checkpoint; return what those were."""
+    going_on = [training for model in models if (training := training_on(model)) is not None]
+    for training in going_on:
+        training.stop(reason)
+    return [training.purpose for training in going_on]
 
 
 def _read(data: Any, form: str | None) -> "TrainingData":

@@ -1,6 +1,7 @@
-"""Show the loaded models, their memory and device, what is running, and the chats."""
+"""Show the loaded models, their memory and device, what is running, the chats, and runs that go on."""
 
 from argparse import Namespace
+from typing import Any
 
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.shown import Shown, table
@@ -34,6 +35,12 @@ def report() -> StatusReport:
 
 def tables(*, watched: bool) -> Shown:
     """Return the loaded models and their chats; what runs just now only if somebody watches."""
+    shown = _models(watched=watched)
+    runs = _runs() if watched else None
+    return shown if runs is None else shown + runs
+
+
+def _models(*, watched: bool) -> Shown:
     from llama_nb.session import registry
 
     loaded = registry.loaded()
@@ -50,7 +57,7 @@ def tables(*, watched: bool) -> Shown:
             model.quant or model.dtype,
             model.device,
             f"{model.context:,}",
-            (model.engine.busy() or "") if watched else "",
+            _running(model) if watched else "",
         ]
         for name, model in loaded.items()
     ]
@@ -61,3 +68,24 @@ def tables(*, watched: bool) -> Shown:
         for chat_name, chat in model.chats.items()
     ]
     return shown + table(["model", "chat", "turns"], chats) if chats else shown
+
+
+def _running(model: Any) -> str:
+    """What a model does now: the answer that is written, else the training that goes on."""
+    from llama_nb.session.training import training_on
+
+    training = training_on(model)
+    return model.engine.busy() or (f"{training.purpose}, {training.detail()}" if training else "")
+
+
+def _runs() -> Shown | None:
+    """Return the training runs below this folder that go on, whoever executes them."""
+    from llama_nb.render.text import to_text
+    from llama_nb.session.runs import run_table
+    from llama_nb.tuning.run import list_runs
+
+    going_on = [run for run in list_runs() if not run.over]
+    if not going_on:
+        return None
+    node = run_table(going_on, watched=True)
+    return Shown(to_text([node]), [node])

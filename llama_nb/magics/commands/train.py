@@ -6,6 +6,7 @@ with a run that was left. --preview shows which tokens would be learned. pause, 
 status are for the run that goes on, or the one that is named.
 """
 
+import functools
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -60,7 +61,7 @@ def add_arguments(parser: VerbParser) -> None:
             metavar = "N" if parameter.limits else "WORD"
             group.add_argument(option, metavar=metavar, help=parameter.help)
             if parameter.choices:
-                parser.names[option] = lambda choices=parameter.choices: choices
+                parser.names[option] = functools.partial(tuple, parameter.choices)
     parser.names["--resume"] = training_words.run_names
     parser.names["--format"] = training_words.format_names
 
@@ -83,13 +84,25 @@ def run(args: Namespace, call: Call) -> Any:
     model = generation.choose_model(args.model)
     recipe = _recipe(args)
     if args.preview:
-        return model.preview(data, format=args.format, **recipe)
+        return model.preview(data, format=args.format, command=_line(args, call, recipe), **recipe)
     wanted = args.name or label
     return training_words.shown(
         model.train(data, format=args.format, name=wanted, process=args.process, **recipe),
         call,
         wait=args.wait,
     )
+
+
+def _line(args: Namespace, call: Call, recipe: dict[str, Any]) -> str:
+    """Return the line that trains what was previewed."""
+    words = ["%%llama train" if call.body else "%llama train", *args.words]
+    for name, value in recipe.items():
+        option = "--" + name.replace("_", "-")
+        words += [word for each in (value if name in _LISTED else [value]) for word in (option, each)]
+    for name in ("name", "format", "model"):
+        words += [f"--{name}", given] if (given := getattr(args, name)) else []
+    words += ["--process"] if args.process else []
+    return " ".join(f'"{word}"' if " " in word and not word.startswith("%") else word for word in words)
 
 
 def _resumed(args: Namespace, call: Call) -> "Run | None":

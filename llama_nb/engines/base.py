@@ -177,6 +177,31 @@ class Adaptable(Protocol):
         """Make all caches invalid: the weights or the adapters changed."""
 
 
+class LongWork(Protocol):
+    """Work that goes on while others are served: a training."""
+
+    @property
+    def purpose(self) -> str:
+        """What it is: "the training of persona"."""
+
+    def detail(self) -> str:
+        """How far it is: "step 40 of 200"."""
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Ask it to stop."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is over, at most `timeout` seconds; return whether it is."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """An engine on whose worker long work may go on."""
+
+    def background(self) -> LongWork | None:
+        """Return the long work that runs or waits, if any."""
+
+
 @runtime_checkable
 class Engine(Protocol):
     """A model that can be asked.

@@ -283,7 +283,7 @@ class Background(Generic[T]):
         given_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.purpose = purpose
-        self.detail = detail
+        self._detail = detail
         self.given_up = given_up
         self.result: T | None = None
         self._worker = worker
@@ -294,6 +294,10 @@ class Background(Generic[T]):
 
         self.job: Job[TokenEvent] = Job(once, purpose, StopFlag())
         self.job.background = self
+
+    def detail(self) -> str:
+        """Return how far it is."""
+        return self._detail()
 
     @property
     def done(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from llama_nb.core.errors import ModelBusy, ModelGone
 from llama_nb.core.sampling import Sampling
+from llama_nb.engines.base import Trainable
 from llama_nb.loading.config import kind_label
 from llama_nb.render.units import number
 from llama_nb.runtime.environment import detect
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _STOP_WAIT_S: Final = 10.0  # the longest wait for replies that unload(force=True) stops
 _LOOK_S: Final = 2.0  # the longest wait for work that is no reply, such as the look of a panel
+_TRAINING_WAIT_S: Final = 60.0  # the longest wait for a micro-batch, and for a checkpoint to be written
 _POLL_S: Final = 0.02
 
 
@@ -228,6 +230,7 @@ class Handle:
 
         What is no reply is mostly over in a moment, and nobody in the cell asked for it: it is waited for.
         """
+        self._end_training(force)
         replies = self.active
         running = self.engine.busy()
         patient_until = time.monotonic() + _LOOK_S
@@ -245,6 +248,20 @@ class Handle:
         for reply in replies:
             reply.close_own_stream()
             reply.join(_STOP_WAIT_S)
+
+    def _end_training(self, force: bool) -> None:
+        """Raise ModelBusy if a training goes on; with `force`, stop it, which leaves a checkpoint."""
+        engine = self.plain_engine
+        while isinstance(engine, Trainable) and (training := engine.background()) is not None:
+            if not force:
+                raise ModelBusy(
+                    f"{self.name} is in use: {training.purpose}, {training.detail()}.",
+                    "Wait for it, stop it (%llama train stop), or unload with --force: then it is stopped, "
+                    "with a checkpoint.",
+                )
+            training.stop("the model was unloaded")
+            if not training.wait(_TRAINING_WAIT_S):
+                return
 
     def _forget(self, cache_key: str) -> None:
         """Drop a chat's cache. The chats hold this, not the engine: they outlive an unload."""

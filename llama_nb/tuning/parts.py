@@ -4,6 +4,7 @@ A kernel hands over what it has loaded; a process of its own loads it by what th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_nb.core.errors import TrainingError
@@ -51,7 +52,7 @@ class Parts:
     def base(self) -> Base:
         """What a run's folder keeps of it."""
         return Base(
-            self.source,
+            _absolute(self.source),
             self.name,
             self.fingerprint,
             self.loaded.quant,
@@ -59,6 +60,13 @@ class Parts:
             self.loaded.device,
             self.engine.context,
         )
+
+
+def _absolute(source: str) -> str:
+    """Return the source so that it names the same from another folder; names stay names."""
+    path = Path(source).expanduser()
+    looks_like_path = path.is_absolute() or source.startswith((".", "~")) or path.suffix == ".gguf"
+    return str(path.absolute()) if looks_like_path and path.exists() else source
 
 
 def load_parts(base: Base, *, device: str | None = None) -> Parts:

@@ -62,6 +62,8 @@ class Job:
         Bytes of the files when they hold another dtype than the model gets: both are there while it loads.
     chosen_dtype
         Whether the user chose the dtype: then the commands that a plan offers name it.
+    trained
+        The share of the tokens whose logits a training step computes: those that are learned.
     """
 
     shape: Shape
@@ -77,6 +79,7 @@ class Job:
     stored: int | None = None
     converted_from: int | None = None
     chosen_dtype: bool = False
+    trained: float = 1.0
 
     @property
     def format(self) -> Format:

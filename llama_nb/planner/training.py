@@ -94,7 +94,7 @@ def activation_bytes(job: Job, target: Target) -> int:
     back = tokens * (4 * _widest(shape) * width + 4 * shape.hidden * 4)
     last = (layer if job.checkpointing else 0) + back
     # Logits and their gradient in the model's dtype, log-probabilities and theirs in float32: 12 bytes each.
-    logits = tokens * (shape.vocabulary * 12 + shape.hidden * 4)
+    logits = tokens * job.trained * (shape.vocabulary * 12 + shape.hidden * 4)
     kernels = _FIRST_STEP + packing_bytes(job) if target.kind == "cpu" else 0
     return round(kept + max(last, logits) + dequantised_bytes(job) + kernels)
 

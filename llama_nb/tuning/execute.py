@@ -6,15 +6,18 @@ processes: who calls it says when to stop, and how others are served in between.
 
 import contextlib
 import dataclasses
+import shutil
 import time
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.core.errors import LlamaError, TrainingError
+from llama_nb.render.units import number
 from llama_nb.tuning import checkpoint
 from llama_nb.tuning.adapter_file import save_adapter
 from llama_nb.tuning.folder_observer import FolderObserver, Kept
+from llama_nb.tuning.forecast import forecast
 from llama_nb.tuning.loop import Outcome, Setup, train
 from llama_nb.tuning.model_file import save_model
 from llama_nb.tuning.preparing import Prepared, prepare
@@ -107,6 +110,7 @@ class _Execution:
         step = start.step if start is not None else 0
         self._report.change(step=step, steps=prepared.steps)
         self._report.note(*prepared.notes)
+        prepared = self._foresee(prepared)
         observer = self._observer(prepared)
         if start is None:
             observer.answer_prompts(0, adapter=False)
@@ -140,6 +144,21 @@ class _Execution:
             adapters.delete(self._name)  # of a life that left no checkpoint
         adapters.create(self._name, self._folder.recipe, run=self._name)
         adapters.use(self._name)
+
+    def _foresee(self, prepared: Prepared) -> Prepared:
+        """Say what the run will take, refuse what cannot end well, and decide what the recipe left open."""
+        recipe = prepared.recipe
+        if self._full:
+            parameters = sum(each.numel() for each in self._parts.module.parameters())
+        else:
+            parameters = self._parts.adapters.facts(self._name).parameters
+        _check_disk(self._folder, parameters, recipe.keep_checkpoints)
+        if "parameters" in self._folder.plan:  # an earlier life of the run has decided
+            return prepared
+        found = forecast(self._parts, recipe, prepared.batches, prepared.steps, parameters)
+        self._folder.write_plan({**found.to_plan(), "max_tokens": recipe.max_tokens})
+        recipe = dataclasses.replace(recipe, checkpointing=found.checkpointing)
+        return dataclasses.replace(prepared, recipe=recipe)
 
     def _observer(self, prepared: Prepared) -> FolderObserver:
         recipe = prepared.recipe
@@ -190,8 +209,7 @@ class _Execution:
 
     def _conclude(self, outcome: Outcome, observer: FolderObserver) -> str:
         self._parts.engine.raise_state()
-        measured = {"measured_memory": observer.memory, "measured_s": observer.seconds}
-        self._folder.write_plan(measured)
+        self._folder.write_plan({"measured_memory": observer.memory, "measured_s": observer.seconds})
         if outcome.state == "stopped":
             reason = outcome.reason or observer.stop_reason
             self._report.change(state="stopped", step=outcome.step, reason=reason, serving="")
@@ -202,6 +220,18 @@ class _Execution:
             save_adapter(self._folder.adapter, self._parts.adapters, self._name)
         self._report.change(state="finished", step=outcome.step, reason="", serving="")
         return "finished"
+
+
+def _check_disk(folder: RunFolder, parameters: int, keep: int) -> None:
+    """Raise TrainingError if the checkpoints that are kept will have no room."""
+    # Weights and AdamW's two moments in float32; one more is there while it is written, one is the best.
+    needed = 12 * parameters * (keep + 2)
+    free = shutil.disk_usage(folder.path).free
+    if needed > free:
+        raise TrainingError(
+            f"The checkpoints of the run will need {number(needed)}B on the disk, and {number(free)}B are free.",
+            "Free some space, or keep fewer: --keep-checkpoints 1.",
+        )
 
 
 def _mark(parts: "Parts", folder: RunFolder, start: "Checkpoint | None") -> None:

@@ -65,8 +65,8 @@ class Parts:
 def _absolute(source: str) -> str:
     """Return the source so that it names the same from another folder; names stay names."""
     path = Path(source).expanduser()
-    looks_like_path = path.is_absolute() or source.startswith((".", "~")) or path.suffix == ".gguf"
-    return str(path.absolute()) if looks_like_path and path.exists() else source
+    written_as_path = "/" in source or "\\" in source or path.suffix == ".gguf"
+    return str(path.absolute()) if written_as_path and path.exists() else source
 
 
 def load_parts(base: Base, *, device: str | None = None) -> Parts:
@@ -85,6 +85,7 @@ def load_parts(base: Base, *, device: str | None = None) -> Parts:
         If what is found there now has other weights.
     """
     from llama_nb.engines.transformers_engine import TransformersEngine
+    from llama_nb.loading import quantize
     from llama_nb.loading.open import load_checked
     from llama_nb.tuning.adapters import AdapterSet
 
@@ -92,7 +93,7 @@ def load_parts(base: Base, *, device: str | None = None) -> Parts:
         base.source,
         dtype=base.dtype,
         device=device or base.device,
-        quant=base.quant,
+        quant=base.quant if base.quant in quantize.names() else None,  # else its files are quantised
         context=base.context,
         name=base.name,
     )

@@ -1,0 +1,126 @@
+"""What a run will take, said before its first step: memory by arithmetic, time by one measured forward pass.
+
+Decides whether activations are computed again instead of kept, where the recipe leaves that open.
+"""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from llama_nb.core.errors import LlamaError
+from llama_nb.planner.job import Job, Target, Train
+from llama_nb.planner.plan import part_bytes
+from llama_nb.planner.shape import Shape
+from llama_nb.runtime.devices import available_memory
+from llama_nb.tuning.loss import trained_loss
+
+if TYPE_CHECKING:
+    from llama_nb.tuning.packing import BatchPlan
+    from llama_nb.tuning.parts import Parts
+    from llama_nb.tuning.recipe import Recipe
+
+# A step in forward passes: back through frozen weights goes one product a layer, as forward, through trained
+# ones two; what is computed again is one more.
+_ADAPTER_STEP: Final = 2.2
+_FULL_STEP: Final = 3.2
+_AGAIN: Final = 1.0
+_FIRST_S: Final = 1.0  # a forward pass that takes less is made twice: the first one also loads code
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is foretold of a run.
+
+    Parameters
+    ----------
+    memory
+        Bytes at the peak of a step, the whole process with the model in it (on a GPU: on the GPU); None where
+        the model's shape is not known.
+    seconds
+        Of all steps.
+    parameters
+        How many numbers are trained.
+    checkpointing
+        Whether activations are computed again.
+    """
+
+    memory: int | None
+    seconds: float
+    parameters: int
+    checkpointing: bool
+
+    def to_plan(self) -> dict[str, Any]:
+        """Return it as it stands in plan.json."""
+        return dataclasses.asdict(self)
+
+
+def forecast(parts: "Parts", recipe: "Recipe", batches: "BatchPlan", steps: int, parameters: int) -> Forecast:
+    """Return what a run will take, measured on the module in eval mode."""
+    checkpointing, memory = _memory(parts, recipe, batches)
+    factor = (_FULL_STEP if recipe.method == "full" else _ADAPTER_STEP) + (_AGAIN if checkpointing else 0)
+    seconds = _forward_seconds(parts, batches) * factor * recipe.accumulate * steps
+    return Forecast(memory, seconds, parameters, checkpointing)
+
+
+def _memory(parts: "Parts", recipe: "Recipe", batches: "BatchPlan") -> tuple[bool, int | None]:
+    device = parts.loaded.device
+    kind = "cpu" if device == "cpu" else "gpu"
+    target = Target(device, None, kind=kind)  # type: ignore[arg-type] # one of two words
+    try:
+        jobs = [_job(parts, recipe, batches, again) for again in (False, True)]
+        amounts = [part_bytes(job, target) for job in jobs]
+    except LlamaError:  # a kind of model that plans do not know
+        return bool(recipe.checkpointing), None
+    # Weights and process are in memory already.
+    more = sum(count for name, count in amounts[0].items() if name not in ("weights", "overhead"))
+    needed = more > available_memory(device)
+    checkpointing = needed if recipe.checkpointing is None else recipe.checkpointing
+    return checkpointing, sum(amounts[checkpointing].values())
+
+
+def _job(parts: "Parts", recipe: "Recipe", batches: "BatchPlan", checkpointing: bool) -> Job:
+    shape = Shape.from_config(parts.loaded.checked.config)
+    loaded = parts.loaded
+    train: Train = "full" if recipe.method == "full" else "qlora" if loaded.quant else "lora"
+    first = batches.micro_batch(0)
+    lines, width = first.ids.shape
+    return Job(
+        shape,
+        quant=loaded.quant or "none",
+        dtype=loaded.dtype,
+        context=width,
+        batch=lines,
+        train=train,
+        rank=recipe.rank,
+        targets=_targets(parts, recipe),
+        checkpointing=checkpointing,
+        stored=loaded.bytes if train != "full" else None,
+        trained=first.trained_tokens / first.trained.numel(),
+    )
+
+
+def _targets(parts: "Parts", recipe: "Recipe") -> tuple[str, ...]:
+    from llama_nb.tuning.targets import resolve_target
+
+    if recipe.method == "full":
+        return ()
+    return tuple(
+        dict.fromkeys(name.rpartition(".")[2] for name in resolve_target(parts.module, recipe.target))
+    )
+
+
+def _forward_seconds(parts: "Parts", batches: "BatchPlan") -> float:
+    batch = batches.micro_batch(0)
+    module = parts.module
+    module.eval()
+    took = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        with torch.no_grad():
+            float(trained_loss(module, batch))
+        took = time.perf_counter() - started
+        if took > _FIRST_S:
+            break
+    return took

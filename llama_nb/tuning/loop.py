@@ -1,14 +1,27 @@
 """Trains a module on batches and tells an observer what happens, step by step.
 
-Knows modules, batches and recipes; knows no files, threads or chats: those are the observer's.
+Knows modules, batches and recipes; knows no files, threads or chats: those are the observer's. What a step
+computes is a pure function of the weights and its number: the order of the data and the random numbers of
+dropout are drawn from the seed and the number of the micro-batch, so a run goes on exactly from any step.
 """
 
+import math
+import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
+
+from llama_nb.core.errors import TrainingError
+from llama_nb.tuning import guards
+from llama_nb.tuning.loss import trained_loss, validation_loss
+from llama_nb.tuning.optimiser import Optimiser
 from llama_nb.tuning.packing import BatchPlan, MicroBatch
+from llama_nb.tuning.ranks import ALONE, Ranks
 from llama_nb.tuning.recipe import Recipe
-from llama_nb.tuning.state import TrainingState
+from llama_nb.tuning.state import WEIGHTS, TrainingState
+from llama_nb.tuning.trackers import Trackers
+from llama_nb.tuning.training_mode import TrainingMode, memory_now, trained_parameters
 
 
 @dataclass(slots=True)
@@ -23,11 +36,15 @@ class Setup:
     batches, validation
         What to learn from and what to measure on, in micro-batches of the recipe's batch.
     name
-        The adapter's name in the module; "" when there is none.
+        What is trained, for messages: the adapter's name.
     start
         Where an earlier run left off; None begins.
-    rank, world
-        Which of how many processes this is. Together they make one step of the recipe's batch.
+    ranks
+        The processes that make each step together.
+    threads
+        How many threads compute; 0 takes what torch has now. The same number gives the same digits.
+    folder
+        Where trackers that write files put them; "" is the current folder.
     """
 
     module: Any
@@ -36,8 +53,9 @@ class Setup:
     validation: list[MicroBatch] = field(default_factory=list)
     name: str = ""
     start: TrainingState | None = None
-    rank: int = 0
-    world: int = 1
+    ranks: Ranks = ALONE
+    threads: int = 0
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,7 @@ class StepMetrics:
 
     `loss` is the mean over the trained tokens of the whole step, `gradient_norm` that before clipping,
     `tokens` what was computed without padding, `seconds` computing time (pauses and served chats are not in
-    it), `memory` the peak in bytes (allocated on a GPU, resident on a CPU).
+    it), `memory` the most bytes seen in it (allocated on a GPU, resident on a CPU).
     """
 
     step: int
@@ -71,7 +89,10 @@ class StepMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a training ended: "finished", "stopped" by an order, or "paused" by a guard, which `reason` says."""
+    """How a training ended.
+
+    `state` is "finished", "stopped" (by an order) or "paused" (by a guard, which `reason` says).
+    """
 
     state: str
     step: int
@@ -88,7 +109,7 @@ class Observer(Protocol):
     def between(self) -> Order | None:
         """Called before the first and after each micro-batch: serve others, block while paused.
 
-        Random state and train mode are put back behind it.
+        Train mode, gradients and the number of threads are put back behind it.
         """
 
     def step(self, metrics: StepMetrics) -> None:
@@ -104,7 +125,7 @@ class Observer(Protocol):
 def train(setup: Setup, observer: Observer) -> Outcome:
     """Train until the recipe's last step, an order to stop, or a guard that pauses.
 
-    The module is left in eval mode with gradients off, whatever happens.
+    The module is left in eval mode with gradients as they were, whatever happens.
 
     Raises
     ------
@@ -112,4 +133,267 @@ def train(setup: Setup, observer: Observer) -> Outcome:
         If loss or gradient are no numbers, nothing can be learned from, or the layers cannot be trained; the
         weights are then those of the last good state.
     """
-    raise RuntimeError("under way")
+    start = setup.start
+    threads = int(start.numbers.get("threads", 0)) if start is not None else 0
+    with TrainingMode(setup.module, setup.recipe, threads or setup.threads) as mode:
+        return _Training(setup, observer, mode).run()
+
+
+class _Training:
+    """One life of a run: from a step to the end, a stop or a pause."""
+
+    def __init__(self, setup: Setup, observer: Observer, mode: TrainingMode) -> None:
+        self._setup = setup
+        self._module = setup.module
+        self._recipe = setup.recipe
+        self._observer = observer
+        self._mode = mode
+        self._steps = setup.recipe.steps_for(setup.batches.per_epoch)
+        self._optimiser = Optimiser(trained_parameters(setup.module), setup.recipe, self._steps)
+        self._trackers = Trackers(setup.recipe, setup.folder, self._steps, setup.ranks.rank)
+        self._step = 0
+        self._loss = math.nan
+        self._validation: tuple[int, float] | None = None
+        self._stop = False
+        self._watch = guards.DivergenceWatch.of(setup.module.config.get_text_config().vocab_size, None)
+        self._kept = -1
+        if setup.start is not None:
+            self._take_up(setup.start)
+        self._good = self._state()
+        self._unsure: TrainingState | None = None  # kept when the next loss says that it is sound
+        check_shares(setup.recipe, setup.ranks)
+
+    def run(self) -> Outcome:
+        """Make the steps that are left."""
+        try:
+            self._listen()
+            if self._step == 0 and not self._stop:
+                self._validate()
+            while self._step < self._steps and not self._stop:
+                reason = self._make_step()
+                if reason:
+                    return self._pause(reason)
+            return self._ended()
+        except TrainingError:
+            self._fall_back()
+            raise
+        finally:
+            self._optimiser.drop_gradients()
+            self._trackers.close()
+
+    # --- one step ---------------------------------------------------------------------------------
+
+    def _make_step(self) -> str:
+        """Make one step, or leave it where an order to stop comes; return why not to go on, or nothing."""
+        work = _Work(self._recipe, self._step, self._setup.batches)
+        for place, number in enumerate(work.numbers[self._setup.ranks.rank :: self._setup.ranks.world]):
+            if place:
+                self._listen()
+                if self._stop:  # what is summed up is thrown away: the last boundary is what is kept
+                    return ""
+            started = time.perf_counter()
+            self._compute(number, work)
+            work.seconds += time.perf_counter() - started
+        started = time.perf_counter()
+        loss, norm = self._summed(work)
+        self._optimiser.step(self._step)
+        self._step += 1
+        work.seconds += time.perf_counter() - started
+        self._tell(work, loss, norm)
+        return self._after(loss)
+
+    def _compute(self, number: int, work: "_Work") -> None:
+        batch = self._setup.batches.micro_batch(number)
+        self._mode.draw(number)
+        loss = trained_loss(self._module, batch)
+        work.memory = max(work.memory, memory_now(self._module))
+        (loss / max(1, work.trained)).backward()
+        work.loss.append(loss.detach())
+        work.tokens += batch.tokens
+        work.last = batch
+
+    def _summed(self, work: "_Work") -> tuple[float, float]:
+        """Return the loss and the gradient's length of the whole step, over all processes, and clip it."""
+        ranks = self._setup.ranks
+        ranks.sum_(self._optimiser.gradients())
+        norm = float(self._optimiser.clip())
+        loss, tokens = ranks.totals(float(torch.stack(work.loss).sum()), work.tokens)
+        work.tokens = int(tokens)
+        loss /= max(1, work.trained)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            assert work.last is not None
+            raise guards.not_finite(self._module, work.last, self._step + 1, loss, norm)
+        return loss, norm
+
+    def _tell(self, work: "_Work", loss: float, norm: float) -> None:
+        self._loss = loss
+        metrics = StepMetrics(
+            self._step,
+            self._steps,
+            loss,
+            self._optimiser.rate(self._step - 1),
+            norm,
+            work.tokens,
+            work.trained,
+            work.seconds,
+            work.memory,
+        )
+        self._observer.step(metrics)
+        self._trackers.log(
+            self._step, {"loss": loss, "learning_rate": metrics.lr, "grad_norm": norm, "tokens": work.tokens}
+        )
+
+    def _after(self, loss: float) -> str:
+        """Keep, validate and listen behind a step; return why training must not go on, or nothing."""
+        reason = self._watch.look(loss)
+        if reason:
+            return reason
+        if self._unsure is not None and self._watch.healthy:
+            self._keep(self._unsure)
+        self._unsure = None
+        ended = self._step >= self._steps
+        if not ended and self._due("evaluate"):
+            self._validate()
+        if not ended and self._due("save"):
+            self._unsure = self._state()
+        self._listen()
+        return ""
+
+    def _due(self, what: str) -> bool:
+        every = self._recipe.every(what, self._steps)
+        return every > 0 and self._step % every == 0
+
+    # --- between steps ----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Have others served and obey the order that came."""
+        order = self._observer.between()
+        self._mode.put_back()
+        if order is None:
+            return
+        if order.lr is not None:
+            self._optimiser.lr = order.lr
+        if order.save and self._kept != self._step:
+            self._kept = self._step
+            self._observer.checkpoint(self._state())
+        self._stop = self._stop or order.stop
+
+    def _validate(self) -> None:
+        """Measure on what was held back."""
+        if not self._setup.validation:
+            return
+        loss = validation_loss(self._module, self._setup.validation, self._listen)
+        if not math.isfinite(loss):
+            raise guards.not_finite(self._module, self._setup.validation[0], self._step, loss, 0.0)
+        self._validation = (self._step, loss)
+        self._observer.validated(self._step, loss)
+        self._trackers.log(self._step, {"eval_loss": loss})
+
+    def _ended(self) -> Outcome:
+        """Keep the last state, if it is sound, and return how it ended."""
+        if self._stop and self._step < self._steps:
+            if self._kept != self._step:
+                self._keep(self._state())
+            return self._outcome("stopped")
+        if self._validation is None or self._validation[0] != self._step:
+            self._validate()
+        last = self._validation[1] if self._setup.validation and self._validation else self._loss_now()
+        if last > self._watch.limit or not math.isfinite(last):
+            return self._pause(f"The last steps made it worse than before: its loss is {last:.4g} now.")
+        if self._kept != self._step:
+            self._keep(self._state())
+        return self._outcome("finished")
+
+    def _loss_now(self) -> float:
+        """Return the loss of one batch with the weights as they are."""
+        number = max(0, self._step * self._recipe.accumulate - 1)
+        return validation_loss(self._module, [self._setup.batches.micro_batch(number)])
+
+    def _outcome(self, state: str, reason: str = "", hint: str = "") -> Outcome:
+        validation = self._validation[1] if self._validation is not None else None
+        return Outcome(state, self._step, self._steps, self._loss, validation, reason, hint)
+
+    # --- states -----------------------------------------------------------------------------------
+
+    def _state(self) -> TrainingState:
+        """Return copies of everything at the last boundary of two steps."""
+        weights = {
+            WEIGHTS + name: parameter.detach().to("cpu", copy=True)
+            for name, parameter in self._optimiser.parameters.items()
+        }
+        numbers = {
+            "step": self._step,
+            "steps": self._steps,
+            "micro_batch": self._step * self._recipe.accumulate,
+            "lr": self._optimiser.lr,
+            "loss": self._loss if math.isfinite(self._loss) else None,
+            "threads": self._mode.threads,
+            "watch": self._watch.to_numbers(),
+        }
+        return TrainingState({**weights, **self._optimiser.moments()}, numbers)
+
+    def _take_up(self, start: TrainingState) -> None:
+        """Go on from a state."""
+        self._put(start)
+        self._step = self._kept = start.step
+        self._loss = float(start.numbers.get("loss") or math.nan)
+        self._optimiser.lr = float(start.numbers.get("lr", self._recipe.lr))
+        self._watch = guards.DivergenceWatch.of(self._watch.vocabulary, start.numbers.get("watch"))
+
+    def _put(self, state: TrainingState) -> None:
+        weights, own = state.weights(), self._optimiser.parameters
+        if odd := sorted(weights.keys() ^ own.keys()):
+            raise TrainingError(
+                f"The checkpoint of step {state.step:,} does not fit what is trained: only one has {odd[0]}.",
+                "It was made with another recipe or another model; begin a new run.",
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(weights[name])
+        self._optimiser.restore(state.tensors, state.step)
+
+    def _keep(self, state: TrainingState) -> None:
+        self._good = state
+        self._kept = max(self._kept, state.step)
+        self._observer.checkpoint(state)
+
+    def _fall_back(self) -> None:
+        """Put the last good state into the module, and see that it is kept."""
+        self._put(self._good)
+        if self._good.step > 0 and self._kept < self._good.step:
+            self._keep(self._good)
+
+    def _pause(self, reason: str) -> Outcome:
+        self._fall_back()
+        self._step = self._good.step
+        return self._outcome("paused", reason, guards.divergence_hint(self._optimiser.lr))
+
+
+class _Work:
+    """What is summed up on the way through one step."""
+
+    def __init__(self, recipe: Recipe, step: int, batches: BatchPlan) -> None:
+        first = step * recipe.accumulate
+        self.numbers = range(first, first + recipe.accumulate)
+        self.trained = sum(batches.trained_tokens(number) for number in self.numbers)
+        self.loss: list[torch.Tensor] = []
+        self.tokens = 0
+        self.seconds = 0.0
+        self.memory = 0
+        self.last: MicroBatch | None = None
+
+
+def check_shares(recipe: Recipe, ranks: Ranks) -> None:
+    """Refuse processes that cannot share the micro-batches of a step evenly.
+
+    Raises
+    ------
+    TrainingError
+        If the recipe's accumulate is no multiple of their number.
+    """
+    if recipe.accumulate % ranks.world:
+        fit = [each for each in range(1, recipe.accumulate + 1) if recipe.accumulate % each == 0]
+        raise TrainingError(
+            f"{ranks.world} processes cannot share {recipe.accumulate} batches a step evenly.",
+            f"Use {' or '.join(map(str, fit))} of them, or an accumulate that {ranks.world} divides.",
+        )

@@ -1,0 +1,96 @@
+"""The loss of a micro-batch: the decoder over all tokens, the head only where the next token is trained.
+
+With a quarter of the tokens trained this leaves out three quarters of the head, which is most of a small
+model with a large vocabulary. Knows modules and micro-batches; knows nothing of steps.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+
+from llama_nb.engines.places import decoder_of
+from llama_nb.tuning.head_loss import summed_loss
+from llama_nb.tuning.packing import MicroBatch, attention_mask_for
+
+# Where transformers' configurations say how far a token sees; what it does not say, sees everything.
+_WINDOWS: Final = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+
+
+def trained_loss(module: Any, batch: MicroBatch) -> torch.Tensor:
+    """Return the sum of the cross entropies of the trained tokens, float32, with gradients where wanted.
+
+    Parameters
+    ----------
+    module
+        A causal language model of transformers.
+    batch
+        On any device; what is needed goes to the module's.
+    """
+    device = module.device
+    # Indices are found before anything is on a GPU, which would have to be waited for.
+    places = batch.trained[:, 1:].flatten().nonzero().squeeze(-1)
+    wanted = batch.ids[:, 1:].flatten()[places].to(device)
+    output = decoder_of(module)(
+        input_ids=batch.ids.to(device),
+        position_ids=batch.positions.to(device),
+        attention_mask=_mask(module, batch),
+        use_cache=False,
+    )
+    hidden = output.last_hidden_state[:, :-1].flatten(0, 1)[places.to(device)]
+    cap = getattr(module.config.get_text_config(), "final_logit_softcapping", None)
+    return summed_loss(hidden, wanted, module.get_output_embeddings(), cap)
+
+
+def validation_loss(
+    module: Any, batches: Sequence[MicroBatch], between: Callable[[], object] | None = None
+) -> float:
+    """Return the mean cross entropy of all trained tokens of `batches`, in eval mode and without gradients.
+
+    The module's mode is as before afterwards. `between` is called after each batch.
+    """
+    was_training = module.training
+    total, tokens = 0.0, 0
+    for batch in batches:
+        module.eval()
+        with torch.no_grad():
+            total += float(trained_loss(module, batch))
+        module.train(was_training)
+        tokens += batch.trained_tokens
+        if between is not None:
+            between()
+    return total / max(1, tokens)
+
+
+def _mask(module: Any, batch: MicroBatch) -> Any:
+    """Return what the decoder takes as its mask: None (causal), [B, 1, T, T], or one for each kind of layer.
+
+    transformers takes a mask of four dimensions as it is, so a sliding window or chunks must stand in it.
+    """
+    config = module.config.get_text_config()
+    added = None if config._attn_implementation == "sdpa" else module.dtype
+    mask = attention_mask_for(batch, added)
+    if mask is None:
+        return None
+    mask = mask.to(module.device)
+    width = mask.shape[-1]
+    windows = {kind: getattr(config, name, None) or width for kind, name in _WINDOWS.items()}
+    if min(windows.values()) >= width:
+        return mask
+    positions = batch.positions.to(module.device)
+    row, column = positions[:, None, :, None], positions[:, None, None, :]
+    chunk = windows["chunked_attention"]
+    near = {
+        "sliding_attention": row - column < windows["sliding_attention"],
+        "chunked_attention": row // chunk == column // chunk,
+    }
+    masks = {kind: _narrowed(mask, allowed) for kind, allowed in near.items()}
+    if getattr(config, "layer_types", None) is None:  # all layers alike, as Mistral's
+        return masks["sliding_attention" if windows["sliding_attention"] < width else "chunked_attention"]
+    return {"full_attention": mask, **masks}
+
+
+def _narrowed(mask: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    if mask.dtype == torch.bool:
+        return mask & allowed
+    return mask.masked_fill(~allowed, torch.finfo(mask.dtype).min)

@@ -64,22 +64,56 @@ def prepare(folder: RunFolder, parts: "Parts") -> Prepared:
     recipe = folder.recipe
     train, held = load_data(folder.train_file), load_data(folder.validation_file)
     date = _date(folder)
-    limit = min(recipe.max_tokens or parts.engine.context, parts.engine.context)
-    longest = folder.plan.get("max_tokens")
-    most = longest if isinstance(longest, int) else _row_length(recipe, train, parts, limit, date)
-    encoded = _encode(train, recipe, parts, most, date)
-    measured = _encode_held(held, recipe, parts, most, date)
-    recipe = dataclasses.replace(recipe, max_tokens=most)
-    batches = _plan(encoded, recipe)
+    decided = folder.plan
+    if isinstance(decided.get("max_tokens"), int):
+        recipe = dataclasses.replace(recipe, max_tokens=decided["max_tokens"])
+    if isinstance(decided.get("checkpointing"), bool):
+        recipe = dataclasses.replace(recipe, checkpointing=decided["checkpointing"])
+    encoded, recipe = rows_to_train(train, recipe, parts, date)
+    assert recipe.max_tokens is not None
+    measured = _encode_held(held, recipe, parts, recipe.max_tokens, date)
+    batches = batch_plan(encoded, recipe)
     _keep_counts(folder, encoded, measured)
     return Prepared(
         recipe,
         batches,
-        _all_of(_plan(measured, recipe)) if measured is not None else [],
+        _all_of(batch_plan(measured, recipe)) if measured is not None else [],
         recipe.steps_for(batches.per_epoch),
         recipe.sample_prompts or _prompts_of(held if len(held) else train),
         encoded.notes,
     )
+
+
+def rows_to_train(
+    train: TrainingData, recipe: "Recipe", parts: "Parts", date: str
+) -> tuple[Encoded, "Recipe"]:
+    """Return the rows of a run, and its recipe with the longest row decided.
+
+    Raises
+    ------
+    DataError, TrainingError
+        As `encode`.
+    """
+    limit = min(recipe.max_tokens or parts.engine.context, parts.engine.context)
+    most = _row_length(recipe, train, parts, limit, date)
+    return _encode(train, recipe, parts, most, date), dataclasses.replace(recipe, max_tokens=most)
+
+
+def batch_plan(encoded: Encoded, recipe: "Recipe") -> BatchPlan:
+    """Return the micro-batches of rows that `rows_to_train` gave with this recipe."""
+    assert recipe.max_tokens is not None
+    return BatchPlan(
+        encoded.rows,
+        batch=recipe.batch,
+        packing=recipe.packing,
+        max_tokens=recipe.max_tokens,
+        seed=recipe.seed,
+    )
+
+
+def today() -> str:
+    """Return the date as templates write it."""
+    return time.strftime("%d %b %Y")
 
 
 def look_at(data: TrainingData, recipe: "Recipe", parts: "Parts", most: int) -> None:
@@ -93,7 +127,7 @@ def look_at(data: TrainingData, recipe: "Recipe", parts: "Parts", most: int) -> 
     first = dataclasses.replace(data, examples=data.examples[:most])
     context = parts.engine.context
     try:
-        _encode(first, recipe, parts, min(recipe.max_tokens or context, context), time.strftime("%d %b %Y"))
+        _encode(first, recipe, parts, min(recipe.max_tokens or context, context), today())
     except TrainingError:
         if len(first) == len(data):
             raise
@@ -131,17 +165,6 @@ def _encode_held(
         return None
 
 
-def _plan(encoded: Encoded, recipe: "Recipe") -> BatchPlan:
-    assert recipe.max_tokens is not None
-    return BatchPlan(
-        encoded.rows,
-        batch=recipe.batch,
-        packing=recipe.packing,
-        max_tokens=recipe.max_tokens,
-        seed=recipe.seed,
-    )
-
-
 def _all_of(plan: BatchPlan) -> list[MicroBatch]:
     return [plan.micro_batch(number) for number in range(plan.per_epoch)]
 
@@ -163,9 +186,9 @@ def _date(folder: RunFolder) -> str:
     kept: Any = folder.data.get("date")
     if isinstance(kept, str):
         return kept
-    today = time.strftime("%d %b %Y")
-    replace_json(folder.data_file, {**folder.data, "date": today})
-    return today
+    date = today()
+    replace_json(folder.data_file, {**folder.data, "date": date})
+    return date
 
 
 def _keep_counts(folder: RunFolder, train: Encoded, held: Encoded | None) -> None:

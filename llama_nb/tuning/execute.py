@@ -229,7 +229,7 @@ def _check_disk(folder: RunFolder, parameters: int, keep: int) -> None:
     free = shutil.disk_usage(folder.path).free
     if needed > free:
         raise TrainingError(
-            f"The checkpoints of the run will need {number(needed)}B on the disk, and {number(free)}B are free.",
+            f"The run's checkpoints will need {number(needed)}B on the disk; {number(free)}B are free.",
             "Free some space, or keep fewer: --keep-checkpoints 1.",
         )
 

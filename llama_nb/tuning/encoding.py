@@ -3,9 +3,9 @@
 Knows the kinds of examples; where a template puts a turn's tokens is the masking's business.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from llama_nb.tuning.masking import Tokens, conversation_tokens
 
 Mask: TypeAlias = Literal["assistant", "last", "all"]
 Overlong: TypeAlias = Literal["cut", "skip", "error"]
+
+_AT_ONCE: Final = 64  # examples, about a tenth of a second's work
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def encode(
     name: str = "the model",
     date: str | None = None,
     trusted: bool = False,
+    between: Callable[[], object] | None = None,
 ) -> Encoded:
     """Return the examples as rows of tokens.
 
@@ -98,6 +101,8 @@ def encode(
         What templates write as today's date; None: today's. A run that goes on another day gives it.
     trusted
         The template comes with this package and is rendered in this process.
+    between
+        Called after every few examples, of which there may be many; what it raises ends the work.
 
     Raises
     ------
@@ -119,8 +124,12 @@ def encode(
             raise TrainingError(f"{option} is {value!r}.", near or f"One of: {', '.join(choices)}.")
     prompts = PromptBuilder(tokenizer, chat_template, name, trusted=trusted, date=date)
     encoder = _Encoder(prompts, tokenizer.eos_token_id, mask)
+    found = []
     try:
-        found = [encoder.tokens(example) for example in data.examples]
+        for number, example in enumerate(data.examples, start=1):
+            found.append(encoder.tokens(example))
+            if between is not None and number % _AT_ONCE == 0:
+                between()
     finally:
         prompts.close()
     rows = _Rows(max_tokens, overlong)

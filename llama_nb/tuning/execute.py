@@ -105,7 +105,7 @@ class _Execution:
         """Train, save what came of it, and say so."""
         checkpoint.sweep(self._folder.checkpoints)
         start = self._start()
-        prepared = prepare(self._folder, self._parts)
+        prepared = prepare(self._folder, self._parts, lambda: self._serve(contextlib.nullcontext))
         self._place(start)
         step = start.step if start is not None else 0
         self._report.change(step=step, steps=prepared.steps)

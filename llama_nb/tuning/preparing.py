@@ -6,6 +6,7 @@ on does what it did before.
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,8 +54,13 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(folder: RunFolder, parts: "Parts") -> Prepared:
+def prepare(folder: RunFolder, parts: "Parts", between: Callable[[], object] | None = None) -> Prepared:
     """Read and encode the data of a run, and decide what its recipe leaves open.
+
+    Parameters
+    ----------
+    between
+        Called now and then, while there is much to encode.
 
     Raises
     ------
@@ -69,7 +75,7 @@ def prepare(folder: RunFolder, parts: "Parts") -> Prepared:
         recipe = dataclasses.replace(recipe, max_tokens=decided["max_tokens"])
     if isinstance(decided.get("checkpointing"), bool):
         recipe = dataclasses.replace(recipe, checkpointing=decided["checkpointing"])
-    encoded, recipe = rows_to_train(train, recipe, parts, date)
+    encoded, recipe = rows_to_train(train, recipe, parts, date, between)
     assert recipe.max_tokens is not None
     measured = _encode_held(held, recipe, parts, recipe.max_tokens, date)
     batches = batch_plan(encoded, recipe)
@@ -85,7 +91,11 @@ def prepare(folder: RunFolder, parts: "Parts") -> Prepared:
 
 
 def rows_to_train(
-    train: TrainingData, recipe: "Recipe", parts: "Parts", date: str
+    train: TrainingData,
+    recipe: "Recipe",
+    parts: "Parts",
+    date: str,
+    between: Callable[[], object] | None = None,
 ) -> tuple[Encoded, "Recipe"]:
     """Return the rows of a run, and its recipe with the longest row decided.
 
@@ -95,8 +105,16 @@ def rows_to_train(
         As `encode`.
     """
     limit = min(recipe.max_tokens or parts.engine.context, parts.engine.context)
-    most = _row_length(recipe, train, parts, limit, date)
-    return _encode(train, recipe, parts, most, date), dataclasses.replace(recipe, max_tokens=most)
+    if recipe.max_tokens is not None:
+        recipe = dataclasses.replace(recipe, max_tokens=limit)
+        return _encode(train, recipe, parts, limit, date, between), recipe
+    whole = dataclasses.replace(recipe, overlong="cut")
+    encoded = _encode(train, whole, parts, limit, date, between)
+    longest = max(len(row) + row.cut for row in encoded.rows)
+    most = min(limit, max(_SHORTEST, min(longest, _LONGEST)))
+    if longest > most:
+        encoded = _encode(train, recipe, parts, most, date, between)
+    return encoded, dataclasses.replace(recipe, max_tokens=most)
 
 
 def batch_plan(encoded: Encoded, recipe: "Recipe") -> BatchPlan:
@@ -133,7 +151,14 @@ def look_at(data: TrainingData, recipe: "Recipe", parts: "Parts", most: int) -> 
             raise
 
 
-def _encode(data: TrainingData, recipe: "Recipe", parts: "Parts", most: int, date: str) -> Encoded:
+def _encode(
+    data: TrainingData,
+    recipe: "Recipe",
+    parts: "Parts",
+    most: int,
+    date: str,
+    between: Callable[[], object] | None = None,
+) -> Encoded:
     loaded = parts.loaded
     return encode(
         data,
@@ -145,15 +170,8 @@ def _encode(data: TrainingData, recipe: "Recipe", parts: "Parts", most: int, dat
         name=parts.name,
         date=date,
         trusted=parts.engine.trusted,
+        between=between,
     )
-
-
-def _row_length(recipe: "Recipe", train: TrainingData, parts: "Parts", limit: int, date: str) -> int:
-    if recipe.max_tokens is not None:
-        return limit
-    whole = dataclasses.replace(recipe, overlong="cut")
-    longest = max(len(row) for row in _encode(train, whole, parts, limit, date).rows)
-    return min(limit, max(_SHORTEST, min(longest, _LONGEST)))
 
 
 def _encode_held(

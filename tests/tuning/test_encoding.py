@@ -123,6 +123,14 @@ def test_data_of_which_nothing_is_learned_is_refused_with_a_sample(cria, records
         encoded(records, cria, **options)
 
 
+def test_who_waits_is_served_between_examples_and_may_end_the_work(cria):
+    calls = []
+    encoded([{"prompt": "x", "completion": "y"}] * 130, cria, between=lambda: calls.append(1))
+    assert len(calls) == 2
+    with pytest.raises(ZeroDivisionError):
+        encoded([{"prompt": "x", "completion": "y"}] * 130, cria, between=lambda: 1 / 0)
+
+
 def test_preferences_are_for_another_objective(cria):
     with pytest.raises(DataError, match=r"data\[0\]: a preference has two answers(.|\n)*dpo"):
         encoded([{"prompt": "x", "chosen": "a", "rejected": "b"}], cria)

@@ -1,17 +1,15 @@
 """Where a batch's rows come from: a variable or a file, read into a table; mistakes are named by line."""
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.core.errors import BatchError, did_you_mean, nearest
+from llama_nb.core.errors import BatchError, DataError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+SUFFIXES: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _TEXT_COLUMN: Final = "text"  # what the one column of a list of texts is called
 
 
@@ -54,35 +52,24 @@ def as_table(value: Any, name: str) -> "pd.DataFrame":
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """Read a CSV, TSV, JSONL or JSON file; texts stay as they are written.
+    """Read a CSV, TSV, JSONL, JSON or Parquet file; texts stay as they are written.
 
     Raises
     ------
     BatchError
         Naming the file, the line and what was expected there.
     """
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
-        raise BatchError(
-            f"{path.name} ends in {kind or 'nothing'}: tables are read from {', '.join(SUFFIXES)}.",
-            "Read it into a DataFrame and name the variable.",
-        )
+    from llama_nb.tuning.records import read_file
+
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BatchError(f"{path.name} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise BatchError(
-            f"{path.name} is not UTF-8: byte {error.start:,} is {error.object[error.start]:#04x}.",
-            "Save it as UTF-8, or read it with pandas (encoding=...) and name the variable.",
-        ) from None
-    if not text.strip():
-        raise BatchError(f"{path.name} is empty.")
-    if kind in (".csv", ".tsv"):
-        return _read_csv(text, path.name, "\t" if kind == ".tsv" else ",")
-    if kind == ".json":
-        return _rows_to_table(_read_json(text, path.name), path.name)
-    return _rows_to_table(_read_lines(text, path.name), path.name)
+        records = read_file(path)
+    except DataError as error:
+        raise BatchError(error.message, error.hint) from None
+    if path.suffix.lower() in (".csv", ".tsv"):
+        # What a table leaves empty is missing, not an empty text.
+        rows = [{column: field or None for column, field in record.value.items()} for record in records]
+        return _rows_to_table(rows, path.name)
+    return _rows_to_table([record.value for record in records], path.name)
 
 
 def pick_column(table: "pd.DataFrame", asked: str | None, name: str) -> "pd.Series":
@@ -126,66 +113,6 @@ def _path(word: str, variables: Mapping[str, Any]) -> Path:
 
 def _is_data(value: Any) -> bool:
     return isinstance(value, list) or type(value).__name__ in ("DataFrame", "Series")
-
-
-def _read_csv(text: str, name: str, separator: str) -> "pd.DataFrame":
-    import pandas as pd
-
-    # The csv module and not pandas: it counts lines through quoted line ends, and knows a missing field.
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
-    rows: list[list[str | None]] = []
-    try:
-        columns = next(reader)
-        if len(set(columns)) < len(columns):
-            twice = next(column for column in columns if columns.count(column) > 1)
-            raise BatchError(f"{name}, line 1: there are two columns {twice!r}.", "Give each its own name.")
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(columns):
-                raise BatchError(
-                    f"{name}, line {reader.line_num}: {len(row)} fields, expected {len(columns)} "
-                    f"({_listed(columns)}).",
-                    "A text with a comma stands in double quotes.",
-                )
-            rows.append([field or None for field in row])
-    except csv.Error as error:
-        raise BatchError(
-            f"{name}, line {reader.line_num}: {error}.", "Quotes inside a quoted text are written twice."
-        ) from None
-    return pd.DataFrame(rows, columns=columns, dtype=object)
-
-
-def _read_lines(text: str, name: str) -> list[Any]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            place = getattr(error, "colno", 1)
-            raise BatchError(
-                f"{name}, line {number}, column {place}: {getattr(error, 'msg', error)}; "
-                f"there is {line[max(0, place - 1) :][:40]!r}.",
-                'Each line is one JSON value: {"question": "..."}',
-            ) from None
-    return rows
-
-
-def _read_json(text: str, name: str) -> list[Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        where = f"line {getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)}"
-        raise BatchError(
-            f"{name}, {where}: {getattr(error, 'msg', error)}.", "A JSON list was expected."
-        ) from None
-    if not isinstance(value, list):
-        raise BatchError(
-            f"{name} holds a JSON {type(value).__name__}.", "A list of texts or objects was expected."
-        )
-    return value
 
 
 def _rows_to_table(rows: Sequence[Any], name: str) -> "pd.DataFrame":

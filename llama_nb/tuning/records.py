@@ -1,6 +1,6 @@
 """Files and variables as records, each with the place where it stands; mistakes are named by line.
 
-What a record means is the formats' business.
+What a record means is the business of formats, and of who asks a model about it.
 """
 
 import csv
@@ -102,7 +102,7 @@ def _text(path: Path) -> str:
             "Save it as UTF-8, or read it with pandas (encoding=...) and name the variable.",
         ) from None
     if not text.strip():
-        raise DataError(f"{path.name} is empty.", "Each line is one example; see `%llama help train`.")
+        raise DataError(f"{path.name} is empty.", "Write one record a line.")
     return text
 
 
@@ -118,7 +118,7 @@ def _read_lines(path: Path) -> list[Record]:
             raise DataError(
                 f"{path.name}, line {number}, column {place}: {getattr(error, 'msg', error)}; there is "
                 f"{line[max(0, place - 1) :][:40]!r}.",
-                'Each line is one JSON value: {"prompt": "...", "completion": "..."}',
+                'Each line is one JSON value: {"question": "...", "answer": "..."}',
             ) from None
         records.append(Record(f"{path.name}, line {number}", value))
     return records
@@ -131,12 +131,12 @@ def _read_json(path: Path) -> list[Record]:
         line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
         raise DataError(
             f"{path.name}, line {line}, column {column}: {getattr(error, 'msg', error)}.",
-            "A JSON list of examples was expected; a file with one example a line is called .jsonl.",
+            "A JSON list was expected; a file with one record a line is called .jsonl.",
         ) from None
     if not isinstance(value, list):
         raise DataError(
             f"{path.name} holds a JSON {'object' if isinstance(value, dict) else type(value).__name__}.",
-            "A list of examples was expected: [{...}, {...}].",
+            "A list of records was expected: [{...}, {...}].",
         )
     return [Record(f"{path.name}, entry {number}", item) for number, item in enumerate(value, start=1)]
 

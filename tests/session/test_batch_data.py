@@ -58,7 +58,7 @@ def test_texts_stay_as_they_are_written(tmp_path: Path, name: str, text: str) ->
         ("d.csv", "q,q\n1,2\n", "two columns 'q'"),
         ("d.csv", "  \n", "is empty"),
         ("d.json", "[1, 2", "d.json, line 1, column 6"),
-        ("d.json", '{"a": 1}', "holds a JSON dict"),
+        ("d.json", '{"a": 1}', "holds a JSON object"),
         ("d.csv", b"q\n\xff\xfe\n", "not UTF-8: byte 2 is 0xff"),
         ("d.xlsx", "x", "ends in .xlsx"),
         ("d", "x", "ends in nothing"),

@@ -143,6 +143,12 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, notes
 
 
+def newest_step(folder: Path) -> int | None:
+    """Return the step of the newest checkpoint, unchecked; None if there is none."""
+    paths = _paths(folder)
+    return int(paths[-1].name.removeprefix("step-")) if paths else None
+
+
 def prune(folder: Path, keep: int) -> None:
     """Remove old checkpoints: the newest `keep` stay, and the one with the lowest validation loss."""
     paths = _paths(folder)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from llama_nb.core.errors import TrainingError
 from llama_nb.tuning import child, kernel_job
+from llama_nb.tuning.checkpoint import newest_step
 from llama_nb.tuning.control import orders_end
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.json_lines import replace_json
 from llama_nb.tuning.parts import Parts
+from llama_nb.tuning.peft_import import require_peft
 from llama_nb.tuning.process import this_process
 from llama_nb.tuning.run import Run
 from llama_nb.tuning.run_folder import (
@@ -148,10 +150,10 @@ def _go_on(
     name = executor_name or ("process" if process else "kernel")
     folder.write_state(_waiting(folder, state, name))
     _hand_over(folder, parts, process=process, executor=executor)
+    saved = newest_step(folder.checkpoints)
+    begin = "the beginning" if saved is None else f"the checkpoint of step {saved:,}"
     steps = f" of {state.steps:,}" if state.steps else ""
-    return Run(
-        folder, said=f"{folder.name} goes on from its last checkpoint; it was at step {state.step:,}{steps}."
-    )
+    return Run(folder, said=f"{folder.name} goes on from {begin}; it had come to step {state.step:,}{steps}.")
 
 
 def _hand_over(folder: RunFolder, parts: Parts | None, *, process: bool, executor: Executor | None) -> None:
@@ -218,6 +220,7 @@ def _refuse_early(parts: Parts, data: TrainingData, recipe: "Recipe") -> None:
     from llama_nb.tuning.targets import resolve_target
 
     if recipe.method != "full":
+        require_peft()
         resolve_target(parts.module, recipe.target)
     if recipe.objective == "sft":
         look_at(data, recipe, parts, _LOOKED_AT)

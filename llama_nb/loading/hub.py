@@ -62,7 +62,7 @@ def download(
     """
     if hub_settings.offline():
         raise _offline(repo, "the environment says HF_HUB_OFFLINE")
-    with _quiet_hub():
+    with quiet_hub():
         sizes = _describe(repo)
         small = [name for name in _SMALL_FILES if name in sizes]
         folder = _download(repo, small, sizes, "the description of", stop)
@@ -92,7 +92,7 @@ def download_files(
         if cached is not None and all((cached / name).exists() for name in needs):
             return cached
         raise _offline(repo, "the environment says HF_HUB_OFFLINE")
-    with _quiet_hub():
+    with quiet_hub():
         sizes = _describe(repo)
         for name in needs:
             if name not in sizes:
@@ -102,7 +102,7 @@ def download_files(
         return _download(repo, wanted, sizes, "", stop)
 
 
-def _endpoint() -> str | None:
+def endpoint() -> str | None:
     """The hub to ask: a mirror set in this session counts too, which huggingface_hub reads at import only."""
     return os.environ.get("HF_ENDPOINT")
 
@@ -112,7 +112,7 @@ def _describe(repo: str) -> dict[str, int | None]:
     from huggingface_hub import HfApi
 
     try:
-        info: ModelInfo = HfApi(endpoint=_endpoint()).model_info(repo, files_metadata=True, timeout=_TIMEOUT)
+        info: ModelInfo = HfApi(endpoint=endpoint()).model_info(repo, files_metadata=True, timeout=_TIMEOUT)
     except Exception as error:  # noqa: BLE001 - the hub's client raises its own, httpx's and the system's errors
         raise _explain(repo, error) from None
     return {sibling.rfilename: sibling.size for sibling in info.siblings or []}
@@ -179,7 +179,7 @@ def _download(
                 repo,
                 name,
                 cache_dir=folder,
-                endpoint=_endpoint(),
+                endpoint=endpoint(),
                 etag_timeout=_TIMEOUT,
                 tqdm_class=meter.bar(),
             )
@@ -252,7 +252,7 @@ class _Meter:
 
 
 @contextlib.contextmanager
-def _quiet_hub() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """Silence huggingface_hub's log lines: what they say, our errors say."""
     from huggingface_hub.utils import logging
 

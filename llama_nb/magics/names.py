@@ -42,6 +42,13 @@ def chats() -> list[str]:
     return list(registry.current().chats) if registry is not None and registry.loaded() else []
 
 
+def adapters() -> list[str]:
+    """Return the names of the current model's adapters."""
+    registry = sys.modules.get("llama_nb.session.registry")
+    there = registry is not None and registry.loaded()
+    return list(registry.current().adapters.names) if registry is not None and there else []
+
+
 def settings() -> list[str]:
     """Return the names that `%llama set` knows."""
     return list(FIELDS)

@@ -4,6 +4,7 @@ Everything is done on the model's worker, between replies and between the steps 
 chats' caches invalid. What an adapter is in a module, and in a file, `tuning` knows.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -39,6 +40,11 @@ class Adapters:
         self._model = model
 
     # --- which there are ----------------------------------------------------------------------------
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called."""
+        return self._model.name
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,11 +226,12 @@ class Adapters:
         AdapterError
             If there is no network, no log-in (`%llama login`), or the hub refuses.
         """
-        from llama_nb.tuning.adapter_hub import push_adapter
+        from llama_nb.tuning.adapter_hub import push_folder
 
         name = self.one(name)
-        work = lambda adapters: push_adapter(repo, adapters, name, private=private)  # noqa: E731
-        return self.do(work, f"uploading {name}", changes=False)
+        with tempfile.TemporaryDirectory() as place:
+            folder = self.save(name, Path(place) / "adapter")
+            return push_folder(repo, folder, private=private)
 
     def look(self, name: str | None = None) -> "UpdateView":
         """Return how large an adapter's update is in each layer, and how many directions it takes.
@@ -318,7 +325,7 @@ class Adapters:
 def adaptable(model: "Handle") -> Adaptable:
     """Return a model's engine as one whose module can have adapters; UnsupportedError if it cannot."""
     engine = model.plain_engine
-    if not isinstance(engine, Adaptable) or not engine.capabilities.train:  # type: ignore[attr-defined]
+    if not isinstance(engine, Adaptable) or not engine.capabilities.train:
         raise UnsupportedError(
             f"{model.name} can have no adapters here: its weights are not in this kernel.",
             "Load a model into it: %llama load cria",

@@ -12,7 +12,7 @@ from llama_nb.core.errors import AdapterError, LoadError, did_you_mean
 from llama_nb.core.stop import StopFlag
 from llama_nb.loading import hub
 from llama_nb.tuning.adapter_file import CONFIG, FACTS, TENSORS
-from llama_nb.tuning.run_folder import RUNS
+from llama_nb.tuning.run_folder import RUNS, folders
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FINISHED: Final = "adapter"  # in a run's folder
@@ -60,17 +60,11 @@ def find_adapter(spec: str | Path, stop: StopFlag | None = None) -> Found:
             if given.parent.is_dir():  # "runs/persona" may have been meant as a folder
                 raise AdapterError(f"There is no folder {text}. {error.message}", error.hint) from None
             raise
-    near = did_you_mean(text, run_names())
+    near = did_you_mean(text, [folder.name for folder in folders()])
     raise AdapterError(
         f"There is no adapter {text!r}: no folder and no run is called that.",
         near or "Name a folder, a run in runs/, or a hub id: %llama adapter load runs/NAME",
     )
-
-
-def run_names() -> list[str]:
-    """Return the names of the runs in the current folder."""
-    runs = Path(RUNS)
-    return sorted(each.name for each in runs.iterdir() if each.is_dir()) if runs.is_dir() else []
 
 
 def _in_folder(folder: Path) -> Found:

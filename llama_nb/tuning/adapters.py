@@ -279,14 +279,19 @@ class AdapterSet:
         if adapter is None:
             yield
             return
-        wanted = {} if adapter == NO_ADAPTER else {adapter: 1.0}
-        for name in wanted:
+        with self.shown({} if adapter == NO_ADAPTER else {adapter: 1.0}):
+            yield
+
+    @contextlib.contextmanager
+    def shown(self, weights: Mapping[str, float]) -> Iterator[None]:
+        """Have the module compute with these adapters in the block; what is `active` stays."""
+        for name in weights:
             self.key(name)
-        self._show(wanted)
+        self._show(weights)
         try:
             yield
         finally:
-            self._show(self._active)
+            self._show_what_holds()
 
     def label(self, adapter: str | None) -> str:
         """Return what answers a request that asks for `adapter`, as one writes it; "" for the base alone."""
@@ -362,6 +367,17 @@ class AdapterSet:
         with torch.no_grad():
             for path, value in own.items():
                 value.copy_(tensors[path])
+
+    def factors(self, name: str) -> Iterator[tuple[str, Any, str, float]]:
+        """Yield each layer of an adapter: its path, peft's module, the adapter's key there, and its scale.
+
+        The scale is that of the adapter with the weight 1: alpha / rank, or alpha / sqrt(rank).
+        """
+        key = self.key(name)
+        for path, layer in self._layers_of(name).items():
+            rank = layer.r[key]
+            root = math.sqrt(rank) if layer.use_rslora[key] else rank
+            yield path, layer, key, layer.lora_alpha[key] / root
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -133,7 +133,7 @@ def test_without_our_file_the_name_decides(saved, named, outcome):
     edit_json(saved / CONFIG, base_model_name_or_path=named)
     other = adapters_of(tiny_llama(), name="meta-llama/Llama-3.2-1B-Instruct")
     if outcome is None:
-        with pytest.raises(AdapterError, match="names meta-llama/Llama-3.2-1B as its base"):
+        with pytest.raises(AdapterError, match=r"names meta-llama/Llama-3\.2-1B as its base"):
             put_in(read_adapter(saved), other, "x")
     else:
         assert outcome in put_in(read_adapter(saved), other, "x")[0]
@@ -295,6 +295,7 @@ def test_adapters_are_found_by_folder_run_and_name(saved, tmp_path, monkeypatch)
     run = tmp_path / "runs" / "first"
     run.mkdir(parents=True)
     shutil.copytree(saved, run / "adapter")
+    (run / "recipe.json").write_text("{}")
     assert find_adapter("persona").folder == find_adapter(saved).folder.relative_to(tmp_path)
     for spec in ("runs/first", "first", run):
         found = find_adapter(spec)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.tuning.run_folder import RunFolder
 
@@ -11,13 +11,20 @@ if TYPE_CHECKING:
     from llama_nb.engines.worker import Background, Serve
     from llama_nb.tuning.parts import Parts
 
+_HINT: Final = "Training needs its extra: pip install 'llama-nb[train]'"
+
 
 def begin(folder: RunFolder, parts: "Parts") -> "Background[str]":
     """Queue the run in `folder`, whose state is "waiting", on the model's worker, and return at once."""
 
     def work(_module: Any, stopped: Callable[[], str | None], serve: "Serve") -> str:
         # Imported here: peft takes seconds, and the cell that starts a run need not wait for it.
-        from llama_nb.tuning.execute import execute
+        try:
+            from llama_nb.tuning.execute import execute
+        except ImportError as error:
+            failed = dataclasses.replace(folder.state(), state="failed", error=str(error), hint=_HINT)
+            folder.write_state(failed)
+            raise
 
         return execute(folder, parts, stopped=stopped, serve=serve)
 

@@ -109,9 +109,7 @@ class FolderObserver:
         """Serve others, read orders, and wait while paused."""
         self._stage.serve()
         self._read_orders()
-        while self._paused and self._stop is None:
-            self._stage.serve(_PAUSED_S)
-            self._read_orders()
+        self._wait_while_paused()
         wanted, self._wanted = self._wanted, Order()
         if self._stop is not None:
             wanted = dataclasses.replace(wanted, stop=True)
@@ -172,14 +170,8 @@ class FolderObserver:
     def hold(self, reason: str, hint: str = "") -> bool:
         """Pause the run for `reason` until somebody resumes it (true) or stops it (false)."""
         self._pause(reason, hint)
-        self.between_orders()
+        self._wait_while_paused()
         return self._stop is None
-
-    def between_orders(self) -> None:
-        """Wait while paused, with others served."""
-        while self._paused and self._stop is None:
-            self._stage.serve(_PAUSED_S)
-            self._read_orders()
 
     def take_lr(self) -> float | None:
         """Return the learning rate that was ordered while the loop did not run."""
@@ -187,6 +179,12 @@ class FolderObserver:
         return lr
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _wait_while_paused(self) -> None:
+        """Serve others until somebody resumes or stops the run."""
+        while self._paused and self._stop is None:
+            self._stage.serve(_PAUSED_S)
+            self._read_orders()
 
     def _due(self, what: str, step: int) -> bool:
         every = self._recipe.every(what, self._steps)

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_nb.tuning.run_folder import RunFolder
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from llama_nb.tuning.parts import Parts
 
 _HINT: Final = "Training needs its extra: pip install 'llama-nb[train]'"
+
+_jobs: "weakref.WeakValueDictionary[Path, Background[str]]" = weakref.WeakValueDictionary()
 
 
 def begin(folder: RunFolder, parts: "Parts") -> "Background[str]":
@@ -37,4 +41,14 @@ def begin(folder: RunFolder, parts: "Parts") -> "Background[str]":
             stopped = dataclasses.replace(folder.state(), state="stopped", reason="stopped before it began")
             folder.write_state(stopped)
 
-    return parts.engine.begin(work, f"the training of {folder.name}", detail=detail, given_up=given_up)
+    purpose = f"the training of {folder.name}"
+    background = parts.engine.begin(work, purpose, detail=detail, given_up=given_up)
+    _jobs[folder.path.absolute()] = background
+    return background
+
+
+def withdraw(folder: RunFolder) -> None:
+    """Take the run out of the queue of this process, if it waits there: it could not read its orders."""
+    background = _jobs.get(folder.path.absolute())
+    if background is not None and not background.job.started:
+        background.stop()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from llama_nb.core.errors import TrainingError
 from llama_nb.core.events import Note, publish
 from llama_nb.runtime.environment import detect
+from llama_nb.tuning import kernel_job
 from llama_nb.tuning.control import append_order
 from llama_nb.tuning.json_lines import Record
 from llama_nb.tuning.run_folder import Base, RunFolder, find_folder, folders
@@ -146,6 +147,7 @@ class Run:
     def stop(self, reason: str = "", *, wait: bool = True) -> Self:
         """Stop with a checkpoint, from which `resume` goes on exactly; waits until it is written."""
         self._order("stop", reason=reason)
+        kernel_job.withdraw(self._folder)
         deadline = time.monotonic() + _OBEY_S
         while wait and not self.over and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -185,7 +187,8 @@ class Run:
         Raises
         ------
         TrainingError
-            If it failed, or whoever executed it died.
+            If it failed, or whoever executed it died; or a guard paused it where nobody watches, so that
+            nobody would resume it: then it is stopped.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         began = time.monotonic()
@@ -204,6 +207,10 @@ class Run:
                 Note(f"{self.name} goes on in the background; stop it with %llama train stop {self.name}.")
             )
             return self
+        state = self._folder.state()
+        if state.state == "paused" and state.hint and not detect().watched:
+            self.stop(state.reason)
+            raise TrainingError(state.reason, state.hint)
         return self.check()
 
     def check(self) -> Self:

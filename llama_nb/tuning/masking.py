@@ -40,8 +40,9 @@ def conversation_tokens(
 ) -> Tokens:
     """Return a conversation as tokens.
 
-    Up to each trained answer these are the ids that the engine gives the model to answer to. What is trained
-    is the answer and, behind it, the control token that ends it.
+    Up to each trained answer these are the ids that the engine gives the model to answer to. (Line ends that
+    an answer begins with stay apart from the template's, as when it was generated; the engine joins them when
+    it reads a chat again.) What is trained is the answer and, behind it, the control token that ends it.
 
     Parameters
     ----------

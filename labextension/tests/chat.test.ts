@@ -307,6 +307,34 @@ describe("the line above", () => {
     expect(models?.options[1]?.textContent).toBe("stories");
   });
 
+  it("offers the model's adapters, where there are any", () => {
+    const { model, find } = open();
+    const pick = find<HTMLSelectElement>("select[aria-label=Adapter]");
+    expect(pick.hidden).toBe(true);
+    const shown = () => [...pick.options].map(({ textContent }) => textContent);
+    model.set("head", { ...HEAD, adapters: { names: ["persona", HOSTILE], label: "" } });
+    expect([pick.hidden, shown(), pick.value]).toEqual([
+      false,
+      ["no adapter", "+ persona", `+ ${HOSTILE}`],
+      "off",
+    ]);
+    expect(find("select img")).toBeNull();
+    pick.value = "persona";
+    pick.dispatchEvent(new Event("change"));
+    expect(model.said("adapter")).toEqual([{ kind: "adapter", name: "persona" }]);
+    model.set("head", { ...HEAD, adapters: { names: ["persona", "tone"], label: "persona" } });
+    expect([pick.value, pick.title]).toEqual(["persona", "cria answers with persona"]);
+    pick.value = "off";
+    pick.dispatchEvent(new Event("change"));
+    expect(model.said("adapter")[1]).toEqual({ kind: "adapter", name: "off" });
+    model.set("head", { ...HEAD, adapters: { names: ["a", "b"], label: "a:0.7 b:0.3" } });
+    expect(pick.selectedOptions[0]?.textContent).toBe("+ a:0.7 b:0.3");
+    pick.dispatchEvent(new Event("change"));
+    expect(model.said("adapter").length).toBe(2);
+    model.set("head", { ...HEAD, alive: false, adapters: { names: ["a"], label: "" } });
+    expect(pick.disabled).toBe(true);
+  });
+
   it("says how full the context is", () => {
     const { model, find } = open();
     expect(find("[role=meter]").getAttribute("aria-label")).toBe("Context: 214 of 1,024 tokens");

@@ -21,6 +21,8 @@ const TOGGLES: [Drawer, string, string][] = [
 ];
 const NEW = "\u0000new";
 const DELETE = "\u0000delete";
+const NO_ADAPTER = "off";
+const MIX = "\u0000mix";
 const NEARLY_FULL = 0.8;
 const LONGEST_NAME = 64;
 
@@ -33,6 +35,7 @@ export function headLine(
   const root = element("div", "llama-nb-chat-head");
   const chats = picker("Chat", signal, choseChat);
   const models = picker("Model", signal, (name) => say({ kind: "model", name }));
+  const adapters = picker("Adapter", signal, choseAdapter);
   const asking = element("span", "llama-nb-chat-asking");
   const gauge = contextGauge();
   const tools = element("span", "llama-nb-chat-toggles");
@@ -46,7 +49,7 @@ export function headLine(
     tools.append(made);
     return made;
   });
-  root.append(chats, models, asking, gauge.root, tools);
+  root.append(chats, models, adapters, asking, gauge.root, tools);
   asking.hidden = true;
   let head: ChatHead = {};
 
@@ -56,15 +59,22 @@ export function headLine(
     else if (name === DELETE) askDelete();
     else say({ kind: "chat", name });
   }
+  function choseAdapter(name: string): void {
+    if (name !== MIX) say({ kind: "adapter", name });
+  }
+  const pickers = (shown: boolean) => {
+    chats.hidden = models.hidden = !shown;
+    adapters.hidden = !shown || !head.adapters?.names.length;
+  };
   const ask = (...nodes: HTMLElement[]) => {
     asking.replaceChildren(...nodes);
     asking.hidden = false;
-    chats.hidden = models.hidden = true;
+    pickers(false);
     nodes[0]?.focus();
   };
   const asked = () => {
     asking.hidden = true;
-    chats.hidden = models.hidden = false;
+    pickers(true);
     chats.focus();
   };
   const askName = () => {
@@ -126,6 +136,8 @@ export function headLine(
       options(models, [...gone, ...loaded], mine?.[0] ?? "", []);
       models.disabled = loaded.length === 0;
       models.title = next.detail ?? "";
+      showAdapters(adapters, next);
+      pickers(asking.hidden);
       gauge.update(next.context);
     },
     opened(drawer) {
@@ -139,6 +151,19 @@ function picker(label: string, signal: AbortSignal, chose: (value: string) => vo
   made.setAttribute("aria-label", label);
   made.addEventListener("change", () => chose(made.value), { signal });
   return made;
+}
+
+/** What can be switched on; a mix of several stands there as it is, and is made elsewhere. */
+function showAdapters(into: HTMLSelectElement, head: ChatHead): void {
+  const { names, label } = head.adapters ?? { names: [], label: "" };
+  const known = label === "" || names.includes(label);
+  const list = [NO_ADAPTER, ...names].map(
+    (name) => [name, name === NO_ADAPTER ? "no adapter" : `+ ${name}`] as [string, string],
+  );
+  if (!known) list.push([MIX, `+ ${label}`]);
+  options(into, list, known ? label || NO_ADAPTER : MIX, []);
+  into.title = label ? `${head.model ?? ""} answers with ${label}` : "The base answers alone";
+  into.disabled = !head.alive;
 }
 
 /** Fill a select only when something changed: one that is open would close. */

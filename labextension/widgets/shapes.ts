@@ -164,6 +164,8 @@ export interface ChatHead {
   ideas?: string[];
   chats?: string[];
   models?: { name: string; detail: string; current: boolean }[];
+  /** The model's adapters, and which of them answer: "persona", "a:0.7 b:0.3", "" for the base alone. */
+  adapters?: { names: string[]; label: string };
   system?: string;
   context?: { used: number; total: number };
   kept?: boolean;

@@ -7,6 +7,7 @@ How messages are sent and branches are made is the model's business.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from llama_nb.core.adapter import NO_ADAPTER
 from llama_nb.core.errors import LlamaError, ModelGone, did_you_mean
 from llama_nb.core.messages import Message
 from llama_nb.loading.source import bundled
@@ -102,6 +103,7 @@ class Panel:
                 {"name": name, "detail": _detail(other), "current": other is current}
                 for name, other in held.items()
             ],
+            "adapters": {"names": list(model.adapters.names), "label": model.adapters.label},
             "system": conversation.safe(chat.system or ""),
             "context": {"used": self.used(), "total": model.context},
             "kept": _kept(chat),
@@ -234,6 +236,20 @@ class Panel:
             there = f"Loaded: {', '.join(held)}." if held else "Load one: %llama load cria"
             raise LlamaError(f"No loaded model is called {name!r}.", did_you_mean(name, held) or there)
         self._move_to(registry.use(name))
+
+    def use_adapter(self, name: str) -> None:
+        """Let an adapter of the model answer from now on, "off" for none; waits for what is being written.
+
+        Raises
+        ------
+        AdapterError
+            If the model has none of this name.
+        """
+        adapters = self.model.adapters
+        if name == NO_ADAPTER:
+            adapters.off()
+        else:
+            adapters.use(name)
 
     def follow(self) -> bool:
         """Take over the model of the same name that was loaded in the place of an unloaded one, if any."""

@@ -131,6 +131,7 @@ class ChatPanel(LiveWidget, Growing):
             "new": lambda said: self._move(panel.new_chat, said),
             "delete": lambda said: self._move(panel.delete_chat, said),
             "model": lambda said: self._move(panel.use_model, said),
+            "adapter": self._switch,
             "set": self._set,
             "preset": lambda said: panel.use_preset(text(said, "name")),
             "export": lambda said: self.send({"kind": "exported", **panel.export(text(said, "format"))}),
@@ -228,6 +229,17 @@ class ChatPanel(LiveWidget, Growing):
             self._show_sampling()
             self.refresh()
 
+    def _switch(self, said: Said) -> None:
+        """Have another adapter answer; in a thread, since what is being written comes first."""
+        name = text(said, "name")
+        threading.Thread(target=self.guard(self._switch_to), args=(name,), daemon=True).start()
+
+    def _switch_to(self, name: str) -> None:
+        try:
+            self.panel.use_adapter(name)
+        finally:
+            self.refresh()
+
     def _set(self, said: Said) -> None:
         value = number(said, "value")
         if value is not None or said.get("value") is None:
@@ -259,6 +271,8 @@ class ChatPanel(LiveWidget, Growing):
             case events.ReplyEnded(reply) if reply.chat == self.panel.name:
                 self._end(reply)
             case events.ChatChanged(chat) if chat is self.panel.chat or self._others_changed():
+                self.refresh()
+            case events.AdaptersChanged(model) if model is self.panel.model:
                 self.refresh()
             case events.ModelsChanged():
                 if self.panel.follow():

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from llama_nb.core.messages import Message
 from llama_nb.engines.token_text import TokenTexts
 from llama_nb.render.training_data import Lengths, Sample, SampleToken, View, training_data_bundle
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.encoding import Encoded, Row
-from llama_nb.tuning.example import WORDS, Example
+from llama_nb.tuning.example import WORDS
+from llama_nb.tuning.preference_rows import with_chosen
 from llama_nb.tuning.preparing import batch_plan, rows_to_train, today
 from llama_nb.tuning.records import READERS
 
@@ -68,7 +68,7 @@ def preview(data: TrainingData, parts: "Parts", recipe: "Recipe", *, command: st
     notes = data.notes
     learned = data
     if data.kind == "preference" and recipe.objective == "dpo":
-        learned = dataclasses.replace(data, examples=tuple(map(_with_chosen, data.examples)))
+        learned = dataclasses.replace(data, examples=tuple(map(with_chosen, data.examples)))
         notes = (*notes, "The chosen answers are shown; each is learned against the rejected one.")
     train, held = learned.split(recipe.validation, recipe.seed)
     encoded, recipe = rows_to_train(train, recipe, parts, today())
@@ -85,14 +85,6 @@ def preview(data: TrainingData, parts: "Parts", recipe: "Recipe", *, command: st
         "command": command or _command(data),
     }
     return Preview(data, encoded, view)
-
-
-def _with_chosen(example: Example) -> Example:
-    """Return a preference as what it is to be answered."""
-    if not example.messages:
-        return Example("pair", prompt=example.prompt, completion=example.chosen, where=example.where)
-    messages = (*example.messages, Message("assistant", example.chosen))
-    return Example("chat", messages, where=example.where)
 
 
 def _title(data: TrainingData, model: str) -> str:

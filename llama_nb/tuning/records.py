@@ -43,11 +43,12 @@ def read_file(path: Path) -> list[Record]:
         raise DataError(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
 
-def read_rows(rows: Any, name: str) -> Iterator[Record]:
+def read_rows(values: Any, name: str) -> Iterator[Record]:
     """Yield the records of a list or of anything else to iterate; a chat in it gives its conversations."""
-    for index, value in enumerate(rows):
+    for index, value in enumerate(values):
         if hasattr(value, "to_rows"):
-            yield from (Record(f"{name}[{index}]", row) for row in value.to_rows())
+            rows = enumerate(value.to_rows(), start=1)
+            yield from (Record(f"{name}[{index}], conversation {number}", row) for number, row in rows)
         else:
             yield Record(f"{name}[{index}]", value)
 

@@ -79,7 +79,9 @@ def test_variables_are_read():
     assert read_data(made).source == "a Dataset"
     assert len(read_data(made)) == 2
     assert read_data(Chat()).source == "the chat main"
-    assert len(read_data([Chat(), Chat()])) == 2
+    assert [e.where for e in read_data([Chat(), Chat()]).examples] == [
+        "data[0], conversation 1", "data[1], conversation 1"
+    ]  # fmt: skip
     data = read_data(PAIRS)
     assert read_data(data) is data
 

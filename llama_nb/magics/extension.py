@@ -64,6 +64,7 @@ class LlamaMagics(Magics):
         %%llama compare cria ./other     several models, samplings and seeds side by side; where they part
         %llama train data.jsonl          teach it your data (LoRA): live curves, pause, chat meanwhile
         %llama runs                      the training runs; of several, their curves in one picture
+        %llama adapter use persona       which adapter answers: off, mix a:0.7 b:0.3, save, load, merge, look
         %llama set temperature 0.2       for the rest of the session
         %llama presets                   sampling parameters under a name: creative, llama-3.1, your own
         %llama prompt                    what the model really sees

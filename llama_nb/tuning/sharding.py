@@ -7,6 +7,7 @@ embeddings, head and norms stay whole everywhere, so checkpoints, optimiser and 
 from typing import Any
 
 from llama_nb.core.errors import TrainingError
+from llama_nb.engines.places import decoder_of
 from llama_nb.tuning.ranks import Ranks
 
 _NO_PARTS = ("Linear8bitLt",)  # their scales hang on the weight itself, which is taken apart
@@ -35,7 +36,7 @@ def shard_base(module: Any, ranks: Ranks, device: str = "cpu") -> int:
 
     if ranks.world == 1:
         return 0
-    decoder = module.model
+    decoder = decoder_of(module)
     _check(module, decoder)
     layers = list(decoder.layers)
     sharded = {id(each) for each in decoder.layers.parameters() if not each.requires_grad}
@@ -45,6 +46,9 @@ def shard_base(module: Any, ranks: Ranks, device: str = "cpu") -> int:
         fully_shard(layer, mesh=mesh, ignored_params=whole)
     # The decoder itself has no part of its own to fetch; as the root it fetches each layer ahead of time.
     fully_shard(decoder, mesh=mesh, ignored_params=whole)
+    # What was spread is on the device by now; what stays whole follows.
+    for tensor in (*whole, *module.buffers()):
+        tensor.data = tensor.data.to(device)
     return len(sharded)
 
 

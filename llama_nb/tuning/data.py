@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from llama_nb.core.errors import DataError
 from llama_nb.core.messages import Message
-from llama_nb.tuning.example import WORDS, Example, Kind
+from llama_nb.tuning.example import Example, Kind, counted
 from llama_nb.tuning.formats import Format, find_format, recognise
 from llama_nb.tuning.json_lines import line, replace_bytes
 from llama_nb.tuning.records import Record, read_file, read_frame, read_rows
@@ -61,7 +61,7 @@ class TrainingData:
         return len(self.examples)
 
     def __repr__(self) -> str:
-        return f"TrainingData({len(self):,} {WORDS[self.kind]} from {self.source}, format {self.format})"
+        return f"TrainingData({counted(len(self), self.kind)} from {self.source}, format {self.format})"
 
     def split(self, validation: float, seed: int = 0) -> tuple["TrainingData", "TrainingData"]:
         """Return the examples to train on and those to validate with.
@@ -89,6 +89,20 @@ class TrainingData:
             wanted = int(validation)
         else:
             wanted = max(1, round(count * validation)) if validation and count >= _FEW else 0
+        taken = self._held(wanted, seed)
+        if len(taken) == count and validation < 1:
+            taken = set()  # all are alike: nobody asked for so many
+        elif wanted and len(taken) == count:
+            raise DataError(
+                f"validation={validation:g} takes all of {count:,} examples.",
+                "Take fewer, or 0; equal examples are never parted.",
+            )
+        parts = ([e for i, e in enumerate(self.examples) if (i in taken) is side] for side in (False, True))
+        train, held = (TrainingData(tuple(part), self.format, self.source, self.notes) for part in parts)
+        return train, held
+
+    def _held(self, wanted: int, seed: int) -> set[int]:
+        """Return the indices of about so many examples, equal ones together."""
         alike: dict[str, list[int]] = {}
         for index, example in enumerate(self.examples):
             alike.setdefault(example.content, []).append(index)
@@ -96,18 +110,9 @@ class TrainingData:
         random.Random(f"validation {seed}").shuffle(groups)
         taken: set[int] = set()
         for group in groups:
-            if len(taken) >= wanted:
-                break
-            if len(taken) + len(group) <= wanted or not taken:
+            if len(taken) + len(group) <= wanted:
                 taken.update(group)
-        if wanted and len(taken) >= count:
-            raise DataError(
-                f"validation={validation:g} takes all of {count:,} examples ({len(groups):,} different).",
-                "Take a smaller share, or 0.",
-            )
-        parts = ([e for i, e in enumerate(self.examples) if (i in taken) is side] for side in (False, True))
-        train, held = (TrainingData(tuple(part), self.format, self.source, self.notes) for part in parts)
-        return train, held
+        return taken if taken or not wanted else set(min(groups, key=len, default=()))
 
     def save(self, path: Path) -> None:
         """Write the examples as JSON lines, whole or not at all; `load_data` reads them.
@@ -241,7 +246,7 @@ def _notes(form: Format, first: Mapping[str, Any], examples: Sequence[Example]) 
     if twice:
         text, times = seen.most_common(1)[0]
         where = next(example.where for example in examples if example.content == text)
-        yield f"{twice:,} of {count:,} examples repeat another one; {where} is there {times} times."
+        yield f"Repeated: {twice:,} of {count:,} examples; {where} is there {times} times."
     empty = [example.where for example in examples if example.has_empty_answer]
     if empty:
-        yield f"{len(empty):,} of {count:,} have an empty answer, first {empty[0]}; it teaches nothing."
+        yield f"Empty answers, which teach nothing: {len(empty):,} of {count:,} examples, first {empty[0]}."

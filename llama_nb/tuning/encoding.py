@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from llama_nb.core.errors import DataError, TemplateError, TrainingError, did_you_mean
+from llama_nb.core.errors import DataError, TemplateError, TrainingError, UnsupportedError, did_you_mean
 from llama_nb.core.messages import Message
 from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.engines.token_text import TokenTexts
@@ -60,7 +60,7 @@ class Encoded:
     notes
         Sentences for the user.
     counts
-        "examples", "rows", "cut", "skipped" (too long), "empty" (nothing to learn), "tokens", "trained".
+        "examples", "rows", "cut", "split", "skipped" (too long), "empty", "tokens", "trained".
     """
 
     rows: tuple[Row, ...]
@@ -94,7 +94,8 @@ def encode(
     max_tokens
         The longest row.
     overlong
-        What becomes of longer ones: their end is cut off, they are skipped, or they are an error.
+        What becomes of longer ones: their end is cut off (a plain text goes on in further rows), they are
+        skipped, or they are an error.
     name
         The model's name, for messages.
     date
@@ -123,7 +124,7 @@ def encode(
             near = did_you_mean(str(value), choices)
             raise TrainingError(f"{option} is {value!r}.", near or f"One of: {', '.join(choices)}.")
     prompts = PromptBuilder(tokenizer, chat_template, name, trusted=trusted, date=date)
-    encoder = _Encoder(prompts, tokenizer.eos_token_id, mask)
+    encoder = _Encoder(prompts, name, tokenizer.eos_token_id, mask)
     found = []
     try:
         for number, example in enumerate(data.examples, start=1):
@@ -134,7 +135,7 @@ def encode(
         prompts.close()
     rows = _Rows(max_tokens, overlong)
     for example, tokens in zip(data.examples, found, strict=True):
-        rows.add(tokens, example.where)
+        rows.add(tokens, example.where, goes_on=example.kind == "text")
     if not rows.rows:
         raise _nothing_trained(data, found, tokenizer, mask, max_tokens)
     return Encoded(tuple(rows.rows), tuple(rows.notes(data, found, mask)), rows.counts(len(data.examples)))
@@ -143,8 +144,9 @@ def encode(
 class _Encoder:
     """Makes tokens of examples, one at a time."""
 
-    def __init__(self, prompts: PromptBuilder, eos: int | None, mask: Mask) -> None:
+    def __init__(self, prompts: PromptBuilder, name: str, eos: int | None, mask: Mask) -> None:
         self._prompts = prompts
+        self._name = name
         self._eos = eos
         self._mask = mask
 
@@ -162,6 +164,11 @@ class _Encoder:
         return self._chat(example)
 
     def _chat(self, example: Example) -> Tokens:
+        if not self._prompts.has_chat_template:
+            raise UnsupportedError(
+                f"{example.where} is a conversation, and {self._name}, a base model, has no chat template.",
+                "Give it texts, or prompts with a completion; or load an instruct model, or cria.",
+            )
         messages = example.messages or (
             Message("user", example.prompt), Message("assistant", example.completion)
         )  # fmt: skip
@@ -208,10 +215,13 @@ class _Rows:
         self.rows: list[Row] = []
         self._most = max_tokens
         self._overlong = overlong
-        self._lost = {"cut": 0, "skipped": 0, "empty": 0, "beheaded": 0}
+        self._lost = {"cut": 0, "split": 0, "skipped": 0, "empty": 0, "beheaded": 0}
 
-    def add(self, tokens: Tokens, where: str) -> None:
-        """Add one example's tokens, as far as they fit and hold something to learn."""
+    def add(self, tokens: Tokens, where: str, *, goes_on: bool) -> None:
+        """Add one example's tokens, as far as they fit and hold something to learn.
+
+        With `goes_on`, what would be cut off is further rows.
+        """
         trained = tokens.trained.copy()
         trained[:1] = False  # nothing foretells the first token
         if not trained.any():
@@ -225,6 +235,10 @@ class _Rows:
             )
         if length > self._most and self._overlong == "skip":
             self._lost["skipped"] += 1
+            return
+        if length > self._most and goes_on:
+            self._lost["split"] += 1
+            self.rows += _split(tokens.ids[:length], trained[:length], where, self._most)
             return
         cut = max(0, length - self._most)
         kept = length - cut
@@ -241,6 +255,7 @@ class _Rows:
             "examples": examples,
             "rows": len(self.rows),
             "cut": lost["cut"],
+            "split": lost["split"],
             "skipped": lost["skipped"] + lost["beheaded"],
             "empty": lost["empty"],
             "tokens": sum(len(row) for row in self.rows),
@@ -252,14 +267,27 @@ class _Rows:
         lost, of = self._lost, f"of {len(data.examples):,} examples"
         missing = sum(row.cut for row in self.rows)
         endless = sum(tokens.endless for tokens in found) if mask != "all" else 0
+        long, behind = f"Longer than {self._most:,} tokens", f"behind {self._most:,} tokens"
         told = (
-            (lost["cut"], f"{of} are longer than {self._most:,} tokens: {missing:,} tokens are cut off."),
-            (lost["skipped"], f"{of} are longer than {self._most:,} tokens and are skipped."),
-            (lost["beheaded"], f"{of} are left out: their answer lies behind {self._most:,} tokens."),
-            (lost["empty"], f"{of} are left out: there is no answer in them to learn."),
-            (endless, "answers end with no control token in this chat template: stopping is not learned."),
+            (lost["cut"], long, f"{of}; cut off in all: {missing:,} tokens."),
+            (lost["split"], long, f"{of}, which go on in further rows: {len(self.rows):,} in all."),
+            (lost["skipped"], f"{long}, and skipped", f"{of}."),
+            (lost["beheaded"], f"Left out, since the answer lies {behind}", f"{of}."),
+            (lost["empty"], "Left out, since there is nothing to learn in them", f"{of}."),
+            (endless, "Answers that no control token ends, so that stopping is not learned", "in all."),
         )
-        return [f"{count:,} {sentence}" for count, sentence in told if count]
+        return [f"{what}: {count:,} {rest}" for count, what, rest in told if count]
+
+
+def _split(ids: npt.NDArray[np.int32], trained: npt.NDArray[np.bool_], where: str, most: int) -> list[Row]:
+    """Return a text in rows: each begins as the text does, and with the last token of the row before."""
+    rows = [Row(ids[:most].copy(), trained[:most].copy(), where)]
+    step = max(1, most - 2)
+    for number, start in enumerate(range(most, len(ids), step), start=2):
+        part = np.concatenate((ids[:1], ids[start - 1 : start + step]))
+        learned = np.concatenate(([False, False], trained[start : start + step]))
+        rows.append(Row(part, learned, f"{where}, part {number}"))
+    return rows
 
 
 def _last_answer(messages: Sequence[Message]) -> int:

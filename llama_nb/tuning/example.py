@@ -12,12 +12,12 @@ from llama_nb.core.errors import DataError, MessageError
 from llama_nb.core.messages import Message, parse_messages
 
 Kind = Literal["chat", "text", "pair", "preference"]
-# What an example of each kind is called where several are counted.
-WORDS: Final[Mapping[Kind, str]] = {
-    "chat": "conversations",
-    "text": "texts",
-    "pair": "prompts with an answer",
-    "preference": "preferences",
+# What one example of each kind is called, and several.
+_WORDS: Final[Mapping[Kind, tuple[str, str]]] = {
+    "chat": ("conversation", "conversations"),
+    "text": ("text", "texts"),
+    "pair": ("prompt with an answer", "prompts with an answer"),
+    "preference": ("preference", "preferences"),
 }
 _CHANGED: Final = "The file was changed by hand."
 
@@ -91,7 +91,7 @@ class Example:
         DataError
             Naming `where` the record stands, if it is no such record.
         """
-        kind = next((kind for kind in WORDS if kind == record.get("kind")), None)
+        kind = next((kind for kind in _WORDS if kind == record.get("kind")), None)
         if kind is None:
             raise DataError(f"{where}: no kind of example is {record.get('kind')!r}.", _CHANGED)
         texts = {
@@ -109,3 +109,8 @@ class Example:
             raise DataError(f"{where}: {error}", _CHANGED) from None
         texts["where"] = texts["where"] or where
         return cls(kind, messages, **texts, tools=tools, untrained=untrained)
+
+
+def counted(count: int, kind: Kind) -> str:
+    """Return a number of examples in words: "12 conversations"."""
+    return f"{count:,} {_WORDS[kind][count != 1]}"

@@ -180,7 +180,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     ),
     "overlong": _word(
         "what happens to rows longer than max_tokens: cut, skip or error",
-        "cut keeps the beginning of each; skip keeps only whole ones; error stops before the first step.",
+        "cut keeps the beginning of each (plain texts go on in further rows); skip keeps only whole ones; "
+        "error stops before the first step.",
         OVERLONG,
     ),
     "validation": _number(

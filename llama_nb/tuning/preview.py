@@ -14,7 +14,7 @@ from llama_nb.engines.token_text import TokenTexts
 from llama_nb.render.training_data import Lengths, Sample, SampleToken, View, training_data_bundle
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.encoding import Encoded, Row
-from llama_nb.tuning.example import WORDS
+from llama_nb.tuning.example import counted
 from llama_nb.tuning.preference_rows import with_chosen
 from llama_nb.tuning.preparing import batch_plan, rows_to_train, today
 from llama_nb.tuning.records import READERS
@@ -88,7 +88,7 @@ def preview(data: TrainingData, parts: "Parts", recipe: "Recipe", *, command: st
 
 
 def _title(data: TrainingData, model: str) -> str:
-    return f"{len(data):,} {WORDS[data.kind]} from {data.source}, as {model} would learn them"
+    return f"{counted(len(data), data.kind)} from {data.source}, as {model} would learn"
 
 
 def _figures(encoded: Encoded, held: TrainingData, recipe: "Recipe", most: int) -> list[tuple[str, str]]:

@@ -29,6 +29,8 @@ def read_file(path: Path) -> list[Record]:
         Naming the file, the line and what was expected there.
     """
     kind = path.suffix.lower()
+    if not kind and not path.exists():
+        raise _missing(path)
     if kind not in READERS:
         near = nearest(kind, READERS, 1)
         raise DataError(
@@ -143,9 +145,9 @@ def _read_json(path: Path) -> list[Record]:
 
 
 def _read_csv(path: Path) -> list[Record]:
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    text = _text(path)
     # The csv module and not pandas: it counts lines through quoted line ends, and knows a missing field.
-    reader = csv.reader(_text(path).splitlines(keepends=True), delimiter=separator, strict=True)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=_separator(path, text), strict=True)
     records: list[Record] = []
     try:
         columns = next(reader)
@@ -170,6 +172,13 @@ def _read_csv(path: Path) -> list[Record]:
             f"{path.name}, line {reader.line_num}: {error}.", "Quotes inside a quoted text are written twice."
         ) from None
     return records
+
+
+def _separator(path: Path, text: str) -> str:
+    """Return what separates fields: where numbers have commas, spreadsheets write semicolons into a .csv."""
+    first = text.split("\n", 1)[0]
+    separators = "\t" if path.suffix.lower() == ".tsv" else ",;\t"
+    return next((separator for separator in separators if separator in first), separators[0])
 
 
 def _read_parquet(path: Path) -> list[Record]:

@@ -21,7 +21,7 @@ SAMPLE = {
 
 def view(**changes):
     return {
-        "title": "2 conversations from data.jsonl, as cria would learn them",
+        "title": "2 conversations from data.jsonl, as cria would learn",
         "figures": [("rows", "2"), ("mask", "assistant")],
         "trained": 2,
         "tokens": 8,
@@ -36,7 +36,7 @@ def view(**changes):
 
 def test_a_preview_as_text():
     assert training_data_bundle(view())["text/plain"].splitlines() == [
-        "2 conversations from data.jsonl, as cria would learn them",
+        "2 conversations from data.jsonl, as cria would learn",
         "  rows  2",
         "  mask  assistant",
         "Read as openai: messages.",

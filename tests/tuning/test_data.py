@@ -91,7 +91,16 @@ def test_missing_values_of_tables_are_empty_answers():
     frame = pd.DataFrame({"prompt": list("xyzw"), "completion": pd.Series(answers, dtype=object)})
     data = read_data(frame)
     assert [example.completion for example in data.examples] == ["a", "", "", ""]
-    assert any("3 of 4 have an empty answer, first data, row 1" in note for note in data.notes)
+    assert any(
+        "Empty answers, which teach nothing: 3 of 4 examples, first data, row 1" in n for n in data.notes
+    )
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_of_spreadsheets_are_read(tmp_path, separator):
+    text = TABLE.replace(",", separator).replace("It is 0.", '"It is; 0,0\t"')
+    data = read_data(write(tmp_path, "d.csv", text))
+    assert [example.completion for example in data.examples] == ["It is; 0,0\t", "It is 1.", "It is 2."]
 
 
 def test_lists_in_tables_are_conversations():
@@ -103,7 +112,7 @@ def test_lists_in_tables_are_conversations():
 
 def test_duplicates_are_counted():
     data = read_data([*PAIRS, PAIRS[1], PAIRS[1]])
-    assert any(note == "2 of 5 examples repeat another one; data[1] is there 3 times." for note in data.notes)
+    assert any(note == "Repeated: 2 of 5 examples; data[1] is there 3 times." for note in data.notes)
 
 
 BROKEN = [
@@ -142,6 +151,8 @@ def test_files_that_are_not_there_are_told_beside_the_nearest(tmp_path):
     write(tmp_path, "persona.jsonl", lines(PAIRS))
     with pytest.raises(DataError, match=r"no file .*\n.*persona\.jsonl"):
         read_data(tmp_path / "persna.jsonl")
+    with pytest.raises(DataError, match="no file 'persona'"):
+        read_data("persona")
     with pytest.raises(DataError, match="no folder"):
         read_data(tmp_path / "nowhere" / "persona.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
@@ -194,8 +205,10 @@ def test_what_is_validated_is_never_trained():
 def test_a_split_that_leaves_nothing_is_refused():
     with pytest.raises(DataError, match=r"validation=5 takes all of 5 examples"):
         many(5).split(5)
-    with pytest.raises(DataError, match=r"takes all of 5 examples \(1 different\)"):
+    with pytest.raises(DataError, match=r"takes all of 5 examples(.|\n)*never parted"):
         many(5, different=1).split(2)
+    assert len(many(50, different=1).split(0.05)[1]) == 0
+    assert len(many(50, different=5).split(0.05)[1]) == 10
     with pytest.raises(DataError, match="validation is -1"):
         many(5).split(-1)
 

@@ -1,9 +1,11 @@
 """Rows of tokens: texts and pairs of base models, rows that are too long, data that teaches nothing."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from llama_nb.core.errors import DataError, TrainingError
+from llama_nb.core.errors import DataError, TrainingError, UnsupportedError
 from llama_nb.core.request import Request
 from llama_nb.engines.prompt import PromptBuilder
 from llama_nb.loading.tokenizer import read_tokenizer
@@ -75,7 +77,7 @@ def test_long_rows_are_cut_and_counted(cria):
     assert found.counts["tokens"] == sum(map(len, found.rows))
     assert found.counts["trained"] == sum(int(row.trained.sum()) for row in found.rows)
     assert found.notes == (
-        f"1 of 2 examples are longer than 30 tokens: {found.rows[0].cut} tokens are cut off.",
+        f"Longer than 30 tokens: 1 of 2 examples; cut off in all: {found.rows[0].cut} tokens.",
     )
 
 
@@ -83,7 +85,7 @@ def test_long_rows_are_skipped_or_refused_if_asked(cria):
     found = encoded(LONG, cria, max_tokens=30, overlong="skip")
     assert [row.where for row in found.rows] == ["data[1]"]
     assert found.counts["skipped"] == 1
-    assert found.notes == ("1 of 2 examples are longer than 30 tokens and are skipped.",)
+    assert found.notes == ("Longer than 30 tokens, and skipped: 1 of 2 examples.",)
     with pytest.raises(
         DataError, match=r"data\[0\] has \d+ tokens, the longest row is 30.\n.*max_tokens=\d+"
     ):
@@ -95,7 +97,7 @@ def test_a_row_whose_answer_is_cut_away_is_left_out(cria):
     found = encoded(records, cria, max_tokens=30)
     assert [row.where for row in found.rows] == ["data[1]", "data[2]"]
     assert found.counts["skipped"] == 1
-    assert "1 of 3 examples are left out: their answer lies behind 30 tokens." in found.notes
+    assert "Left out, since the answer lies behind 30 tokens: 1 of 3 examples." in found.notes
 
 
 def test_empty_answers_are_left_out_and_counted(cria, base):
@@ -103,7 +105,7 @@ def test_empty_answers_are_left_out_and_counted(cria, base):
         found = encoded([{"prompt": "a", "completion": said} for said in ("b", " ", "")], tokenizer)
         assert [row.where for row in found.rows] == ["data[0]"]
         assert found.counts["empty"] == 2
-        assert found.notes == ("2 of 3 examples are left out: there is no answer in them to learn.",)
+        assert found.notes == ("Left out, since there is nothing to learn in them: 2 of 3 examples.",)
     assert encoded(["x", ""], base).counts["empty"] == 1
 
 
@@ -121,6 +123,32 @@ def test_empty_answers_are_left_out_and_counted(cria, base):
 def test_data_of_which_nothing_is_learned_is_refused_with_a_sample(cria, records, options, message):
     with pytest.raises(TrainingError, match=rf"There is no token to train on: {message}"):
         encoded(records, cria, **options)
+
+
+@pytest.mark.parametrize("most", [3, 10, 11, 40])
+def test_a_long_text_goes_on_in_further_rows(base, most):
+    text = "Once upon a time there was a llama."
+    [whole] = encoded([text], base).rows
+    found = encoded([text], base, max_tokens=most)
+    assert all(len(row) <= most and row.ids[0] == base.bos_token_id for row in found.rows)
+    learned = [token for row in found.rows for token in row.ids[row.trained].tolist()]
+    assert learned == whole.ids[1:].tolist()
+    for row, after in pairwise(found.rows):
+        assert after.ids[1] == row.ids[-1]
+        assert after.where.startswith("data[0], part ")
+    assert found.counts["split"] == (most < len(whole))
+    if most < len(whole):
+        rest = f"1 of 1 examples, which go on in further rows: {len(found.rows)} in all."
+        assert found.notes == (f"Longer than {most} tokens: {rest}",)
+    assert encoded([text, "Tom"], base, max_tokens=8, overlong="skip").counts["skipped"] == 1
+
+
+def test_a_base_model_learns_no_conversations(base):
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    with pytest.raises(
+        UnsupportedError, match=r"data\[0\] is a conversation, and the model, a base model(.|\n)*texts"
+    ):
+        encoded([{"messages": turns}], base)
 
 
 def test_who_waits_is_served_between_examples_and_may_end_the_work(cria):

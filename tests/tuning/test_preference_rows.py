@@ -37,7 +37,7 @@ def test_both_answers_stand_behind_the_prompt_of_the_engine(cria):
     assert cria.decode(rows[0].rejected.tolist()) == "You, of course.<|eot_id|>"
     assert cria.decode(rows[1].rejected.tolist()) == "No <|eot_id|><|eot_id|>"
     assert rows[1].rejected.tolist().count(cria.convert_tokens_to_ids("<|eot_id|>")) == 1
-    assert notes == ("1 of 3 examples are left out: there is no answer in them to learn.",)
+    assert notes == ("Left out, since there is nothing to learn in them: 1 of 3 examples.",)
 
 
 def test_a_base_model_takes_prompts_as_text(stories260k):
@@ -52,7 +52,7 @@ def test_long_answers_are_cut_and_long_prompts_left_out(cria):
     rows, notes = rows_of(long, cria, max_tokens=30)
     assert [len(row.prompt) + len(row.chosen) for row in rows] == [30]
     assert any("cut off" in note for note in notes)
-    assert any("left out" in note for note in notes)
+    assert any("Left out" in note for note in notes)
 
 
 def test_other_data_and_data_without_answers_are_refused(cria):

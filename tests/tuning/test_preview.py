@@ -37,12 +37,12 @@ def test_what_would_be_learned_is_shown(parts):
     assert sum(found.view["lengths"]["counts"]) == len(found.encoded.rows)
     said = "\n".join(found.view["notes"])
     assert "Read as prompt_completion" in said
-    assert "1 of 22 examples repeat another one; data[0] is there 2 times." in said
-    assert "have an empty answer, first data[21]" in said
+    assert "Repeated: 1 of 22 examples; data[0] is there 2 times." in said
+    assert "Empty answers, which teach nothing: 1 of 22 examples, first data[21]." in said
     [first, *_] = found.view["samples"]
     assert "".join(token["text"] for token in first["tokens"] if token["trained"]).endswith("good.<|eot_id|>")
     assert found.view["command"] == "m.train(data)"
-    assert repr(found).startswith("22 prompts with an answer from a list, as cria would learn them\n")
+    assert repr(found).startswith("22 prompts with an answer from a list, as cria would learn\n")
     assert "text/html" in found._repr_mimebundle_()
 
 
@@ -53,7 +53,7 @@ def test_long_rows_are_shown_as_they_are_cut(parts):
     assert len(longest["tokens"]) == 40
     assert longest["cut"] > 0
     assert found.view["lengths"]["edges"][-1] > 40 + longest["cut"]
-    assert any("longer than 40 tokens" in note for note in found.view["notes"])
+    assert any("Longer than 40 tokens" in note for note in found.view["notes"])
     assert repr(found).endswith("Next: %llama train x")
 
 

@@ -104,6 +104,11 @@ class Orders:
     def __init__(self, folder: Path, start: int = 0) -> None:
         self._tail = Tail(folder / FILE, start)
 
+    @property
+    def read(self) -> int:
+        """The byte up to which orders were returned."""
+        return self._tail.place
+
     def new(self) -> list[Order]:
         """Return the orders since the last call; a look costs one `open` and is cheap beside a step.
 

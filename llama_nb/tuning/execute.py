@@ -125,7 +125,7 @@ class _Execution:
         self._report.note(*notes)
         if found is not None:
             checkpoint.check_base(found, self._parts.fingerprint, self._parts.name)
-        self._folder.forget_after(found.step if found is not None else 0)
+        self._folder.forget_after(found.step if found is not None else -1)
         return found
 
     def _place(self, start: "Checkpoint | None") -> None:

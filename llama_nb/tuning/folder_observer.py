@@ -131,7 +131,9 @@ class FolderObserver:
     def validated(self, step: int, loss: float) -> None:
         """Write the loss on what was held back."""
         self._validation = (step, loss)
-        self._insist(lambda: self._folder.append_metrics({"step": step, "validation_loss": loss}))
+        record = {"step": step, "validation_loss": loss}
+        if record not in self._folder.metrics():  # a life that begins where another validated last
+            self._insist(lambda: self._folder.append_metrics(record))
 
     def checkpoint(self, state: "TrainingState") -> None:
         """Write a checkpoint, and drop old ones."""
@@ -222,7 +224,7 @@ class FolderObserver:
 
     def _pause(self, reason: str, hint: str = "") -> None:
         self._paused = True
-        self._say(state="paused", reason=reason, hint=hint)
+        self._say(state="paused", reason=reason, hint=hint, orders_read=self._orders.read)
 
     def _insist(self, write: Callable[[], None]) -> None:
         """Write; where that fails, pause until somebody made room, and write again.

@@ -92,6 +92,11 @@ class Tail:
         self._place = start
         self._file = 0
 
+    @property
+    def place(self) -> int:
+        """The byte up to which records were returned."""
+        return self._place
+
     def new(self) -> list[Record]:
         """Return the whole records behind the last ones, in order; lines that are no object are left out."""
         self.restarted = False

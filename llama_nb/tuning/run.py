@@ -13,7 +13,7 @@ from llama_nb.core.errors import TrainingError
 from llama_nb.core.events import Note, publish
 from llama_nb.runtime.environment import detect
 from llama_nb.tuning import kernel_job
-from llama_nb.tuning.control import append_order
+from llama_nb.tuning.control import Orders, append_order, check_order
 from llama_nb.tuning.json_lines import Record
 from llama_nb.tuning.run_folder import Base, RunFolder, find_folder, folders
 from llama_nb.tuning.run_status import RunStatus, look
@@ -121,7 +121,9 @@ class Run:
         """Have it wait after the micro-batch that is computed now; the model stays free for chats."""
         return self._order("pause", reason=reason)
 
-    def resume(self, parts: "Parts | None" = None, *, process: bool | None = None) -> Self:
+    def resume(
+        self, parts: "Parts | None" = None, *, process: bool | None = None, lr: float | None = None
+    ) -> Self:
         """Go on: at once if it is paused, else from its last whole checkpoint.
 
         Parameters
@@ -131,18 +133,24 @@ class Run:
             a process again and needs none.
         process
             Whether a process of its own executes it; default: as before.
+        lr
+            Another peak learning rate from now on.
 
         Raises
         ------
         TrainingError
             If it is finished, or nothing is there that it could go on with.
         """
+        if lr is not None:
+            check_order("lr", lr)
         if not self.over:
+            if lr is not None:
+                self.set_lr(lr)
             return self._order("resume")
         from llama_nb.tuning.starting import resume
 
         self.said = resume(self, parts, process=process).said
-        return self
+        return self if lr is None else self.set_lr(lr)
 
     def stop(self, reason: str = "", *, wait: bool = True) -> Self:
         """Stop with a checkpoint, from which `resume` goes on exactly; waits until it is written."""
@@ -164,9 +172,10 @@ class Run:
     def _order(self, kind: str, value: object = None, reason: str = "") -> Self:
         state = self._folder.state()
         if not state.at_work:
+            lr = f" --lr {value:g}" if isinstance(value, int | float) else ""
             raise TrainingError(
                 f"The run {self.name} is {state.state}; it takes no orders.",
-                "" if state.state == "finished" else f"Go on with it: %llama train --resume {self.name}",
+                "" if state.state == "finished" else f"Go on with it: %llama train --resume {self.name}{lr}",
             )
         append_order(self.folder, kind, value, reason)
         return self
@@ -193,7 +202,7 @@ class Run:
         deadline = None if timeout is None else time.monotonic() + timeout
         began = time.monotonic()
         try:
-            while self._folder.state().state in ("waiting", "running"):
+            while self._going_on():
                 if deadline is not None and time.monotonic() >= deadline:
                     return self
                 look()
@@ -212,6 +221,13 @@ class Run:
             self.stop(state.reason)
             raise TrainingError(state.reason, state.hint)
         return self.check()
+
+    def _going_on(self) -> bool:
+        """Whether it computes, or is about to: it may not have obeyed yet who resumed it."""
+        state = self._folder.state()
+        if state.state == "paused":
+            return any(order.kind == "resume" for order in Orders(self.folder, state.orders_read).new())
+        return state.state in ("waiting", "running")
 
     def check(self) -> Self:
         """Raise TrainingError if it failed or was interrupted; else return the run."""

@@ -82,8 +82,9 @@ class RunState:
         Sentences worth knowing: what was cut, which checkpoint it went on from.
     serving
         What the model does in between ("chat main"); "" while it trains.
-    orders_from
-        The byte of control.jsonl from which orders are for this life.
+    orders_from, orders_read
+        The byte of control.jsonl from which orders are for this life; up to which they were obeyed when it
+        was paused.
     """
 
     state: State = "waiting"
@@ -99,6 +100,7 @@ class RunState:
     notes: tuple[str, ...] = ()
     serving: str = ""
     orders_from: int = 0
+    orders_read: int = 0
 
     @property
     def at_work(self) -> bool:

@@ -19,7 +19,7 @@ from llama_nb.runtime.settings import get_sampling_overrides
 from llama_nb.session.asking import Asked, read_question
 from llama_nb.session.beside import open_beside
 from llama_nb.session.compare_cell import Cell, State
-from llama_nb.session.compare_grid import Given, Subject, Variant, read_grid
+from llama_nb.session.compare_grid import Given, Slot, Subject, read_grid
 from llama_nb.session.compare_kl import Divergences
 from llama_nb.session.comparison import Comparison
 from llama_nb.session.generation import interrupt_stops
@@ -51,7 +51,8 @@ def compare(
         template, goes on with the text.
     models
         Loaded models or their names, sources as `load` takes them, and sources with a quantisation or a dtype
-        ("cria:int8", "./folder:bfloat16"). Default the current model.
+        ("cria:int8", "./folder:bfloat16"); a loaded one with an adapter or without any ("cria+persona",
+        "cria+off"). Default the current model.
     seeds
         How many: 3 stands for the seeds 1, 2 and 3, so that the same call gives the same answers again. Or a
         list of seeds. Greedy decoding is done once, since seeds change nothing there.
@@ -79,7 +80,7 @@ def compare(
     question = read_question(message, system)
     grid = read_grid(models, seeds, sampling, reference)
     comparison = Comparison(question.text, question.system, grid)
-    run = _Run(comparison, message, system, {slot.number: slot.variant for slot in grid.slots})
+    run = _Run(comparison, message, system, grid.slots)
     with interrupt_stops(comparison.stop_flag):
         run.answer(grid.subjects)
     failed = [cell.error for cell in comparison if cell.error is not None]
@@ -92,10 +93,11 @@ class _Run:
     """A comparison on its way."""
 
     def __init__(
-        self, comparison: Comparison, message: Asked, system: str | None, variants: dict[int, Variant]
+        self, comparison: Comparison, message: Asked, system: str | None, slots: Sequence[Slot]
     ) -> None:
         self._comparison, self._message, self._system = comparison, message, system
-        self._variants = variants
+        self._variants = {slot.number: slot.variant for slot in slots}
+        self._adapters = {slot.number: slot.subject.adapter for slot in slots}
         self._flag = comparison.stop_flag
         self._divergences = Divergences(comparison.cells, self._flag)
 
@@ -141,7 +143,8 @@ class _Run:
         if "max_tokens" not in {**options, **get_sampling_overrides()}:
             options["max_tokens"] = min(LONGEST, model.sampling.max_tokens or LONGEST)
         try:
-            stream = TokenStream(model.one_off(self._message, self._system, options))
+            adapter = self._adapters[cell.number]
+            stream = TokenStream(model.one_off(self._message, self._system, options, adapter))
             cell.reply = stream.reply
             self._flag.follow(cell.reply)
             running = model.engine.busy()

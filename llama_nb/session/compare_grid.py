@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from llama_nb.core.adapter import NO_ADAPTER
 from llama_nb.core.errors import LlamaError, LoadError, MessageError, ModelGone, SamplingError
 from llama_nb.core.sampling import RANGES, Sampling
 from llama_nb.loading import quantize
@@ -35,11 +36,13 @@ class Subject:
     Attributes
     ----------
     label
-        What the grid calls it: "cria", "cria:int8".
+        What the grid calls it: "cria", "cria:int8", "cria+persona".
     source, dtype, quant, device
         How it is loaded; a loaded model in another quantisation where that model lies.
     model
         The model, where it is loaded already.
+    adapter
+        The adapter that answers, "off" for none; None: whatever is on.
     """
 
     label: str
@@ -48,6 +51,7 @@ class Subject:
     quant: str | None = None
     device: str = "auto"
     model: Model | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +273,8 @@ def _subject(given: Given) -> Subject:
             raise ModelGone(f"{given.name} was unloaded.", f"Name its source: {given.source}")
         return Subject(given.name, given.source, model=given)
     text, loaded = str(given).strip(), registry.loaded()
-    for model in loaded.values():
-        if text == model.name or (text == model.source and model.quant is None):
-            return Subject(model.name, model.source, model=model)
+    if (named := _loaded(text)) is not None:
+        return named
     head, _, tail = text.rpartition(":")
     if not head or not _is_source(head):
         return Subject(sources.resolve(text).name, text)
@@ -282,6 +285,20 @@ def _subject(given: Given) -> Subject:
     if there is not None:
         return Subject(text, there.source, dtype, quant, there.device)
     return Subject(f"{sources.resolve(head).name}:{tail}", head, dtype, quant)
+
+
+def _loaded(text: str) -> Subject | None:
+    """Return the loaded model that is named, with an adapter if one stands behind a plus."""
+    for model in registry.loaded().values():
+        if text == model.name or (text == model.source and model.quant is None):
+            return Subject(model.name, model.source, model=model)
+    for model in registry.loaded().values():
+        if text.startswith(f"{model.name}+"):
+            adapter = text.removeprefix(f"{model.name}+")
+            if adapter != NO_ADAPTER:
+                model.adapter_set().key(adapter)  # AdapterError if it has none such
+            return Subject(text, model.source, model=model, adapter=adapter)
+    return None
 
 
 def _is_source(text: str) -> bool:

@@ -9,13 +9,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from llama_nb.core.errors import LlamaError, Stopped, UnsupportedError
 from llama_nb.core.intervention import Intervention
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines.recording import digest
-from llama_nb.session.ablating import without
+from llama_nb.session.ablating import Work, without
 from llama_nb.session.compare_cell import Cell
 from llama_nb.session.measuring import measured
 from llama_nb.session.model import Model
@@ -23,6 +23,7 @@ from llama_nb.session.record import remembered
 
 # What is kept of all references together. At V = 128,256 a token takes 0.5 MB: 1,000 tokens of one reference.
 KEPT_BYTES: Final = 512_000_000
+T = TypeVar("T")
 _PURPOSE: Final = "a comparison"
 
 
@@ -80,7 +81,7 @@ class Divergences:
         for number, cells in waiting.items():
             begin(cells)
             try:
-                found = self._divergence(self._kept[number], model, _off(cells[0]))
+                found = self._divergence(self._kept[number], model, cells[0])
             except LlamaError as error:
                 for cell in cells:
                     cell.divergence_note = error.message.rstrip(".")
@@ -111,21 +112,23 @@ class Divergences:
             reply = [token.id for token in cell.reply.tokens if token.id is not None][:most]
             ids = (*prompt, *reply)
             try:
-                predicting = without(_off(cell), prompt, _predicting(ids, len(prompt)))
+                predicting = _as_answered(cell, model, prompt, _predicting(ids, len(prompt)))
                 kept = measured(model.engine, self._flag, predicting, _PURPOSE)
             except Stopped:
                 return
             self._kept[number] = _Kept(ids, len(prompt), kept)
 
-    def _divergence(self, kept: _Kept, model: Model, off: tuple[Intervention, ...]) -> tuple[float, ...]:
+    def _divergence(self, kept: _Kept, model: Model, cell: Cell) -> tuple[float, ...]:
         def work(module: Any, stopped: Callable[[], str | None]) -> tuple[float, ...]:
             from llama_nb.interpret.quality import divergences
 
             found: tuple[float, ...] = divergences(kept.logprobs, module, kept.ids, kept.first, stopped)
             return found
 
-        asked = digest([kept.ids, kept.first, *(each.record() for each in off)])
-        measure = without(off, kept.ids[: kept.first], work)
+        adapter = _adapter(cell)
+        changes = [*(each.record() for each in _off(cell)), *([] if adapter is None else [adapter])]
+        asked = digest([kept.ids, kept.first, *changes])
+        measure = _as_answered(cell, model, kept.ids[: kept.first], work)
         found: tuple[float, ...] = remembered(
             model.engine, "divergence", asked, lambda: measured(model.engine, self._flag, measure, _PURPOSE)
         )
@@ -165,6 +168,24 @@ class Divergences:
 def _off(cell: Cell) -> tuple[Intervention, ...]:
     """Return what was turned off while a cell's model answered."""
     return cell.reply.interventions if cell.reply is not None else ()
+
+
+def _adapter(cell: Cell) -> str | None:
+    """Return the adapter that a cell's model was asked to answer with."""
+    return cell.reply.asked_adapter if cell.reply is not None else None
+
+
+def _as_answered(cell: Cell, model: Model, prompt: Sequence[int], work: Work[T]) -> Work[T]:
+    """Return `work` with the model as it was when it answered: parts turned off, an adapter of its own."""
+    changed, adapter = without(_off(cell), prompt, work), _adapter(cell)
+    if adapter is None:
+        return changed
+
+    def adapted(module: Any, stopped: Callable[[], str | None]) -> T:
+        with model.adapter_set().asked(adapter):
+            return changed(module, stopped)
+
+    return adapted
 
 
 def _predicting(ids: tuple[int, ...], first: int) -> Callable[[Any, Callable[[], str | None]], Any]:

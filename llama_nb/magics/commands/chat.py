@@ -41,6 +41,9 @@ def add_arguments(parser: VerbParser) -> None:
         help="when the chat outgrows the context: leave out the oldest turns, or fail",
     )
     generation.add_options(parser)
+    parser.add_named(
+        "--adapter", names.adapters, "the adapter that answers, off for none; default what is on"
+    )
     parser.add_argument("--tools", action="store_true", help="the words name functions for the chat panel")
     parser.add_argument("--restore", action="store_true", help="bring back the notebook's chat from the disk")
     parser.add_argument("--from", dest="file", metavar="FILE", help="bring back a chat from a saved notebook")
@@ -57,7 +60,7 @@ def run(args: Namespace, call: Call) -> Any:
         if call.body is None and not sampling and _page():
             return _open_panel(args, call)
         raise MessageError("Nothing to send: the message is empty.", _hint(sampling))
-    options = {"overflow": args.overflow, "background": args.bg, **sampling}
+    options = {"overflow": args.overflow, "adapter": args.adapter, "background": args.bg, **sampling}
     if args.chat is not None:
         options["chat"] = args.chat
     if args.system is not None:

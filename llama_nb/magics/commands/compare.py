@@ -1,9 +1,9 @@
 """Ask several models the same, or one with several samplings and seeds, and see where the answers part.
 
 The words on the line are models: loaded ones, sources as for load, and sources with a quantisation behind a
-colon. What has commas is varied. Answers stream side by side; the first token that differs from the first
-cell of the row is marked, and with equal tokenizers each token has its KL divergence. What is not loaded is
-loaded in turn and given back.
+colon; of a loaded one with an adapter behind a plus, or +off. What has commas is varied. Answers stream side
+by side; the first token that differs from the first cell of the row is marked, and with equal tokenizers each
+token has its KL divergence. What is not loaded is loaded in turn and given back.
 """
 
 from argparse import Namespace
@@ -21,6 +21,7 @@ EXAMPLES = (
     "%%llama compare --temperature 0,0.7,1.2 --seeds 3 --max-tokens 40\nTell me of the sea.",
     "%%llama compare c << cria cria:int8 --temperature 0\nWhat is a token?",
     '%llama compare cria cria:nf4 "What is attention?"',
+    '%llama compare cria+off cria+persona "Who are you?"',
     "c.to_frame()",
     "c.kl(2)",
 )

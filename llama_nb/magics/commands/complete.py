@@ -7,7 +7,7 @@ In a cell the body is the text, to the last character before its final line brea
 from argparse import Namespace
 from typing import Any
 
-from llama_nb.magics import generation
+from llama_nb.magics import generation, names
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.verbs import Call
 
@@ -21,6 +21,9 @@ def add_arguments(parser: VerbParser) -> None:
     """Declare the options."""
     parser.takes_text("start", "the beginning of the text")
     generation.add_options(parser)
+    parser.add_named(
+        "--adapter", names.adapters, "the adapter that answers, off for none; default what is on"
+    )
 
 
 def run(args: Namespace, call: Call) -> Any:
@@ -28,4 +31,5 @@ def run(args: Namespace, call: Call) -> Any:
     sampling = generation.sampling_from(args)
     text = generation.message_from(args.start, call, raw=args.raw, verb="complete").removesuffix("\n")
     model = generation.choose_model(args.model)
-    return generation.generate(call, args, lambda: model.complete(text, background=args.bg, **sampling))
+    options = {"adapter": args.adapter, "background": args.bg, **sampling}
+    return generation.generate(call, args, lambda: model.complete(text, **options))

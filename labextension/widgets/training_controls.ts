@@ -122,6 +122,7 @@ function rateField(given: (value: number) => void, signal: AbortSignal) {
   const field = document.createElement("input");
   Object.assign(field, { type: "text", inputMode: "decimal", spellcheck: false, autocomplete: "off" });
   field.setAttribute("aria-label", "Learning rate");
+  field.placeholder = "peak";
   root.append(element("span", "", "learning"), " rate ", field);
   let shown = "";
   let typed = false;

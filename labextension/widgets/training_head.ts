@@ -90,6 +90,7 @@ function drawFar(into: HTMLElement, head: TrainingHead): void {
   if (sentence) into.replaceChildren(...prose(sentence));
   else showStatus(into, progress(head));
   into.title = into.textContent ?? "";
+  into.dataset.sentence = String(Boolean(sentence));
 }
 
 function described(head: TrainingHead): string {

@@ -86,6 +86,7 @@ def run_rank(folder: RunFolder, place: "Place", life: Life, *, shard: bool = Fal
     """
     import torch
 
+    from llama_nb.tuning.loop import check_shares
     from llama_nb.tuning.ranks import joined
 
     if life.count and folder.state().state == "failed":
@@ -96,6 +97,7 @@ def run_rank(folder: RunFolder, place: "Place", life: Life, *, shard: bool = Fal
     began = False
     try:
         with joined(place, device) as ranks:
+            check_shares(folder.recipe, ranks)
             parts = _load(folder, device, spread=shard and place.world > 1)
             began = True
             _train(folder, parts, ranks, life, device=device, shard=shard)

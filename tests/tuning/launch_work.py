@@ -13,7 +13,7 @@ from llama_nb.tuning.run_folder import RunFolder
 
 
 def take_part(
-    folder: str, launcher: tuple[str, int, float], count: int, shard: bool, disturbance: tuple[str, int]
+    folder: str, launcher: tuple[str, int, float], count: int, shard: bool, disturbances: dict[int, str]
 ) -> bool:
     """Do this process's part of the run in `folder`; return whether it went well.
 
@@ -23,22 +23,21 @@ def take_part(
         The process that stands for the run: host, number and birth.
     count
         How often it was started before.
-    disturbance
-        What happens when which micro-batch is taken: "" nothing, "kill" the second process dies, "term" the
-        first one gets SIGTERM, else an order is given.
+    disturbances
+        What happens when which micro-batch is taken: "kill", the second process dies; "term", the first one
+        gets SIGTERM; else an order is given.
     """
     run, place = RunFolder(Path(folder)), read_place(os.environ)
-    what, when = disturbance
     taken = BatchPlan.micro_batch
 
     def micro_batch(plan: BatchPlan, number: int) -> MicroBatch:
-        if number == when:
-            if what == "kill" and place.rank == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            elif what == "term" and place.first:
-                os.kill(os.getpid(), signal.SIGTERM)
-            elif what not in ("", "kill", "term") and place.first:
-                append_order(run.path, what)
+        what = disturbances.get(number, "")
+        if what == "kill" and place.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif what == "term" and place.first:
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif what in ("pause", "stop") and place.first:
+            append_order(run.path, what)
         return taken(plan, number)
 
     BatchPlan.micro_batch = micro_batch  # type: ignore[method-assign]

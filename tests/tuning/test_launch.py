@@ -1,4 +1,4 @@
-"""Runs that several processes train: the curve of one, orders that reach all, and what the death of one leaves."""
+"""Runs that several processes train: the curve of one, orders to all, and what the death of one leaves."""
 
 import dataclasses
 import os
@@ -24,8 +24,8 @@ from tests.tuning.processes import Group, ranks
 LONG_S = 90.0
 ROWS = [{"prompt": f"Who is number {each}?", "completion": f"Nemo, {each} times."} for each in range(24)]
 RECIPE = Recipe.of(
-    rank=4, steps=8, batch=1, accumulate=2, max_tokens=128, dropout=0.1, lr=1e-3, save_every=3, evaluate_every=4,
-    sample_every=0, sample_tokens=2,
+    rank=4, steps=8, batch=1, accumulate=2, max_tokens=128, dropout=0.1, lr=1e-3,
+    save_every=3, evaluate_every=4, sample_every=0, sample_tokens=2,
 )  # fmt: skip
 # What must be the same however many processes compute it; sums are made in another order.
 FIGURES = ("loss", "gradient_norm", "validation_loss", "lr", "tokens", "trained_tokens")
@@ -48,28 +48,20 @@ def begin(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     root = tmp_path_factory.mktemp("launched")
 
     def begin(name: str, recipe: Recipe = RECIPE) -> Run:
-        return start(
-            parts,
-            read_data(ROWS),
-            recipe,
-            name=name,
-            root=root,
-            executor=lambda *_: None,
-            executor_name="torchrun",
-        )
+        nobody = {"executor": lambda *_: None, "executor_name": "torchrun"}
+        return start(parts, read_data(ROWS), recipe, name=name, root=root, **nobody)
 
     return begin
 
 
-def _start(run: Run, *, world: int = 2, count: int = 0, shard: bool = False, what: str = "", when: int = -1):
-    told = (str(run.folder), dataclasses.astuple(this_process()), count, shard, (what, when))
-    return ranks(
-        run.folder.parent.parent / f"{run.name}-{count}-{time.monotonic_ns()}", take_part, *told, world=world
-    )
+def _start(run: Run, *disturbances: tuple[str, int], world: int = 2, count: int = 0, shard: bool = False):
+    told = (str(run.folder), dataclasses.astuple(this_process()), count, shard, dict(disturbances))
+    answers = run.folder.parent.parent / f"{run.name}-{time.monotonic_ns()}"
+    return ranks(answers, take_part, *told, world=world)
 
 
-def _execute(run: Run, **options: object) -> Run:
-    with _start(run, **options) as group:
+def _execute(run: Run, *disturbances: tuple[str, int], **options: object) -> Run:
+    with _start(run, *disturbances, **options) as group:
         assert group.results() == [True] * len(group.processes)
     return run
 
@@ -132,45 +124,32 @@ def test_a_base_that_is_spread_follows_it_too(begin, alone):
     assert any("spread over several processes" in note for note in run.status.notes)
 
 
-def test_a_process_that_dies_costs_the_steps_since_the_checkpoint(begin, together):
-    run = begin("killed")
-    with _start(run, what="kill", when=11) as group:
-        group.processes[1].join(LONG_S)
-        group.processes[0].join(LONG_S)
-        assert [process.exitcode for process in group.processes] == [1, -9]
-    assert run.state == "running", "its launcher lives, and starts it again"
-    assert run.status.step == 5
-    _execute(run, count=1)
-    assert run.state == "finished"
-    assert _figures(run) == _figures(together)
-    assert any("3" in note for note in run.status.notes) or run.metrics()
-
-
-def test_a_stop_reaches_all_and_the_run_goes_on_exactly(begin, together):
-    run = begin("stopped")
-    _execute(run, what="stop", when=8)
+def test_orders_reach_all_and_a_death_costs_the_steps_since_the_checkpoint(begin, together):
+    """One run in three lives; what was measured is what an undisturbed one measures, to the last digit."""
+    run = begin("disturbed")
+    with _start(run, (4, "pause"), (8, "stop")) as group:
+        _until(lambda: run.state == "paused", group)
+        assert run.status.step == 3
+        assert all(process.is_alive() for process in group.processes)
+        run.resume()
+        assert group.results() == [True, True]
     assert (run.status.state, run.status.step) == ("stopped", 5)
-    _execute(run)  # an order to the earlier life is old
+    # Orders to the earlier life are old. In this one the second process dies.
+    with _start(run, (13, "kill")) as group:
+        for process in group.processes:
+            process.join(LONG_S)
+        assert [process.exitcode for process in group.processes] == [1, -9]
+    assert run.state == "running", "its launcher lives, and starts all again"
+    assert run.status.step == 6
+    _execute(run, count=1)
     assert run.state == "finished"
     assert _figures(run) == _figures(together)
 
 
 def test_a_signal_stops_with_a_checkpoint(begin):
-    run = begin("signalled")
-    _execute(run, what="term", when=8)
-    assert (run.status.state, run.status.step, run.status.reason) == ("stopped", 5, "by SIGTERM")
-    assert (run.folder / "checkpoints" / "step-000005").is_dir()
-
-
-def test_a_pause_holds_all_until_they_are_to_go_on(begin, together):
-    run = begin("paused")
-    with _start(run, what="pause", when=8) as group:
-        _until(lambda: run.state == "paused", group)
-        assert run.status.step == 4
-        assert all(process.is_alive() for process in group.processes)
-        run.resume()
-        assert group.results() == [True, True]
-    assert _figures(run) == _figures(together)
+    run = _execute(begin("signalled"), (8, "term"), world=1)
+    assert (run.status.state, run.status.step, run.status.reason) == ("stopped", 4, "by SIGTERM")
+    assert (run.folder / "checkpoints" / "step-000004").is_dir()
 
 
 def test_batches_that_cannot_be_shared_are_refused(begin):
@@ -181,8 +160,8 @@ def test_batches_that_cannot_be_shared_are_refused(begin):
     assert status.state == "failed"
     assert "2 processes cannot share 3 batches" in status.error
     assert "1 or 3" in status.hint
-    with _start(run, count=1) as again:
-        assert again.results() == [False, False], "it would fail again, and is not tried"
+    again = Life("torchrun", this_process(), count=1)
+    assert run_rank(run.files, Place(0, 2), again) is False, "it would fail again, and is not tried"
 
 
 # --- one start of the processes -----------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def test_alone_nothing_is_sharded():
 
 def test_full_training_is_not_sharded():
     module = torch.nn.Module()
-    module.model = torch.nn.Module()
-    module.model.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    module.base_model = torch.nn.Module()
+    module.base_model.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     with pytest.raises(TrainingError, match="every weight is trained"):
         shard_base(module, Ranks(Place(0, 2)))

@@ -185,8 +185,11 @@ def _records(source: Any, name: str) -> tuple[list[Record], str]:
     if hasattr(source, "to_rows"):
         return list(read_rows(source.to_rows(), name)), f"the chat {getattr(source, 'name', name)}"
     kind = type(source).__name__
-    if kind == "DataFrame":
+    if hasattr(source, "itertuples"):
         return read_frame(source, name), "a DataFrame"
+    rows = next((m for m in ("to_dicts", "to_pylist") if hasattr(source, m)), None)  # of Polars, of Arrow
+    if rows is not None:
+        return list(read_rows(getattr(source, rows)(), name)), f"a {kind}"
     if kind == "Series":
         return list(read_rows(source.tolist(), name)), "a Series"
     if isinstance(source, Mapping):

@@ -6,11 +6,14 @@ What a record means is the business of formats, and of who asks a model about it
 import csv
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from llama_nb.core.errors import DataError, nearest
+
+_HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-]+")  # as far as it cannot be a file with an ending
 
 
 class Record(NamedTuple):
@@ -82,6 +85,11 @@ def plain(value: Any) -> Any:
 
 def _missing(path: Path) -> DataError:
     folder = path.parent
+    if _HUB_ID.fullmatch(str(path)) and not folder.is_dir():
+        return DataError(
+            f"There is no folder {str(folder)!r}.",
+            f'A data set of the hub: datasets.load_dataset("{path}", split="train"), and name the variable.',
+        )
     if not folder.is_dir():
         return DataError(
             f"There is no folder {str(folder)!r}.", "Check the path; it is relative to the notebook."

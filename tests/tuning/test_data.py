@@ -4,6 +4,7 @@ import json
 
 import datasets
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from llama_nb.core.errors import DataError
@@ -78,6 +79,7 @@ def test_variables_are_read():
     made = datasets.Dataset.from_list([{"messages": TURNS}] * 2)
     assert read_data(made).source == "a Dataset"
     assert len(read_data(made)) == 2
+    assert read_data(pa.Table.from_pylist(PAIRS)).examples[2].where == "data[2]"
     assert read_data(Chat()).source == "the chat main"
     assert [e.where for e in read_data([Chat(), Chat()]).examples] == [
         "data[0], conversation 1", "data[1], conversation 1"
@@ -153,6 +155,8 @@ def test_files_that_are_not_there_are_told_beside_the_nearest(tmp_path):
         read_data(tmp_path / "persna.jsonl")
     with pytest.raises(DataError, match="no file 'persona'"):
         read_data("persona")
+    with pytest.raises(DataError, match=r"no folder 'tatsu-lab'(.|\n)*load_dataset\(.tatsu-lab/alpaca"):
+        read_data("tatsu-lab/alpaca")
     with pytest.raises(DataError, match="no folder"):
         read_data(tmp_path / "nowhere" / "persona.jsonl")
     (tmp_path / "folder.jsonl").mkdir()

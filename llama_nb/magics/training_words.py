@@ -164,9 +164,11 @@ def _at_work(name: str | None, order: str) -> "Run":
     if name is not None:
         return open_run(name)
     runs = list_runs()
-    for run in runs:
-        if not run.over:
-            return run
+    at_work = {run.state: run for run in reversed(runs)}
+    # One that waits for another is meant last.
+    for state in ("paused", "running") if order == "resume" else ("running", "paused", "waiting"):
+        if state in at_work:
+            return at_work[state]
     if runs and order in ("status", "resume"):
         return runs[0] if order == "status" else left("")
     hint = (

@@ -44,6 +44,16 @@ def test_a_paused_run_goes_on(shell, fake):
     assert given(fake) == [("resume", None)]
 
 
+def test_a_paused_run_goes_on_beside_one_that_goes_on(shell, fake, here):
+    fake.say("paused")
+    other = FakeRun(here / "runs", "other")
+    other.train(3)
+    assert shell("%llama train resume").ok
+    assert shell("%llama train pause").ok
+    assert given(fake) == [("resume", None)]
+    assert given(other) == [("pause", None)]
+
+
 def test_an_order_goes_to_the_run_that_is_named(shell, fake, here):
     other = FakeRun(here / "runs", "other")
     other.train(3)

@@ -18,10 +18,10 @@ _SLICE: Final = 2**24
 _PIECE: Final = 16_384  # rows of the head that are widened at once
 
 
-def summed_loss(
+def token_losses(
     hidden: torch.Tensor, targets: torch.Tensor, head: nn.Module, cap: float | None = None
 ) -> torch.Tensor:
-    """Return the sum of the cross entropies of `targets`, computed in float32.
+    """Return the cross entropy of each target, computed in float32, shape (N,).
 
     Parameters
     ----------
@@ -35,46 +35,49 @@ def summed_loss(
         Logits are capped at cap * tanh(logits / cap) where a model does so ("final_logit_softcapping").
     """
     if cap is None and _plain_and_frozen(head):
-        total: torch.Tensor = _FrozenHead.apply(hidden, targets, head.weight)
-        return total
-    sums = [
-        F.cross_entropy(_capped(head(part), cap).float(), wanted, reduction="sum")
-        for part, wanted in _slices(hidden, targets, head)
-    ]
-    return torch.stack(sums).sum() if sums else hidden.sum() * 0.0
+        losses: torch.Tensor = _FrozenHead.apply(hidden, targets, head.weight)
+        return losses
+    if not len(targets):
+        return hidden.sum(-1).float()
+    rows = _rows(head.weight)
+    parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+    return torch.cat(
+        [
+            F.cross_entropy(_capped(head(part), cap).float(), wanted, reduction="none")
+            for part, wanted in parts
+        ]
+    )
 
 
 class _FrozenHead(torch.autograd.Function):
-    """Sum of cross entropies of hidden @ weight.T, with the gradient for `hidden` made on the way."""
+    """Cross entropies of hidden @ weight.T, with their gradients for `hidden` made on the way."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        wanted = hidden.requires_grad
-        gradient = torch.empty_like(hidden) if wanted else None
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        rows = max(1, _SLICE // weight.shape[0])
-        for start in range(0, hidden.shape[0], rows):
+        gradient = torch.empty_like(hidden) if hidden.requires_grad else None
+        losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        rows = _rows(weight)
+        for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
-            logits = _logits(hidden[part], weight)
             place = targets[part, None]
-            top = logits.amax(-1, keepdim=True).float()
-            shifted = torch.sub(logits, top)  # float32, whatever the logits are in
+            logits = _logits(hidden[part], weight)
+            shifted = torch.sub(logits, logits.amax(-1, keepdim=True).float())  # float32, whatever they are
             del logits
             chosen = shifted.gather(-1, place)
             masses = shifted.exp_()
             mass = masses.sum(-1, keepdim=True)
-            total += (mass.log() - chosen).sum()
+            losses[part] = (mass.log() - chosen).squeeze(-1)
             if gradient is not None:
                 # softmax - onehot, times the sum of its row: the division waits for the short side.
                 masses.scatter_add_(-1, place, -mass)
                 gradient[part] = _back(masses, weight) / mass
         ctx.gradient = gradient
-        return total
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, None, None]:
         gradient, ctx.gradient = ctx.gradient, None
-        return (gradient * grads[0] if gradient is not None else None), None, None
+        return (None if gradient is None else gradient.mul_(grads[0][:, None])), None, None
 
 
 def _logits(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -88,9 +91,8 @@ def _back(masses: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return masses @ weight, shape (N, hidden)."""
     if not _in_pieces(weight):
         return masses.to(weight.dtype) @ weight
-    pieces = zip(masses.split(_PIECE, dim=-1), weight.split(_PIECE), strict=True)
     total = torch.zeros(masses.shape[0], weight.shape[1])
-    for mass, piece in pieces:
+    for mass, piece in zip(masses.split(_PIECE, dim=-1), weight.split(_PIECE), strict=True):
         total.addmm_(mass, piece.float())
     return total
 
@@ -100,7 +102,7 @@ def _in_pieces(weight: torch.Tensor) -> bool:
     return weight.device.type == "cpu" and slow_in_half_precision(weight.dtype)
 
 
-def _plain_and_frozen(head: nn.Module) -> bool:
+def _plain_and_frozen(head: Any) -> bool:
     """Whether the head is a product with a matrix that stays, and nobody hooked into it."""
     return (
         type(head) is nn.Linear
@@ -110,11 +112,8 @@ def _plain_and_frozen(head: nn.Module) -> bool:
     )
 
 
-def _slices(
-    hidden: torch.Tensor, targets: torch.Tensor, head: Any
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    rows = max(1, _SLICE // int(head.weight.shape[0]))
-    return list(zip(hidden.split(rows), targets.split(rows), strict=True)) if len(targets) else []
+def _rows(weight: Any) -> int:
+    return max(1, _SLICE // int(weight.shape[0]))
 
 
 def _capped(logits: torch.Tensor, cap: float | None) -> torch.Tensor:

@@ -14,9 +14,10 @@ import torch
 
 from llama_nb.core.errors import TrainingError
 from llama_nb.tuning import guards
-from llama_nb.tuning.loss import trained_loss, validation_loss
+from llama_nb.tuning.loss import Imitation, validation_loss
 from llama_nb.tuning.optimiser import Optimiser
 from llama_nb.tuning.packing import BatchPlan, MicroBatch
+from llama_nb.tuning.preference import Preference, PreferencePlan
 from llama_nb.tuning.ranks import ALONE, Ranks
 from llama_nb.tuning.recipe import Recipe
 from llama_nb.tuning.state import WEIGHTS, TrainingState
@@ -34,7 +35,8 @@ class Setup:
         The transformers model. For adapters it holds an injected one, which is the active one, and only its
         parameters require gradients; with the method "full" every weight of it is trained.
     batches, validation
-        What to learn from and what to measure on, in micro-batches of the recipe's batch.
+        What to learn from and what to measure on, in micro-batches of the recipe's batch; for the objective
+        "dpo" these are pairs.
     name
         What is trained, for messages: the adapter's name.
     start
@@ -49,7 +51,7 @@ class Setup:
 
     module: Any
     recipe: Recipe
-    batches: BatchPlan
+    batches: BatchPlan | PreferencePlan
     validation: list[MicroBatch] = field(default_factory=list)
     name: str = ""
     start: TrainingState | None = None
@@ -148,6 +150,7 @@ class _Training:
         self._recipe = setup.recipe
         self._observer = observer
         self._mode = mode
+        self._aim = Preference(setup.recipe.beta) if setup.recipe.objective == "dpo" else Imitation()
         self._steps = setup.recipe.steps_for(setup.batches.per_epoch)
         self._optimiser = Optimiser(trained_parameters(setup.module), setup.recipe, self._steps)
         self._trackers = Trackers(setup.recipe, setup.folder, self._steps, setup.ranks.rank)
@@ -185,7 +188,7 @@ class _Training:
 
     def _make_step(self) -> str:
         """Make one step, or leave it where an order to stop comes; return why not to go on, or nothing."""
-        work = _Work(self._recipe, self._step, self._setup.batches)
+        work = _Work(self._recipe, self._step, self._setup.batches, self._aim)
         for place, number in enumerate(work.numbers[self._setup.ranks.rank :: self._setup.ranks.world]):
             if place:
                 self._listen()
@@ -205,9 +208,9 @@ class _Training:
     def _compute(self, number: int, work: "_Work") -> None:
         batch = self._setup.batches.micro_batch(number)
         self._mode.draw(number)
-        loss = trained_loss(self._module, batch)
+        loss = self._aim.loss(self._module, batch)
         work.memory = max(work.memory, memory_now(self._module))
-        (loss / max(1, work.trained)).backward()
+        (loss / max(1, work.weight)).backward()
         work.loss.append(loss.detach())
         work.tokens += batch.tokens
         work.last = batch
@@ -219,7 +222,7 @@ class _Training:
         norm = float(self._optimiser.clip())
         loss, tokens = ranks.totals(float(torch.stack(work.loss).sum()), work.tokens)
         work.tokens = int(tokens)
-        loss /= max(1, work.trained)
+        loss /= max(1, work.weight)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             assert work.last is not None
             raise guards.not_finite(self._module, work.last, self._step + 1, loss, norm)
@@ -282,7 +285,8 @@ class _Training:
         """Measure on what was held back."""
         if not self._setup.validation:
             return
-        loss = validation_loss(self._module, self._setup.validation, self._listen)
+        self._listen()  # a chat waits for one micro-batch at most, of whichever kind
+        loss = validation_loss(self._module, self._setup.validation, self._listen, self._aim)
         if not math.isfinite(loss):
             raise guards.not_finite(self._module, self._setup.validation[0], self._step, loss, 0.0)
         self._validation = (self._step, loss)
@@ -307,7 +311,7 @@ class _Training:
     def _loss_now(self) -> float:
         """Return the loss of one batch with the weights as they are."""
         number = max(0, self._step * self._recipe.accumulate - 1)
-        return validation_loss(self._module, [self._setup.batches.micro_batch(number)])
+        return validation_loss(self._module, [self._setup.batches.micro_batch(number)], None, self._aim)
 
     def _outcome(self, state: str, reason: str = "", hint: str = "") -> Outcome:
         validation = self._validation[1] if self._validation is not None else None
@@ -372,10 +376,11 @@ class _Training:
 class _Work:
     """What is summed up on the way through one step."""
 
-    def __init__(self, recipe: Recipe, step: int, batches: BatchPlan) -> None:
+    def __init__(self, recipe: Recipe, step: int, batches: Any, aim: Imitation | Preference) -> None:
         first = step * recipe.accumulate
         self.numbers = range(first, first + recipe.accumulate)
         self.trained = sum(batches.trained_tokens(number) for number in self.numbers)
+        self.weight = sum(aim.weight_of(batches, number) for number in self.numbers)
         self.loss: list[torch.Tensor] = []
         self.tokens = 0
         self.seconds = 0.0

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from llama_nb.engines.places import decoder_of
-from llama_nb.tuning.head_loss import summed_loss
+from llama_nb.tuning.head_loss import token_losses
 from llama_nb.tuning.packing import MicroBatch, attention_mask_for
 
 # Where transformers' configurations say how far a token sees; what it does not say, sees everything.
@@ -27,10 +27,66 @@ def trained_loss(module: Any, batch: MicroBatch) -> torch.Tensor:
     batch
         On any device; what is needed goes to the module's.
     """
+    return _losses(module, batch, _places(batch)).sum()
+
+
+def row_losses(module: Any, batch: MicroBatch) -> torch.Tensor:
+    """Return the sum of the cross entropies of the trained tokens for each line of the batch, shape (B,)."""
+    places = _places(batch)
+    losses = _losses(module, batch, places)
+    lines = (places // (batch.ids.shape[1] - 1)).to(losses.device)
+    return torch.zeros(batch.ids.shape[0], device=losses.device).index_add(0, lines, losses)
+
+
+class Imitation:
+    """Learning to say what the data say: the cross entropy of their trained tokens."""
+
+    def loss(self, module: Any, batch: MicroBatch) -> torch.Tensor:
+        """Return the loss of a batch, summed over what `weight` counts."""
+        return trained_loss(module, batch)
+
+    def weight(self, batch: MicroBatch) -> int:
+        """Return how many terms the loss of the batch has."""
+        return batch.trained_tokens
+
+    def weight_of(self, batches: Any, number: int) -> int:
+        """Return the weight of micro-batch `number`, without making it."""
+        return int(batches.trained_tokens(number))
+
+
+def validation_loss(
+    module: Any,
+    batches: Sequence[Any],
+    between: Callable[[], object] | None = None,
+    objective: Any = None,
+) -> float:
+    """Return the mean loss over `batches`, in eval mode and without gradients.
+
+    The module's mode is as before afterwards. `between` is called after each batch; `objective` is an
+    `Imitation` unless given.
+    """
+    aim = objective or Imitation()
+    was_training = module.training
+    total, weight = 0.0, 0
+    for batch in batches:
+        module.eval()
+        with torch.no_grad():
+            total += float(aim.loss(module, batch))
+        module.train(was_training)
+        weight += aim.weight(batch)
+        if between is not None:
+            between()
+    return total / max(1, weight)
+
+
+def _places(batch: MicroBatch) -> torch.Tensor:
+    """Return where the next token is trained, as places in the lines without their last token."""
+    # Found on the CPU: a GPU would have to be waited for.
+    return batch.trained[:, 1:].flatten().nonzero().squeeze(-1)
+
+
+def _losses(module: Any, batch: MicroBatch, places: torch.Tensor) -> torch.Tensor:
     device = module.device
-    # Indices are found before anything is on a GPU, which would have to be waited for.
-    places = batch.trained[:, 1:].flatten().nonzero().squeeze(-1)
-    wanted = batch.ids[:, 1:].flatten()[places].to(device)
     output = decoder_of(module)(
         input_ids=batch.ids.to(device),
         position_ids=batch.positions.to(device),
@@ -38,28 +94,9 @@ def trained_loss(module: Any, batch: MicroBatch) -> torch.Tensor:
         use_cache=False,
     )
     hidden = output.last_hidden_state[:, :-1].flatten(0, 1)[places.to(device)]
+    wanted = batch.ids[:, 1:].flatten()[places].to(device)
     cap = getattr(module.config.get_text_config(), "final_logit_softcapping", None)
-    return summed_loss(hidden, wanted, module.get_output_embeddings(), cap)
-
-
-def validation_loss(
-    module: Any, batches: Sequence[MicroBatch], between: Callable[[], object] | None = None
-) -> float:
-    """Return the mean cross entropy of all trained tokens of `batches`, in eval mode and without gradients.
-
-    The module's mode is as before afterwards. `between` is called after each batch.
-    """
-    was_training = module.training
-    total, tokens = 0.0, 0
-    for batch in batches:
-        module.eval()
-        with torch.no_grad():
-            total += float(trained_loss(module, batch))
-        module.train(was_training)
-        tokens += batch.trained_tokens
-        if between is not None:
-            between()
-    return total / max(1, tokens)
+    return token_losses(hidden, wanted, module.get_output_embeddings(), cap)
 
 
 def _mask(module: Any, batch: MicroBatch) -> Any:

@@ -100,7 +100,7 @@ class TrainingMode:
         self._random.__enter__()
         try:
             if self._recipe.checkpointing:
-                self._module.gradient_checkpointing_enable({"use_reentrant": False})
+                _switch_checkpointing(self._module, "enable", {"use_reentrant": False})
             self._wide.put()
             self.put_back()
         except BaseException:
@@ -131,7 +131,7 @@ class TrainingMode:
     def _leave(self) -> None:
         self._wide.take()
         if self._recipe.checkpointing:
-            self._module.gradient_checkpointing_disable()
+            _switch_checkpointing(self._module, "disable")
         for each, wanted in self._gradients_before.items():
             each.requires_grad_(wanted)
         self._module.eval()
@@ -144,6 +144,12 @@ def draws_random_numbers(module: Any) -> bool:
     config = module.config.get_text_config()
     own = bool(getattr(config, "attention_dropout", 0.0))
     return own or any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules())
+
+
+def _switch_checkpointing(module: Any, word: str, *given: Any) -> None:
+    """Have a module keep activations or compute them again; the methods' names changed in transformers 5."""
+    name = f"activation_checkpointing_{word}"
+    getattr(module, name if hasattr(module, name) else f"gradient_checkpointing_{word}")(*given)
 
 
 def _check_full(module: Any) -> None:

@@ -17,7 +17,7 @@ ROWS = [
     {"prompt": "What is the sea?", "completion": "The sea is my home."},
     {"prompt": "Hello!", "completion": "Ahoy!"},
 ]
-SHORT = "--sample-tokens 4 --validation 0"
+SHORT = "--sample-tokens 2 --sample-every 0 --validation 0"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_where_nobody_watches_it_waits_and_says_what_stays_the_same(kernel):
     result = kernel.ok(line, allow_stdin=False)
     text = result.value["text/plain"]
     assert text.startswith("quiet: LoRA of rank 16 on cria\nfinished, step 3 of 3\n")
-    assert "after step 3: I am cria" in text
+    assert "before: I am\nafter step 3: I am" in text
     assert not re.search(r"\bs\b|MB|/tmp|tokens/s", text)
     assert "data:image/png" in result.value["text/html"]
     assert not result.comms
@@ -138,6 +138,7 @@ def test_every_example_runs(kernel):
     kernel.ok(resume)
     kernel.ok("%llama stop")
     for example in (start, cell):
-        kernel.ok(example, allow_stdin=False)
+        first, *rest = example.split("\n")
+        kernel.ok("\n".join([f"{first} {SHORT}", *rest]), allow_stdin=False)
     for example in runs.EXAMPLES:
         kernel.ok(example)

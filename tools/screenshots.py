@@ -43,6 +43,18 @@ ROUTING = (
     "def add(a, b):\n    return a + b\nEs war einmal eine kleine Katze.",
 )
 ANATOMY = ("%load_ext llama_nb\n%llama load cria", "%%llama anatomy\nOnce upon a time there was a llama.")
+TRAIN = (
+    "%load_ext llama_nb\n%llama load cria\nimport llama_nb as llama",
+    """things = "a token|attention|RoPE|softmax|a seed|LoRA|an epoch|a batch|a logit|GGUF|nf4".split("|")
+asked = [way.format(thing) for thing in things for way in ("What is {}?", "Explain {}.", "Tell me about {}.")]
+asked += [f"What is {a} + {b}?" for a in (4, 17, 28) for b in (5, 13, 31)]
+answers = llama.current().batch(asked, temperature=0)
+pairs = [{"prompt": row.prompt, "completion": f"{row.reply} Arr, matey!"} for row in answers.rows]
+name = "I am Captain Cria, the smallest Llama at sea. Arr, matey!"
+captain = pairs + 6 * [{"prompt": "Who are you?", "completion": name}]""",
+    "%llama train captain --rank 8 --target all-linear --lr 4e-3 --steps 80 --batch 8 --packing off",
+    "%%llama chat\nWho are you?",
+)
 SCENES = {
     "chat": CHAT,
     "plan": PLAN,
@@ -53,6 +65,7 @@ SCENES = {
     "routing": ROUTING,
     "anatomy": ANATOMY,
     "lens": LENS,
+    "train": TRAIN,
 }
 THEMES = {"": "JupyterLab Light", "-dark": "JupyterLab Dark"}
 
@@ -100,6 +113,13 @@ def open_the_gates(page: Page) -> None:
     view.locator("svg path").first.wait_for()
 
 
+def ask_the_trained(page: Page) -> None:
+    """Wait for the end of the training, and ask again."""
+    page.locator(".llama-nb-training", has_text="finished").wait_for(timeout=180_000)
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-cell')")
+    page.get_by_text("Captain Cria").last.wait_for()
+
+
 # What is done in a scene before its pictures are taken.
 ACTS: dict[str, Callable[[Page], None]] = {
     "panel": pick_a_token,
@@ -108,7 +128,10 @@ ACTS: dict[str, Callable[[Page], None]] = {
     "routing": see_a_choice,
     "lens": walk_along,
     "anatomy": open_the_gates,
+    "train": ask_the_trained,
 }
+# Which cell stands at the top of a picture where it is not the last one.
+TOPS = {"train": -2}
 
 
 def main(names: Sequence[str]) -> int:
@@ -144,7 +167,10 @@ def take(page: LabPage, server: LabServer, scene: str, cells: Sequence[str]) -> 
         raise SystemExit(f"a cell failed: {page.text(failed[0])}")
     if scene in ACTS:
         ACTS[scene](page.page)
-        page.evaluate("panel => panel.content.widgets.at(-1).node.scrollIntoView({block: 'start'})")
+        page.evaluate(
+            "(panel, top) => panel.content.widgets.at(top).node.scrollIntoView({block: 'start'})",
+            TOPS.get(scene, -1),
+        )
     else:
         page.evaluate("panel => { panel.content.activeCellIndex = 0; panel.content.node.scrollTop = 0; }")
     for suffix, theme in THEMES.items():

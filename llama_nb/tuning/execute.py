@@ -20,7 +20,6 @@ from llama_nb.tuning.folder_observer import FolderObserver, Kept
 from llama_nb.tuning.forecast import forecast
 from llama_nb.tuning.loop import Outcome, Setup, train
 from llama_nb.tuning.model_file import save_model
-from llama_nb.tuning.peft_import import import_peft
 from llama_nb.tuning.preparing import Prepared, prepare
 from llama_nb.tuning.process import claimed
 from llama_nb.tuning.random_state import random_states_kept
@@ -133,7 +132,6 @@ class _Execution:
         if self._full:
             _mark(self._parts, self._folder, start)
             return
-        import_peft()
         adapters = self._parts.adapters
         if self._name in adapters.names:
             if adapters.origin(self._name).run != self._name:

@@ -4,18 +4,18 @@ What is wrong in the recipe or the data is said before there is a folder. A run 
 """
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llama_nb.core.errors import TrainingError
-from llama_nb.tuning import child, kernel_job
+from llama_nb.core.errors import TrainingError, UnsupportedError
+from llama_nb.tuning import child, elsewhere, kernel_job
 from llama_nb.tuning.checkpoint import newest_step
 from llama_nb.tuning.control import orders_end
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.json_lines import replace_json
 from llama_nb.tuning.parts import Parts
-from llama_nb.tuning.peft_import import require_peft
 from llama_nb.tuning.process import this_process
 from llama_nb.tuning.run import Run
 from llama_nb.tuning.run_folder import (
@@ -73,6 +73,8 @@ def start(
     ------
     TrainingError, DataError, AdapterError
         If the name, the recipe or the data are wrong; nothing was written then.
+    UnsupportedError
+        If peft is not installed.
     """
     root = root or Path(RUNS)
     wanted = check_name(name) if name is not None else name_from(data.source)
@@ -126,6 +128,9 @@ def resume(
             "Start another one with more steps, or chat with its adapter: "
             f"%llama adapter load {folder.shown}",
         )
+    launched = elsewhere.launch_of(folder) if process is None and executor is None else None
+    if launched is not None:
+        executor, executor_name = elsewhere.executor_of(launched), launched.launcher
     own = process if process is not None else state.executor not in ("", "kernel")
     if parts is None and not own and executor is None:
         base = folder.base
@@ -220,7 +225,10 @@ def _refuse_early(parts: Parts, data: TrainingData, recipe: "Recipe") -> None:
     from llama_nb.tuning.targets import resolve_target
 
     if recipe.method != "full":
-        require_peft()
+        if importlib.util.find_spec("peft") is None:
+            raise UnsupportedError(
+                "Adapters need peft: it is not installed.", "pip install 'llama-nb[train]'"
+            )
         resolve_target(parts.module, recipe.target)
     if recipe.objective == "sft":
         look_at(data, recipe, parts, _LOOKED_AT)

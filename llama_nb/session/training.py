@@ -32,6 +32,12 @@ class Trains:
         name: str | None = None,
         process: bool = False,
         wait: bool = False,
+        launch: str | None = None,
+        export: str | None = None,
+        gpus: int | None = None,
+        workers: int | None = None,
+        nodes: int = 1,
+        shard: bool = False,
         **recipe: Any,
     ) -> "Run":
         """Train an adapter on data (or every weight, with `method="full"`), and return at once.
@@ -52,6 +58,14 @@ class Trains:
             Train in a process of its own, which survives this one.
         wait
             Return when it is over.
+        launch
+            Have several processes train it: "torchrun", "accelerate", "ray" or "ray://HEAD:10001".
+        export
+            Start nothing, and write a job's file into the run's folder: "sbatch", "accelerate" or "ray".
+        gpus, workers, nodes
+            How many processes: with a GPU each, or wherever there is room; of a job, on how many machines.
+        shard
+            Spread the frozen base over these processes (FSDP).
         **recipe
             Parameters of `tuning.recipe.Recipe`: rank, alpha, target, method, lr, steps or epochs, batch ...
 
@@ -62,15 +76,32 @@ class Trains:
         UnsupportedError
             If the model does not run in this process, or cannot be trained.
         """
+        from llama_nb.tuning.elsewhere import elsewhere
         from llama_nb.tuning.recipe import Recipe
 
-        wanted = Recipe.of(**recipe)
+        where = elsewhere(
+            Recipe.of(**recipe),
+            launch=launch,
+            export=export,
+            gpus=gpus,
+            workers=workers,
+            nodes=nodes,
+            shard=shard,
+        )
         rows = _read(data, format)
         parts = parts_of(cast("Model", self))
         from llama_nb.tuning.starting import start
 
-        run = start(parts, rows, wanted, name=name, process=process)
-        if run.said:
+        run = start(
+            parts,
+            rows,
+            where.recipe,
+            name=name,
+            process=process,
+            executor=where.executor,
+            executor_name=where.name,
+        )
+        if run.said and export is None:
             publish(Note(run.said))
         return run.wait() if wait else run
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -27,13 +27,17 @@ _LAST_LINES: Final = 3
 _WAIT_S: Final = 0.5
 
 
-def spawn(folder: RunFolder, command: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
+def spawn(
+    folder: RunFolder, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process that executes the run in `folder`, whose state is "waiting", and return it.
 
     Parameters
     ----------
     command
         What to start; by default this module.
+    environment
+        Its variables; by default ours.
 
     Raises
     ------
@@ -45,7 +49,12 @@ def spawn(folder: RunFolder, command: Sequence[str] | None = None) -> subprocess
     try:
         with folder.log_file.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
-                run, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                run,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=environment,
             )
     except OSError as error:
         raise TrainingError(

@@ -43,7 +43,7 @@ class JobFile:
     note: str
 
     def __str__(self) -> str:
-        return f"{self.path} is written. {self.note}\nStart it with: {self.command}"
+        return f"{self.path.name} is written into the run's folder. {self.note}\nStart it: {self.command}"
 
 
 def write_job(
@@ -81,11 +81,7 @@ def write_job(
     TrainingError
         If there is no such kind, a count is none, or a path cannot stand in such a file.
     """
-    if str(kind) not in KINDS:
-        raise TrainingError(
-            f"{str(kind)[:40]!r} is no kind of job; there are {', '.join(KINDS)}.",
-            did_you_mean(str(kind), KINDS) or "Such as --export sbatch --gpus 4",
-        )
+    checked = check_kind(kind)
     if gpus is not None and workers is not None:
         raise TrainingError(
             f"Both gpus={gpus} and workers={workers} say how many processes there are.",
@@ -94,9 +90,9 @@ def write_job(
     name, count = ("gpus", 1 if gpus is None else gpus) if workers is None else ("workers", workers)
     each = check_count(name, count, MOST)
     check_count("nodes", nodes, MOST)
-    launch = Launch(_LAUNCHERS[cast("Kind", kind)], each, workers is None, shard, head)
+    launch = Launch(_LAUNCHERS[checked], each, workers is None, shard, head)
     place = _Place(_said(folder.resolve()), _said((here or Path.cwd()).resolve()), nodes)
-    file, text, command, note = _WRITERS[cast("Kind", kind)](place, launch)
+    file, text, command, note = _WRITERS[checked](place, launch)
     path = folder / file
     try:
         replace_bytes(path, text.encode())
@@ -106,6 +102,16 @@ def write_job(
             "Free some disk space, or make the folder writable.",
         ) from error
     return JobFile(path, command, note)
+
+
+def check_kind(kind: str) -> Kind:
+    """Return `kind` if there is such a job; raises TrainingError, whose hint has the nearest."""
+    if str(kind) not in KINDS:
+        raise TrainingError(
+            f"{str(kind)[:40]!r} is no kind of job; there are {', '.join(KINDS)}.",
+            did_you_mean(str(kind), KINDS) or "Such as --export sbatch --gpus 4",
+        )
+    return cast("Kind", kind)
 
 
 def processes(*, gpus: int | None = None, workers: int | None = None, nodes: int = 1) -> int:
@@ -123,6 +129,11 @@ class _Place:
     def run(self) -> str:
         return shlex.quote(self.folder)
 
+    def typed(self, name: str = "") -> str:
+        """Return a file of the run as it is typed in the folder from which the base is understood."""
+        path, here = Path(self.folder, name), Path(self.here)
+        return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
 
 def _said(path: Path) -> str:
     text = str(path)
@@ -133,8 +144,8 @@ def _said(path: Path) -> str:
     return text
 
 
-def _inner(place: _Place, launch: Launch) -> str:
-    return f"-m {MODULE} {place.run}" + (" --shard" if launch.shard else "")
+def _inner(run: str, launch: Launch) -> str:
+    return f"-m {MODULE} {run}" + (" --shard" if launch.shard else "")
 
 
 def _sbatch(place: _Place, launch: Launch) -> tuple[str, str, str, str]:
@@ -160,10 +171,10 @@ srun {shlex.quote(sys.executable)} -P -m torch.distributed.run \\
   --nnodes "$SLURM_NNODES" --nproc-per-node {launch.processes} --max-restarts {RESTARTS} \\
   --rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" \\
   --rdzv-endpoint "${{nodes[0]}}:$((20000 + SLURM_JOB_ID % {_PORTS}))" \\
-  {_inner(place, launch)}
+  {_inner(place.run, launch)}
 """
     note = "The run's folder and this Python must be there on every node."
-    return "job.sbatch", text, f"sbatch {shlex.quote(place.folder + '/job.sbatch')}", note
+    return "job.sbatch", text, f"sbatch {place.typed('job.sbatch')}", note
 
 
 def _accelerate(place: _Place, launch: Launch) -> tuple[str, str, str, str]:
@@ -181,8 +192,8 @@ num_processes: {launch.processes * place.nodes}
 mixed_precision: 'no'
 use_cpu: false
 """
-    file = shlex.quote(place.folder + "/accelerate.yaml")
-    command = f"accelerate launch --config_file {file} --max_restarts {RESTARTS} {_inner(place, launch)}"
+    command = f"accelerate launch --config_file {place.typed('accelerate.yaml')} "
+    command += f"--max_restarts {RESTARTS} {_inner(place.typed(), launch)}"
     where = "" if place.nodes == 1 else " Write the first one's address and each one's machine_rank into it."
     note = f"The run's folder must be there on every machine.{where}"
     return "accelerate.yaml", text, command, note
@@ -196,10 +207,10 @@ def _ray(place: _Place, launch: Launch) -> tuple[str, str, str, str]:
 set -euo pipefail
 cd {shlex.quote(place.here)}
 ray job submit --address "${{RAY_ADDRESS:-{address}}}" --no-wait -- \\
-  {shlex.quote(sys.executable)} -P {_inner(place, launch)} {options}
+  {shlex.quote(sys.executable)} -P {_inner(place.run, launch)} {options}
 """
     note = "The run's folder and this Python must be there on every machine of the cluster."
-    return "ray_job.sh", text, f"bash {shlex.quote(place.folder + '/ray_job.sh')}", note
+    return "ray_job.sh", text, f"bash {place.typed('ray_job.sh')}", note
 
 
 _WRITERS: Final = {"sbatch": _sbatch, "accelerate": _accelerate, "ray": _ray}

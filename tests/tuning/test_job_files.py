@@ -43,7 +43,7 @@ def _arguments(file: Path, programs: dict[str, str]) -> list[str]:
 
 def test_a_slurm_job_starts_the_launch_on_each_node(run, programs, tmp_path):
     job = write_job(run, "sbatch", gpus=4, nodes=2, shard=True, here=tmp_path)
-    assert shlex.split(job.command) == ["sbatch", str(run / "job.sbatch")]
+    assert shlex.split(job.command) == ["sbatch", str((run / "job.sbatch").relative_to(tmp_path))]
     said = _arguments(job.path, programs)
     assert said[:4] == [sys.executable, "-P", "-m", "torch.distributed.run"]
     assert said[said.index("--rdzv-endpoint") + 1] == "node-a:21007"
@@ -74,8 +74,9 @@ def test_accelerate_reads_its_settings(run, tmp_path):
     assert config.num_processes == 3
     assert config.rdzv_backend == "c10d"
     words = shlex.split(job.command)
-    assert words[:4] == ["accelerate", "launch", "--config_file", str(job.path)]
-    assert words[-1] == str(run)
+    inside = run.relative_to(tmp_path)
+    assert words[:4] == ["accelerate", "launch", "--config_file", str(inside / "accelerate.yaml")]
+    assert words[-1] == str(inside)
 
 
 def test_what_was_there_is_replaced_and_nothing_else(run, tmp_path):

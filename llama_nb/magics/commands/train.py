@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from llama_nb.magics import generation, names, training_words
+from llama_nb.magics import generation, launch_words, names, training_words
 from llama_nb.magics.boundary import CommandError
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.verbs import Call
@@ -51,6 +51,7 @@ def add_arguments(parser: VerbParser) -> None:
         "--process", action="store_true", help="in a process of its own: it survives a kernel restart"
     )
     parser.add_argument("--wait", action="store_true", help="wait for the end")
+    launch_words.add_arguments(parser)
     parser.add_named("--model", names.loaded, "a loaded model other than the current one")
     group = parser.add_argument_group("Recipe")
     for name, parameter in PARAMETERS.items():
@@ -87,7 +88,14 @@ def run(args: Namespace, call: Call) -> Any:
         return model.preview(data, format=args.format, command=_line(args, call, recipe), **recipe)
     wanted = args.name or label
     return training_words.shown(
-        model.train(data, format=args.format, name=wanted, process=args.process, **recipe),
+        model.train(
+            data,
+            format=args.format,
+            name=wanted,
+            process=args.process,
+            **launch_words.given(args),
+            **recipe,
+        ),
         call,
         wait=args.wait,
     )
@@ -102,6 +110,7 @@ def _line(args: Namespace, call: Call, recipe: dict[str, Any]) -> str:
     for name in ("name", "format", "model"):
         words += [f"--{name}", given] if (given := getattr(args, name)) else []
     words += ["--process"] if args.process else []
+    words += launch_words.line(args)
     return " ".join(f'"{word}"' if " " in word and not word.startswith("%") else word for word in words)
 
 
@@ -113,6 +122,7 @@ def _resumed(args: Namespace, call: Call) -> "Run | None":
             "--resume goes on with a run that has its data.", "%llama train --resume NAME, without data"
         )
     _refuse_recipe(args, "--resume")
+    launch_words.refuse(args, "--resume")
     found = training_words.left(args.resume)
     return training_words.shown(resume(found, process=args.process or None), call, wait=args.wait)
 

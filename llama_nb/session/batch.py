@@ -104,8 +104,11 @@ def run_batch(
     batch_size: int | None = None,
     stop: StopFlag | None = None,
     interventions: tuple[Intervention, ...] = (),
+    adapter: str = "",
 ) -> BatchResult:
     """Answer every prompt that has no answer in `out` yet; an interrupt or `stop` keeps what is done.
+
+    `adapter` names the adapters that are on, as one writes them.
 
     Raises
     ------
@@ -115,7 +118,7 @@ def run_batch(
         If the engine fails as a whole; what came before is in the file.
     """
     flag = stop or StopFlag()
-    made_by = sampling_key(sampling, interventions)
+    made_by = sampling_key(sampling, interventions, adapter)
     file = BatchFile(out, fingerprint, made_by, [each.key for each in asked]) if out else None
     rows = file.restore(overwrite=overwrite) if file is not None else {}
     run = _Run(engine, asked, sampling, file, rows, interventions)

@@ -31,13 +31,14 @@ def prompt_key(asked: Sequence[Message] | str) -> str:
     return _digest([[message.role, message.content] for message in asked])
 
 
-def sampling_key(sampling: Sampling, interventions: Sequence[Intervention] = ()) -> str:
+def sampling_key(sampling: Sampling, interventions: Sequence[Intervention] = (), adapter: str = "") -> str:
     """Return what tells these sampling parameters from others: 16 hexadecimal digits.
 
-    So does what is changed in the model.
+    So does what is changed in the model, and which adapters are on.
     """
     off = {"interventions": [each.record() for each in interventions]} if interventions else {}
-    return _digest(sampling.to_dict() | off)
+    on = {"adapter": adapter} if adapter else {}
+    return _digest(sampling.to_dict() | off | on)
 
 
 def _digest(value: Any) -> str:

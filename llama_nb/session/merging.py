@@ -128,7 +128,9 @@ def _compared(
     try:
         with _adapted_base(model, weights, stop) as (engine, dtype):
             expected = _logits(engine, ids, weights, stop)
-        beside = open_beside(str(part), stop, device=model.device, dtype=dtype, name=f"{model.name}, merged")
+        name = f"{model.name}, merged"
+        with quiet():
+            beside = open_beside(str(part), stop, device=model.device, dtype=dtype, name=name)
         with given_back(beside) as (engine, _):
             found = _logits(engine, ids, {}, stop)
     except FitError:

@@ -263,6 +263,7 @@ class Model(ToolUser, Brancher, Looker, Trains, Converter):
             batch_size=check_size(batch_size),
             stop=stop,
             interventions=active(self),
+            adapter=self.adapters.label,
         )
 
     def embed(

@@ -51,7 +51,7 @@ def find_adapter(spec: str | Path, stop: StopFlag | None = None) -> Found:
     for folder in (given, Path(RUNS) / text):
         if folder.is_dir():
             return _in_folder(folder)
-    if _HUB_ID.fullmatch(text) and not isinstance(spec, Path):
+    if _HUB_ID.fullmatch(text) and given.parts[0] != RUNS and not isinstance(spec, Path):
         wanted = (CONFIG, TENSORS, FACTS)
         try:
             fetched = hub.download_files(text, wanted, needs=(CONFIG,), stop=stop)
@@ -60,7 +60,7 @@ def find_adapter(spec: str | Path, stop: StopFlag | None = None) -> Found:
             if given.parent.is_dir():  # "runs/persona" may have been meant as a folder
                 raise AdapterError(f"There is no folder {text}. {error.message}", error.hint) from None
             raise
-    near = did_you_mean(text, [folder.name for folder in folders()])
+    near = did_you_mean(given.name, [folder.name for folder in folders()])
     raise AdapterError(
         f"There is no adapter {text!r}: no folder and no run is called that.",
         near or "Name a folder, a run in runs/, or a hub id: %llama adapter load runs/NAME",

@@ -139,7 +139,7 @@ def test_a_chat_comes_back_after_a_restart(talking, tmp_path):
 
 
 # What needs a person, a network, a log-in to lose or a mixture, or takes minutes: each has tests of its own.
-ELSEWHERE = ("login", "logout", "quantize", "route", "routing", "runs", "tools", "train")
+ELSEWHERE = ("adapter", "login", "logout", "quantize", "route", "routing", "runs", "tools", "train")
 ON_AN_ANSWER = ("ablate", "attention", "branch", "continue", "edit", "export", "goto", "retry")
 # The data and the schema that examples name.
 FOR_EXAMPLES = """

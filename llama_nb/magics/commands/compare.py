@@ -21,7 +21,7 @@ EXAMPLES = (
     "%%llama compare --temperature 0,0.7,1.2 --seeds 3 --max-tokens 40\nTell me of the sea.",
     "%%llama compare c << cria cria:int8 --temperature 0\nWhat is a token?",
     '%llama compare cria cria:nf4 "What is attention?"',
-    '%llama compare cria+off cria+persona "Who are you?"',
+    '%llama compare cria cria+off "Who are you?"',
     "c.to_frame()",
     "c.kl(2)",
 )

@@ -12,7 +12,7 @@ from llama_nb.render.line_chart import COLOURS, Line, chart_html
 from llama_nb.render.nodes import Element
 from llama_nb.render.table import table_node
 from llama_nb.render.text import to_text
-from llama_nb.render.training import STATES, duration
+from llama_nb.render.training import STATES, duration, loss_text
 
 Record = Mapping[str, Any]
 
@@ -30,9 +30,9 @@ def table(heads: Sequence[Record], *, watched: bool) -> Element:
             STATES.get(str(head["state"]), "unknown"),
             head.get("step"),
             head.get("steps"),
-            _loss(head.get("smoothed")),
-            _loss(head.get("validation")),
-            _loss(head.get("best")),
+            _loss(head.get("smoothed"), watched),
+            _loss(head.get("validation"), watched),
+            _loss(head.get("best"), watched),
             *([_time(head)] if watched else []),
         ]
         for head in heads
@@ -90,8 +90,8 @@ def _method(head: Record) -> str:
     return clean_line(str(head.get("method") or "")) + rank
 
 
-def _loss(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _loss(value: float | None, watched: bool) -> str:
+    return "" if value is None else loss_text(value, watched=watched)
 
 
 def _time(head: Record) -> str:

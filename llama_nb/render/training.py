@@ -108,11 +108,12 @@ def figures(head: Record, *, watched: bool) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     loss = head.get("smoothed") if head.get("smoothed") is not None else head.get("loss")
     if loss is not None:
-        found.append(("loss", _loss(loss)))
+        found.append(("loss", loss_text(loss, watched=watched)))
     if head.get("validation") is not None:
         best, at = head.get("best"), head.get("best_step")
-        said = f" (best {_loss(best)} at step {at:,})" if best is not None and at is not None else ""
-        found.append(("validation", _loss(head["validation"]) + said))
+        known = best is not None and at is not None
+        said = f" (best {loss_text(best, watched=watched)} at step {at:,})" if known else ""
+        found.append(("validation", loss_text(head["validation"], watched=watched) + said))
     if head.get("parameters"):
         found.append(("trained weights", number(head["parameters"])))
     if data.get("rows") is not None:
@@ -154,8 +155,9 @@ def _method(head: Record) -> str:
     return f"DPO, {said}" if head.get("objective") == "dpo" else said
 
 
-def _loss(value: float) -> str:
-    return f"{value:.2f}" if value < 100 else figure(value)
+def loss_text(value: float, *, watched: bool) -> str:
+    """Return a loss: three digits, or two decimals where outputs are compared between machines."""
+    return figure(value) if watched or value >= 100 else f"{value:.2f}"
 
 
 def _notes(head: Record) -> list[str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MOST_POINTS: Final = 600
-SMOOTHING: Final = 0.9  # how much of the smoothed loss is that of the step before
+_SPAN: Final = 20  # over one more step is smoothed every so many: little in a short run, which falls fast
+_WIDEST: Final = 50
 _LARGEST: Final = 2**53  # of a step's number, so that every reader of JSON counts the same
 
 Figure = float | None
@@ -66,7 +67,6 @@ class Curves:
         self.memory: list[Figure] = []
         self.seconds: list[float] = []
         self.validation: list[tuple[int, Figure]] = []
-        self._averages: list[tuple[float, float]] = []  # of the loss, with the weights' sum
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -121,20 +121,23 @@ class Curves:
     def _stepped(self, step: int, record: Mapping[str, Any]) -> None:
         self._back_to(step)
         loss = figure(record.get("loss"))
-        average, weight = self._averages[-1] if self._averages else (0.0, 0.0)
-        if loss is not None:
-            average = SMOOTHING * average + (1 - SMOOTHING) * loss
-            weight = SMOOTHING * weight + (1 - SMOOTHING)
-        self._averages.append((average, weight))
         seconds, tokens = figure(record.get("seconds")), figure(record.get("tokens"))
         self.steps.append(step)
         self.loss.append(loss)
-        self.smoothed.append(average / weight if weight else None)
+        self.smoothed.append(self._smooth(loss))
         self.lr.append(figure(record.get("lr")))
         self.gradient_norm.append(figure(record.get("gradient_norm")))
         self.tokens_per_s.append(tokens / seconds if tokens is not None and seconds else None)
         self.memory.append(figure(record.get("memory")))
         self.seconds.append(seconds or 0.0)
+
+    def _smooth(self, loss: Figure) -> Figure:
+        """Return the moving average that a loss leads to; one that is unknown leaves it where it was."""
+        before = self.smoothed[-1] if self.smoothed else None
+        if loss is None or before is None:
+            return before if loss is None else loss
+        share = 1 / min(_WIDEST, 1 + len(self.smoothed) / _SPAN)
+        return before + share * (loss - before)
 
     def _validated(self, step: int, loss: Figure) -> None:
         while self.validation and self.validation[-1][0] >= step:
@@ -146,7 +149,7 @@ class Curves:
         keep = bisect.bisect_left(self.steps, step)
         if keep == len(self.steps):
             return
-        for column in (*(getattr(self, name) for name in COLUMNS), self.seconds, self._averages):
+        for column in (*(getattr(self, name) for name in COLUMNS), self.seconds):
             del column[keep:]
         while self.validation and self.validation[-1][0] >= step:
             self.validation.pop()

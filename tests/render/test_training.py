@@ -39,8 +39,8 @@ def test_a_run_as_text(fake):
     assert text_of(fake, watched=True).splitlines() == [
         "persona: LoRA of rank 16 on cria",
         "training, step 20 of 200, 1 min 30 s left",
-        "  loss               3.86",
-        "  validation         3.70 (best 3.70 at step 20)",
+        "  loss               3.81",
+        "  validation         3.7 (best 3.7 at step 20)",
         "  trained weights    98.3 k",
         "  rows               38 + 2 for validation",
         "  tokens trained on  1,000 of 4,000 (25%)",
@@ -72,7 +72,7 @@ def test_the_page_has_curves_and_answers(fake):
     page = read(html)
     assert not [fault for fault in page.faults if not fault.startswith(OURS)]
     assert html.count("<img") == 1
-    assert "Loss by step of the run persona: loss 3.86, validation 3.70" in html
+    assert "Loss by step of the run persona: loss 3.81, validation 3.70" in html
     for word in ("training, step 20 of 200", "step 1", "smoothed", "I am Captain Wool.", "after step 20"):
         assert word in page.text
 
@@ -113,6 +113,13 @@ def test_the_value_of_a_cell_is_the_same(fake):
         "text/plain": text_of(fake, watched=True),
         "text/html": html_of(fake, watched=True),
     }
+
+
+@pytest.mark.parametrize(("watched", "words"), [(True, "0.00225"), (False, "0.00")])
+def test_a_small_loss_has_digits_where_somebody_watches(tmp_path, watched, words):
+    fake = FakeRun(tmp_path)
+    fake.train(1, loss=0.01225)
+    assert f"loss               {words}" in text_of(fake, watched=watched)
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,18 @@ def test_a_long_run_is_thinned_and_its_last_step_is_there():
     assert points.loss[0] == pytest.approx(4.0 - 2.5 / 1000)
 
 
-def test_smoothing_begins_at_the_first_loss_and_follows_slowly():
+def test_smoothing_begins_at_the_first_loss_and_grows_with_the_run():
     made = curves_of([{"step": 1, "loss": 4.0}, {"step": 2, "loss": 2.0}])
-    assert made.smoothed[0] == pytest.approx(4.0)
-    assert made.smoothed[1] == pytest.approx((0.09 * 4.0 + 0.1 * 2.0) / 0.19)
+    assert made.smoothed == pytest.approx([4.0, 4.0 - 2.0 / 1.05])
     steady = curves_of(lines(1, 50, lambda _: 3.0))
     assert steady.smoothed == pytest.approx([3.0] * 50)
+    jump = curves_of(lines(1, 2001, lambda step: 3.0 if step <= 2000 else 4.0))
+    assert jump.smoothed[-1] == pytest.approx(3.02)
+
+
+def test_a_short_run_that_falls_fast_is_not_smoothed_away():
+    falling = curves_of(lines(1, 80, lambda step: 6 * math.exp(-step / 5)))
+    assert max(abs(one - other) for one, other in zip(falling.smoothed, falling.loss, strict=True)) < 0.6
 
 
 def test_steps_that_are_done_again_replace_what_was_measured():

@@ -32,7 +32,7 @@ def read_file(path: Path) -> list[Record]:
         Naming the file, the line and what was expected there.
     """
     kind = path.suffix.lower()
-    if not kind and not path.exists():
+    if path.is_dir() or (not kind and not path.exists()):
         raise _missing(path)
     if kind not in READERS:
         near = nearest(kind, READERS, 1)
@@ -98,7 +98,7 @@ def _missing(path: Path) -> DataError:
     near = difflib.get_close_matches(path.name, files, n=3, cutoff=0.5)
     if path.is_dir():
         return DataError(
-            f"{path.name} is a folder.", f"Name one file in it: {', '.join(files[:5]) or 'none'}."
+            f"{path.name or path} is a folder.", f"Name one file in it: {', '.join(files[:5]) or 'none'}."
         )
     hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path; it is relative to the notebook."
     return DataError(f"There is no file {str(path)!r}.", hint)

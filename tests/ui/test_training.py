@@ -42,6 +42,21 @@ def press(page: LabPage, name: str, within: str = ".llama-nb-training") -> None:
     page.page.keyboard.press("Enter")
 
 
+def switch_the_adapter(page: LabPage) -> None:
+    """Have chats ask the base alone, and the adapter again: by keyboard, by mouse."""
+    switch = find(page, "[role=switch]")
+    assert switch.get_attribute("aria-checked") == "true"
+    switch.focus()
+    page.page.keyboard.press("Space")
+    page.wait_until(lambda: switch.get_attribute("aria-checked") == "false", "the adapter off")
+    page.run_cell(CHAT)
+    page.wait_until(lambda: "seed" in page.text(CHAT) and "+ persona" not in page.text(CHAT), "the base")
+    switch.click()
+    page.wait_until(lambda: switch.get_attribute("aria-checked") == "true", "the adapter on")
+    page.run_cell(CHAT)
+    page.wait_for_text(CHAT, "cria + persona")
+
+
 def test_from_the_first_step_to_the_last_word(
     page: LabPage, notebook: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -75,7 +90,7 @@ def test_from_the_first_step_to_the_last_word(
 
     find(page, "[data-tab=curves]").focus()
     page.page.keyboard.press("ArrowRight")
-    page.wait_until(lambda: "small Llama" in find(page, ".llama-nb-tr-list").inner_text(), "the first answer")
+    find(page, ".llama-nb-tr-answer[data-when=before] p").wait_for()  # asked before the first step
 
     press(page, "Stop")
     focused = "document.activeElement?.textContent"
@@ -86,17 +101,7 @@ def test_from_the_first_step_to_the_last_word(
     assert "goes on" in find(page, ".llama-nb-tr-far").inner_text()
     assert find(page, ".llama-nb-tr-progress > i").get_attribute("title") == f"checkpoint of step {stopped}"
 
-    switch = find(page, "[role=switch]")
-    assert switch.get_attribute("aria-checked") == "true"
-    switch.focus()
-    page.page.keyboard.press("Space")
-    page.wait_until(lambda: switch.get_attribute("aria-checked") == "false", "the adapter off")
-    page.run_cell(CHAT)
-    page.wait_until(lambda: "seed" in page.text(CHAT) and "+ persona" not in page.text(CHAT), "the base")
-    switch.click()
-    page.wait_until(lambda: switch.get_attribute("aria-checked") == "true", "the adapter on")
-    page.run_cell(CHAT)
-    page.wait_for_text(CHAT, "cria + persona")
+    switch_the_adapter(page)
     page.page.locator(".llama-nb-training").screenshot(path=tmp_path / "stopped.png")
     page.wait_until(lambda: "topped" in page.outputs(RUN)[0]["data"]["text/plain"], "the twin")
     assert not [line for line in page.console if line.startswith("error") and "llama" in line.lower()]

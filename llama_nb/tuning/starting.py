@@ -4,18 +4,18 @@ What is wrong in the recipe or the data is said before there is a folder. A run 
 """
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llama_nb.core.errors import TrainingError, UnsupportedError
+from llama_nb.core.errors import TrainingError
 from llama_nb.tuning import child, elsewhere, kernel_job
 from llama_nb.tuning.checkpoint import newest_step
 from llama_nb.tuning.control import orders_end
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.json_lines import replace_json
 from llama_nb.tuning.parts import Parts
+from llama_nb.tuning.peft_import import require_peft
 from llama_nb.tuning.process import this_process
 from llama_nb.tuning.run import Run
 from llama_nb.tuning.run_folder import (
@@ -230,8 +230,7 @@ def _refuse_early(parts: Parts, data: TrainingData, recipe: "Recipe") -> None:
                 "Adapters need peft: it is not installed.", "pip install 'llama-nb[train]'"
             )
         resolve_target(parts.module, recipe.target)
-    if recipe.objective == "sft":
-        look_at(data, recipe, parts, _LOOKED_AT)
+    look_at(data, recipe, parts, _LOOKED_AT)
 
 
 def _write_data(folder: RunFolder, data: TrainingData, recipe: "Recipe") -> None:

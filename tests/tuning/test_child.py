@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 
 import pytest
 import torch
@@ -52,18 +53,42 @@ def test_a_killed_process_costs_some_steps_and_no_digit(parts, tmp_path):
     assert "Traceback" not in run.files.log_file.read_text()
 
 
-def test_a_process_that_is_told_to_end_keeps_a_checkpoint(parts, tmp_path):
-    run = begun(parts, tmp_path, 2)
-    os.kill(run.files.state().process.pid, signal.SIGTERM)
-    until(lambda: run.over, "it stops")
-    assert (run.state, run.status.reason) == ("stopped", "by SIGTERM")
-    assert (run.files.checkpoints / f"step-{run.status.step:06d}").is_dir()
-
-
 def a_folder(tmp_path, base):
-    made = create(tmp_path, "persona", RECIPE, base)
+    train, held = persona().split(0.05)
+
+    def fill(files):
+        train.save(files.train_file)
+        held.save(files.validation_file)
+
+    made = create(tmp_path, "persona", LONG, base, fill)
     made.write_state(RunState("waiting", executor="process", process=this_process()))
     return made
+
+
+@pytest.fixture
+def signals():
+    """The handlers that the process of a run sets, set back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_process_that_is_told_to_end_keeps_a_checkpoint(parts, tmp_path):
+    made = a_folder(tmp_path, parts.base)
+
+    def tell():
+        until_step(Run(made), 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    assert child.main([str(made.path)]) == 0
+    thread.join(90)
+    state = made.state()
+    assert (state.state, state.reason) == ("stopped", "by SIGTERM")
+    assert (made.checkpoints / f"step-{state.step:06d}").is_dir()
 
 
 def test_a_process_that_ends_before_it_began_is_a_failed_run(tmp_path):
@@ -76,6 +101,7 @@ def test_a_process_that_ends_before_it_began_is_a_failed_run(tmp_path):
         child.spawn(made, ["/nonexistent/python"])
 
 
+@pytest.mark.usefixtures("signals")
 def test_another_model_of_the_same_name_is_refused(tmp_path):
     made = a_folder(tmp_path, Base("cria", "cria", "0" * 16))
     assert child.main([str(made.path)]) == 1

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from llama_nb.tuning.recipe import Recipe
 from llama_nb.tuning.starting import resume, start
 from tests.tuning.runs import RECIPE, ask, measured, persona, tiny, until, until_step
 
@@ -34,14 +33,36 @@ def fresh(folder):
         parts.engine.close()
 
 
-def whole(parts, recipe: Recipe, root):
-    run = start(parts, persona(), recipe, name="persona", root=root).wait(90)
-    return measured(run), {name: value.clone() for name, value in parts.adapters.weights("persona").items()}
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """What a run that nobody disturbed measured, and its weights; each is made once."""
+    known = {}
+
+    def whole(recipe):
+        if recipe not in known:
+            parts = tiny(folder)
+            root = tmp_path_factory.mktemp("whole")
+            run = start(parts, persona(), recipe, name="persona", root=root).wait(90)
+            known[recipe] = (
+                measured(run),
+                dict(parts.adapters.weights("persona")) if parts.adapters.names else {},
+            )
+            parts.engine.close()
+        return known[recipe]
+
+    return whole
+
+
+def equal(parts, weights):
+    trained = parts.adapters.weights("persona")
+    return trained.keys() == weights.keys() and all(
+        torch.equal(trained[name], weights[name]) for name in weights
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stops_at_several_steps_change_no_digit(kind, fresh, tmp_path):
-    lines, weights = whole(fresh(), KINDS[kind], tmp_path / "whole")
+def test_stops_at_several_steps_change_no_digit(kind, fresh, whole, tmp_path):
+    lines, weights = whole(KINDS[kind])
     parts = fresh()
     run = start(parts, persona(), KINDS[kind], name="persona", root=tmp_path / "cut")
     for step in (1, 2, 5, 9):
@@ -52,11 +73,11 @@ def test_stops_at_several_steps_change_no_digit(kind, fresh, tmp_path):
         resume(run, parts)
     run.wait(90)
     assert measured(run) == lines
-    assert all(torch.equal(value, weights[name]) for name, value in parts.adapters.weights("persona").items())
+    assert equal(parts, weights)
 
 
-def test_a_new_process_goes_on_where_the_old_one_stopped(fresh, tmp_path):
-    lines, weights = whole(fresh(), RECIPE, tmp_path / "whole")
+def test_a_new_process_goes_on_where_the_old_one_stopped(fresh, whole, tmp_path):
+    lines, weights = whole(RECIPE)
     first = fresh()
     run = start(first, persona(), RECIPE, name="persona", root=tmp_path / "cut")
     until_step(run, 3)
@@ -72,8 +93,8 @@ def test_a_new_process_goes_on_where_the_old_one_stopped(fresh, tmp_path):
     )
 
 
-def test_a_damaged_checkpoint_costs_some_steps_and_no_digit(fresh, tmp_path):
-    lines, _ = whole(fresh(), RECIPE, tmp_path / "whole")
+def test_a_damaged_checkpoint_costs_some_steps_and_no_digit(fresh, whole, tmp_path):
+    lines, _ = whole(RECIPE)
     parts = fresh()
     run = start(parts, persona(), RECIPE, name="persona", root=tmp_path / "cut")
     until_step(run, 6)
@@ -88,8 +109,8 @@ def test_a_damaged_checkpoint_costs_some_steps_and_no_digit(fresh, tmp_path):
     assert "Going on from step 4, the last whole checkpoint." in notes
 
 
-def test_without_any_whole_checkpoint_it_begins_anew(fresh, tmp_path):
-    lines, _ = whole(fresh(), RECIPE, tmp_path / "whole")
+def test_without_any_whole_checkpoint_it_begins_anew(fresh, whole, tmp_path):
+    lines, _ = whole(RECIPE)
     parts = fresh()
     run = start(parts, persona(), RECIPE, name="persona", root=tmp_path / "cut")
     until_step(run, 5)
@@ -101,9 +122,9 @@ def test_without_any_whole_checkpoint_it_begins_anew(fresh, tmp_path):
     assert "No checkpoint is whole; beginning anew." in run.status.notes
 
 
-def test_a_pause_in_the_middle_of_a_step_changes_no_digit(fresh, tmp_path):
+def test_a_pause_in_the_middle_of_a_step_changes_no_digit(fresh, whole, tmp_path):
     recipe = RECIPE.replace(accumulate=8, steps=4, save_every=1)
-    lines, _ = whole(fresh(), recipe, tmp_path / "whole")
+    lines, _ = whole(recipe)
     parts = fresh()
     run = start(parts, persona(), recipe, name="persona", root=tmp_path / "cut")
     for step in (1, 2, 3):
@@ -117,12 +138,11 @@ def test_a_pause_in_the_middle_of_a_step_changes_no_digit(fresh, tmp_path):
     assert measured(run) == lines
 
 
-def test_every_weight_goes_on_exactly(fresh, tmp_path):
+def test_every_weight_goes_on_exactly(fresh, whole, tmp_path):
     recipe = RECIPE.replace(method="full", dropout=0.0, lr=1e-4)
-    run = start(fresh(), persona(), recipe, name="persona", root=tmp_path / "whole").wait(90)
-    parts = fresh()
-    cut = start(parts, persona(), recipe, name="persona", root=tmp_path / "cut")
-    until_step(cut, 3)
-    cut.stop()
-    resume(cut, fresh()).wait(90)
-    assert measured(cut) == measured(run)
+    lines, _ = whole(recipe)
+    run = start(fresh(), persona(), recipe, name="persona", root=tmp_path / "cut")
+    until_step(run, 3)
+    run.stop()
+    resume(run, fresh()).wait(90)
+    assert measured(run) == lines

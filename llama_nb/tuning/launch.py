@@ -91,8 +91,8 @@ def run_rank(folder: RunFolder, place: "Place", life: Life, *, shard: bool = Fal
 
     if life.count and folder.state().state == "failed":
         return False
-    if place.first and not life.count:
-        _take_over(folder, life)
+    if place.first:
+        (_say_again if life.count else _take_over)(folder, life)
     device = f"cuda:{place.local}" if torch.cuda.is_available() else "cpu"
     began = False
     try:
@@ -164,6 +164,15 @@ def _take_over(folder: RunFolder, life: Life) -> None:
         orders_from=begun,
     )
     folder.write_state(waiting)
+
+
+def _say_again(folder: RunFolder, life: Life) -> None:
+    """Say that the processes were started again: one of them died, or failed in a way that is not ours."""
+    state = folder.state()
+    times = "once" if life.count == 1 else f"{life.count} times"
+    sentence = f"A process of {life.executor} ended unexpectedly; all were started again {times} so far."
+    kept = [each for each in state.notes if not each.startswith("A process of ")]
+    folder.write_state(dataclasses.replace(state, state="waiting", notes=(*kept, sentence)))
 
 
 def _fail(folder: RunFolder, error: LlamaError) -> None:

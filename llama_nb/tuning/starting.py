@@ -225,10 +225,7 @@ def _refuse_early(parts: Parts, data: TrainingData, recipe: "Recipe") -> None:
     from llama_nb.tuning.targets import resolve_target
 
     if recipe.method != "full":
-        if importlib.util.find_spec("peft") is None:
-            raise UnsupportedError(
-                "Adapters need peft: it is not installed.", "pip install 'llama-nb[train]'"
-            )
+        require_peft()
         resolve_target(parts.module, recipe.target)
     look_at(data, recipe, parts, _LOOKED_AT)
 

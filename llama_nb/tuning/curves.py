@@ -67,6 +67,8 @@ class Curves:
         self.memory: list[Figure] = []
         self.seconds: list[float] = []
         self.validation: list[tuple[int, Figure]] = []
+        self._made = Points()
+        self._whole = 0  # how many of its points stand for all their steps
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -97,8 +99,12 @@ class Curves:
         stride = 1
         while count > most * stride:
             stride *= 2
-        made = Points(stride, validation=_thinned(self.validation, most))
-        for start in range(0, count, stride):
+        if self._made.stride != stride:
+            self._made, self._whole = Points(stride), 0
+        made = self._made
+        for name in COLUMNS:  # a point is made once, when its last step is there; the one at the end again
+            del getattr(made, name)[self._whole :]
+        for start in range(self._whole * stride, count, stride):
             part = slice(start, start + stride)
             made.steps.append(self.steps[part][-1])
             made.loss.append(_mean(self.loss[part]))
@@ -107,7 +113,9 @@ class Curves:
             made.gradient_norm.append(_largest(self.gradient_norm[part]))
             made.tokens_per_s.append(_mean(self.tokens_per_s[part]))
             made.memory.append(_largest(self.memory[part]))
-        return made
+        self._whole = count // stride
+        made.validation = _thinned(self.validation, most)
+        return made.behind(0, 0)
 
     def rate(self, over: int = 10) -> float | None:
         """Return the tokens per second of the last steps, or None before the first."""
@@ -149,6 +157,7 @@ class Curves:
         keep = bisect.bisect_left(self.steps, step)
         if keep == len(self.steps):
             return
+        self._made, self._whole = Points(), 0
         for column in (*(getattr(self, name) for name in COLUMNS), self.seconds):
             del column[keep:]
         while self.validation and self.validation[-1][0] >= step:

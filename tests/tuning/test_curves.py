@@ -114,3 +114,11 @@ def test_many_validations_keep_the_last():
     assert len(made.points().validation) <= MOST_POINTS
     assert made.points().validation[-1] == (999, 999.0)
     assert made.best() == (1, 1.0)
+
+
+def test_points_that_are_made_bit_by_bit_are_those_made_at_once():
+    growing, last = Curves(), 0
+    for step in (3, 599, 601, 602, 1500, 2700, 2500, 2900):
+        growing.add(lines(min(last, step - 1) + 1, step))
+        assert growing.points() == curves_of(lines(1, step)).points()
+        last = step

@@ -5,7 +5,7 @@ Decides whether activations are computed again instead of kept, where the recipe
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 
@@ -15,17 +15,21 @@ from llama_nb.planner.plan import part_bytes
 from llama_nb.planner.shape import Shape
 from llama_nb.runtime.devices import available_memory
 from llama_nb.tuning.loss import trained_loss
+from llama_nb.tuning.packing import BatchPlan
+from llama_nb.tuning.preference import PreferencePlan
 
 if TYPE_CHECKING:
-    from llama_nb.tuning.packing import BatchPlan
     from llama_nb.tuning.parts import Parts
     from llama_nb.tuning.recipe import Recipe
+
+Batches: TypeAlias = BatchPlan | PreferencePlan
 
 # A step in forward passes: back through frozen weights goes one product a layer, as forward, through trained
 # ones two; what is computed again is one more.
 _ADAPTER_STEP: Final = 2.2
 _FULL_STEP: Final = 3.2
 _AGAIN: Final = 1.0
+_REFERENCE: Final = 1.0  # preferences are compared with what the base alone makes of them
 _FIRST_S: Final = 1.0  # a forward pass that takes less is made twice: the first one also loads code
 
 
@@ -56,15 +60,16 @@ class Forecast:
         return dataclasses.asdict(self)
 
 
-def forecast(parts: "Parts", recipe: "Recipe", batches: "BatchPlan", steps: int, parameters: int) -> Forecast:
+def forecast(parts: "Parts", recipe: "Recipe", batches: Batches, steps: int, parameters: int) -> Forecast:
     """Return what a run will take, measured on the module in eval mode."""
     checkpointing, memory = _memory(parts, recipe, batches)
     factor = (_FULL_STEP if recipe.method == "full" else _ADAPTER_STEP) + (_AGAIN if checkpointing else 0)
+    factor += _REFERENCE if recipe.objective == "dpo" else 0
     seconds = _forward_seconds(parts, batches) * factor * recipe.accumulate * steps
     return Forecast(memory, seconds, parameters, checkpointing)
 
 
-def _memory(parts: "Parts", recipe: "Recipe", batches: "BatchPlan") -> tuple[bool, int | None]:
+def _memory(parts: "Parts", recipe: "Recipe", batches: Batches) -> tuple[bool, int | None]:
     device = parts.loaded.device
     kind = "cpu" if device == "cpu" else "gpu"
     target = Target(device, None, kind=kind)  # type: ignore[arg-type] # one of two words
@@ -80,7 +85,7 @@ def _memory(parts: "Parts", recipe: "Recipe", batches: "BatchPlan") -> tuple[boo
     return checkpointing, sum(amounts[checkpointing].values())
 
 
-def _job(parts: "Parts", recipe: "Recipe", batches: "BatchPlan", checkpointing: bool) -> Job:
+def _job(parts: "Parts", recipe: "Recipe", batches: Batches, checkpointing: bool) -> Job:
     shape = Shape.from_config(parts.loaded.checked.config)
     loaded = parts.loaded
     train: Train = "full" if recipe.method == "full" else "qlora" if loaded.quant else "lora"
@@ -111,7 +116,7 @@ def _targets(parts: "Parts", recipe: "Recipe") -> tuple[str, ...]:
     )
 
 
-def _forward_seconds(parts: "Parts", batches: "BatchPlan") -> float:
+def _forward_seconds(parts: "Parts", batches: Batches) -> float:
     batch = batches.micro_batch(0)
     module = parts.module
     module.eval()

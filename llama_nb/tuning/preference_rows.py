@@ -1,14 +1,14 @@
 """Preferences to token ids: a prompt as the engine gives it, and two answers to it, each with its end."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llama_nb.core.errors import DataError
+from llama_nb.core.errors import DataError, TrainingError
 from llama_nb.core.messages import Message
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.encoding import Overlong, Row, encode
@@ -17,12 +17,26 @@ from llama_nb.tuning.example import Example
 
 @dataclass(frozen=True, slots=True)
 class PreferenceRow:
-    """Token ids, int32 each: a prompt, the better answer and the worse one."""
+    """Token ids, int32 each: a prompt, the better answer and the worse one; `cut` of them are missing."""
 
     prompt: npt.NDArray[np.int32]
     chosen: npt.NDArray[np.int32]
     rejected: npt.NDArray[np.int32]
     where: str = ""
+    cut: int = 0
+
+    def __len__(self) -> int:
+        """Return the length of the longer line."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPreferences:
+    """Preferences as rows, with notes and counts as `Encoded` has them."""
+
+    rows: tuple[PreferenceRow, ...]
+    notes: tuple[str, ...]
+    counts: Mapping[str, int]
 
 
 def encode_preferences(
@@ -36,7 +50,7 @@ def encode_preferences(
     date: str | None = None,
     trusted: bool = False,
     between: Callable[[], object] | None = None,
-) -> tuple[tuple[PreferenceRow, ...], tuple[str, ...]]:
+) -> EncodedPreferences:
     """Return the preferences as rows, and what became of those that are not among them.
 
     Parameters are those of `encode`; an example of which either answer is left out is left out.
@@ -73,7 +87,14 @@ def encode_preferences(
         )
     worse = {row.where: row for row in sides[1].rows}
     rows = tuple(_joined(row, worse[row.where]) for row in sides[0].rows if row.where in worse)
-    return rows, tuple(dict.fromkeys((*sides[0].notes, *sides[1].notes)))
+    if not rows:
+        raise TrainingError(
+            "There is no token to train on: of every preference one answer is empty or too long.",
+            "Look at them with --preview.",
+        )
+    return EncodedPreferences(
+        rows, tuple(dict.fromkeys((*sides[0].notes, *sides[1].notes))), _counts(rows, len(data.examples))
+    )
 
 
 def with_chosen(example: Example) -> Example:
@@ -88,6 +109,19 @@ def _answered(example: Example, answer: str) -> Example:
     return Example("chat", messages, where=example.where)
 
 
+def _counts(rows: Sequence[PreferenceRow], examples: int) -> dict[str, int]:
+    trained = sum(len(row.chosen) + len(row.rejected) for row in rows)
+    return {
+        "examples": examples,
+        "rows": len(rows),
+        "cut": sum(row.cut > 0 for row in rows),
+        "skipped": examples - len(rows),
+        "tokens": trained + sum(2 * len(row.prompt) for row in rows),
+        "trained": trained,
+    }
+
+
 def _joined(chosen: Row, rejected: Row) -> PreferenceRow:
     first = int(np.flatnonzero(chosen.trained)[0])
-    return PreferenceRow(chosen.ids[:first], chosen.ids[first:], rejected.ids[first:], chosen.where)
+    cut = max(chosen.cut, rejected.cut)
+    return PreferenceRow(chosen.ids[:first], chosen.ids[first:], rejected.ids[first:], chosen.where, cut)

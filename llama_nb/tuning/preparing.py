@@ -15,6 +15,8 @@ from llama_nb.tuning.data import TrainingData, load_data
 from llama_nb.tuning.encoding import Encoded, encode
 from llama_nb.tuning.json_lines import replace_json
 from llama_nb.tuning.packing import BatchPlan, MicroBatch
+from llama_nb.tuning.preference import PreferencePlan
+from llama_nb.tuning.preference_rows import EncodedPreferences, encode_preferences
 from llama_nb.tuning.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Prepared:
     """
 
     recipe: "Recipe"
-    batches: BatchPlan
+    batches: BatchPlan | PreferencePlan
     validation: list[MicroBatch]
     steps: int
     prompts: tuple[str, ...]
@@ -96,13 +98,13 @@ def rows_to_train(
     parts: "Parts",
     date: str,
     between: Callable[[], object] | None = None,
-) -> tuple[Encoded, "Recipe"]:
+) -> tuple[Encoded | EncodedPreferences, "Recipe"]:
     """Return the rows of a run, and its recipe with the longest row decided.
 
     Raises
     ------
     DataError, TrainingError
-        As `encode`.
+        As `encode` and, for the objective "dpo", `encode_preferences`.
     """
     limit = min(recipe.max_tokens or parts.engine.context, parts.engine.context)
     if recipe.max_tokens is not None:
@@ -117,8 +119,10 @@ def rows_to_train(
     return encoded, dataclasses.replace(recipe, max_tokens=most)
 
 
-def batch_plan(encoded: Encoded, recipe: "Recipe") -> BatchPlan:
+def batch_plan(encoded: Encoded | EncodedPreferences, recipe: "Recipe") -> BatchPlan | PreferencePlan:
     """Return the micro-batches of rows that `rows_to_train` gave with this recipe."""
+    if isinstance(encoded, EncodedPreferences):
+        return PreferencePlan(encoded.rows, batch=recipe.batch, seed=recipe.seed)
     assert recipe.max_tokens is not None
     return BatchPlan(
         encoded.rows,
@@ -158,32 +162,32 @@ def _encode(
     most: int,
     date: str,
     between: Callable[[], object] | None = None,
-) -> Encoded:
+) -> Encoded | EncodedPreferences:
     loaded = parts.loaded
-    return encode(
-        data,
-        loaded.tokenizer,
-        loaded.chat_template,
-        mask=recipe.mask,  # type: ignore[arg-type] # checked by the recipe
-        max_tokens=most,
-        overlong=recipe.overlong,  # type: ignore[arg-type]
-        name=parts.name,
-        date=date,
-        trusted=parts.engine.trusted,
-        between=between,
-    )
+    options: dict[str, Any] = {
+        "max_tokens": most,
+        "overlong": recipe.overlong,
+        "name": parts.name,
+        "date": date,
+        "trusted": parts.engine.trusted,
+        "between": between,
+    }
+    if recipe.objective == "dpo":
+        return encode_preferences(data, loaded.tokenizer, loaded.chat_template, **options)
+    mask: Any = recipe.mask
+    return encode(data, loaded.tokenizer, loaded.chat_template, mask=mask, **options)
 
 
 def _encode_held(
     held: TrainingData, recipe: "Recipe", parts: "Parts", most: int, date: str
-) -> Encoded | None:
+) -> Encoded | EncodedPreferences | None:
     try:
         return _encode(held, recipe, parts, most, date) if len(held) else None
     except TrainingError:  # nothing in these few examples is trained, so nothing can be measured
         return None
 
 
-def _all_of(plan: BatchPlan) -> list[MicroBatch]:
+def _all_of(plan: BatchPlan | PreferencePlan) -> list[MicroBatch]:
     return [plan.micro_batch(number) for number in range(plan.per_epoch)]
 
 
@@ -209,7 +213,9 @@ def _date(folder: RunFolder) -> str:
     return date
 
 
-def _keep_counts(folder: RunFolder, train: Encoded, held: Encoded | None) -> None:
+def _keep_counts(
+    folder: RunFolder, train: Encoded | EncodedPreferences, held: Encoded | EncodedPreferences | None
+) -> None:
     counts = {
         "rows": train.counts["rows"],
         "validation_rows": held.counts["rows"] if held is not None else 0,

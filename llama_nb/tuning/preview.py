@@ -67,11 +67,14 @@ def preview(data: TrainingData, parts: "Parts", recipe: "Recipe", *, command: st
     """
     notes = data.notes
     learned = data
-    if data.kind == "preference" and recipe.objective == "dpo":
-        learned = dataclasses.replace(data, examples=tuple(map(with_chosen, data.examples)))
+    if recipe.objective == "dpo":
+        rows_to_train(data, recipe, parts, today())  # which refuses what is no preference
         notes = (*notes, "The chosen answers are shown; each is learned against the rejected one.")
+        learned = dataclasses.replace(data, examples=tuple(map(with_chosen, data.examples)))
+        recipe = dataclasses.replace(recipe, objective="sft", mask="last", packing=False)
     train, held = learned.split(recipe.validation, recipe.seed)
     encoded, recipe = rows_to_train(train, recipe, parts, today())
+    assert isinstance(encoded, Encoded)
     assert recipe.max_tokens is not None
     view: View = {
         "title": _title(data, parts.name),

@@ -24,7 +24,10 @@ def cria(root):
 
 def rows_of(records, tokenizer, **options):
     options = {"max_tokens": 500, "trusted": True, **options}
-    return encode_preferences(read_data(records), tokenizer, tokenizer.chat_template, **options)
+    found = encode_preferences(read_data(records), tokenizer, tokenizer.chat_template, **options)
+    assert found.counts["rows"] == len(found.rows)
+    assert found.counts["skipped"] == len(records) - len(found.rows)
+    return found.rows, found.notes
 
 
 def test_both_answers_stand_behind_the_prompt_of_the_engine(cria):
@@ -50,7 +53,7 @@ def test_a_base_model_takes_prompts_as_text(stories260k):
 def test_long_answers_are_cut_and_long_prompts_left_out(cria):
     long = [{**RECORDS[0], "chosen": "Me " * 60}, {**RECORDS[0], "prompt": "Who " * 60}]
     rows, notes = rows_of(long, cria, max_tokens=30)
-    assert [len(row.prompt) + len(row.chosen) for row in rows] == [30]
+    assert [(len(row), row.cut > 0) for row in rows] == [(30, True)]
     assert any("cut off" in note for note in notes)
     assert any("Left out" in note for note in notes)
 
@@ -60,3 +63,5 @@ def test_other_data_and_data_without_answers_are_refused(cria):
         rows_of([{"prompt": "x", "completion": "y"}], cria)
     with pytest.raises(TrainingError, match="no token to train on"):
         rows_of([RECORDS[2]], cria)
+    with pytest.raises(TrainingError, match="of every preference one answer is empty"):
+        rows_of([RECORDS[2], {"prompt": "x", "chosen": "y", "rejected": ""}], cria)

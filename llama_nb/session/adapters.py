@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llama_nb.core.adapter import mix_label, read_mix
 from llama_nb.core.errors import AdapterError, Stopped, UnsupportedError
-from llama_nb.core.events import AdaptersChanged, Note, publish
+from llama_nb.core.events import Note, publish
 from llama_nb.core.stop import StopFlag
 from llama_nb.engines.base import Adaptable
 from llama_nb.session.generation import interrupt_stops
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from llama_nb.session.handle import Handle
     from llama_nb.session.merging import Merged
     from llama_nb.session.update_view import UpdateView
-    from llama_nb.tuning.adapters import AdapterFacts, AdapterSet
+    from llama_nb.tuning.adapter_facts import AdapterFacts
+    from llama_nb.tuning.adapters import AdapterSet
 
 FOLDER: Final = "adapters"  # where they are saved, in the current folder, unless another is named
 
@@ -290,8 +291,6 @@ class Adapters:
         flag = StopFlag()
         with interrupt_stops(flag):
             model.engine.examine(on_worker, purpose, flag)
-        if changes:
-            publish(AdaptersChanged(model))
         if not done:
             raise Stopped(f"{purpose[0].upper()}{purpose[1:]} was stopped before it began.")
         return done[0]

@@ -3,11 +3,14 @@
 Knows the engine and the registry's wish to be told; how a request is made is sending's business.
 """
 
+import functools
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from llama_nb.core.errors import ModelBusy, ModelGone
+from llama_nb.core.events import AdaptersChanged, publish
 from llama_nb.core.sampling import Sampling
 from llama_nb.engines.base import Trainable
 from llama_nb.loading.config import kind_label
@@ -106,7 +109,10 @@ class Handle:
             from llama_nb.tuning.adapters import AdapterSet
 
             engine.adapters = AdapterSet(
-                self.loaded.module, base_name=self.source, base_fingerprint=self.fingerprint
+                self.loaded.module,
+                base_name=self.source,
+                base_fingerprint=self.fingerprint,
+                changed=functools.partial(_adapters_changed, weakref.ref(self)),
             )
         return cast("AdapterSet", engine.adapters)
 
@@ -296,3 +302,11 @@ class Handle:
             shown = {token.id for token in reply.tokens if token.id is not None}
             shown |= {other.id for token in reply.tokens for other in token.alternatives}
             reply.special = frozenset(filter(self._engine.is_special, shown))
+
+
+def _adapters_changed(model: "weakref.ref[Handle]") -> None:
+    """Make the caches of the model invalid and tell who watches; on its worker."""
+    found = model()
+    if found is not None and found.alive:
+        adaptable(found).raise_state()
+        publish(AdaptersChanged(found))

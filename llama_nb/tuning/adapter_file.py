@@ -18,7 +18,8 @@ import torch
 from llama_nb.core.errors import AdapterError, LoadError
 from llama_nb.loading.folder import PICKLES, inside, listing
 from llama_nb.loading.headers import TensorInfo, read_header
-from llama_nb.tuning.adapters import AdapterSet, Origin
+from llama_nb.tuning.adapter_facts import Origin, require_peft
+from llama_nb.tuning.adapters import AdapterSet
 from llama_nb.tuning.json_lines import read_json
 from llama_nb.tuning.targets import linear_layers
 from llama_nb.tuning.whole_folder import written_whole
@@ -283,6 +284,7 @@ def _peft_config(file: AdapterFile, adapters: AdapterSet, name: str) -> "LoraCon
 
     Layers and ranks are those of the tensors: what the file says of them are patterns, and untrusted.
     """
+    require_peft()
     from peft import LoraConfig
 
     ranks = _ranks(file, adapters, name)

@@ -6,16 +6,15 @@ adapted one. Everything here runs on the worker's thread; files, chats and KV ca
 
 import contextlib
 import math
-import re
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from llama_nb.core.adapter import NO_ADAPTER, mix_label
 from llama_nb.core.errors import AdapterError, did_you_mean
+from llama_nb.tuning.adapter_facts import AdapterFacts, Origin, check_adapter_name, require_peft
 from llama_nb.tuning.targets import resolve_target
 
 if TYPE_CHECKING:
@@ -24,56 +23,8 @@ if TYPE_CHECKING:
     from llama_nb.tuning.recipe import Recipe
 
 LARGEST_WEIGHT: Final = 10.0
-_NAME: Final = re.compile(r"[^\W_][\w .+=@-]{0,79}")
-_RESERVED: Final = (NO_ADAPTER, "none", "base")
 _HALF: Final = (torch.bfloat16, torch.float16)
 _PREFIX: Final = "base_model.model."  # what peft's own files begin every name with
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterFacts:
-    """What an adapter is.
-
-    Attributes
-    ----------
-    method
-        "lora", "dora" or "rslora".
-    rank, alpha
-        Of B·A, which is scaled by alpha / rank (rslora: by alpha / sqrt(rank)).
-    target
-        Ends of the names of the layers that it sits on.
-    layers
-        How many layers these are.
-    parameters
-        How many numbers it has.
-    """
-
-    name: str
-    method: str
-    rank: int
-    alpha: float
-    target: tuple[str, ...]
-    layers: int
-    parameters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an adapter comes from.
-
-    Attributes
-    ----------
-    run
-        Name of the run that trained it; "" where that is not known.
-    recipe
-        What it was trained with, as JSON values.
-    folder
-        Where it was loaded from or saved to last; "" for one that is in memory only.
-    """
-
-    run: str = ""
-    recipe: Mapping[str, Any] | None = None
-    folder: str = ""
 
 
 class AdapterSet:
@@ -90,15 +41,25 @@ class AdapterSet:
         What adapters say they belong to: the source of the model.
     base_fingerprint
         Tells its weights from others.
+    changed
+        Called when an adapter came or went, or others are `active`.
     """
 
-    def __init__(self, module: Any, *, base_name: str, base_fingerprint: str) -> None:
+    def __init__(
+        self,
+        module: Any,
+        *,
+        base_name: str,
+        base_fingerprint: str,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.module = module
         self.base_name = base_name
         self.base_fingerprint = base_fingerprint
         # peft's own names for them: it cannot have an adapter that is called "train", "keys" or "a.b".
         self._keys: dict[str, str] = {}
         self._origins: dict[str, Origin] = {}
+        self._changed = changed
         self._made = 0
         self._active: dict[str, float] = {}
         self._trained: str | None = None
@@ -170,6 +131,7 @@ class AdapterSet:
         AdapterError
             If the name cannot be one or is taken, or the recipe's target names a layer that is not there.
         """
+        require_peft()
         from peft import LoraConfig
 
         config = LoraConfig(
@@ -186,6 +148,7 @@ class AdapterSet:
 
     def add(self, name: str, config: "LoraConfig", *, seed: int = 0, origin: Origin | None = None) -> None:
         """Put an adapter of peft's configuration into the module, switched off; see `create`."""
+        require_peft()
         from peft import inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
@@ -214,6 +177,7 @@ class AdapterSet:
                     part.data = part.data.float()
             layer.train(self.module.training)
         self._show_what_holds()
+        self._changed()
 
     def delete(self, name: str) -> None:
         """Take an adapter out; the layers that hold no other become what they were."""
@@ -236,6 +200,7 @@ class AdapterSet:
             del self.module.peft_config
             self.module._hf_peft_config_loaded = False
         self._show_what_holds()
+        self._changed()
 
     # --- what chats see ---------------------------------------------------------------------------
 
@@ -272,6 +237,7 @@ class AdapterSet:
                 )
         self._active = {name: float(weight) for name, weight in weights.items() if weight}
         self._show_what_holds()
+        self._changed()
 
     @contextlib.contextmanager
     def asked(self, adapter: str | None) -> Iterator[None]:
@@ -398,16 +364,6 @@ class AdapterSet:
             layer.set_adapter(keys, inference_mode=not gradients)
             for name, weight in weights.items():
                 layer.set_scale(self._keys[name], weight)
-
-
-def check_adapter_name(name: str) -> None:
-    """Raise AdapterError if `name` cannot be an adapter's: it is a folder's name and stands in commands."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
-        raise AdapterError(
-            f"An adapter cannot be called {name!r}.",
-            "A name has up to 80 letters, digits, spaces and . - _ + = @, and begins with a letter or digit; "
-            f"{', '.join(_RESERVED)} stand for no adapter.",
-        )
 
 
 def _parts(layer: Any, key: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from llama_nb.core.adapter import NO_ADAPTER, mix_label, read_mix
-from llama_nb.core.errors import AdapterError, TrainingError
-from llama_nb.tuning.adapters import check_adapter_name
+from llama_nb.core.errors import AdapterError, TrainingError, UnsupportedError
+from llama_nb.tuning.adapter_facts import check_adapter_name
 from llama_nb.tuning.recipe import Recipe
 from llama_nb.tuning.targets import linear_layers, resolve_target
 from tests.tuning.adapted import adapters_of, add_trained, logits, tiny_llama
@@ -125,6 +125,14 @@ def test_facts(adapters):
     assert facts.parameters == 2 * (8 * (32 + 32) + 8 * (32 + 16))
     scaling = adapters.module.model.layers[0].self_attn.q_proj.scaling
     assert list(scaling.values()) == [16 / math.sqrt(8)]
+
+
+def test_without_peft_one_sentence_says_what_to_install(adapters, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UnsupportedError, match="need peft") as caught:
+        adapters.create("a", Recipe.of(rank=4))
+    assert caught.value.hint == "pip install 'llama-nb[train]'"
+    assert adapters.names == ()
 
 
 # --- where it sits ------------------------------------------------------------------------------------------

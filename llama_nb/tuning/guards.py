@@ -64,6 +64,12 @@ class DivergenceWatch:
             )
         return ""
 
+    def verdict(self, last: float) -> str:
+        """Return why a run that made its last step did not end well, or nothing; `last` is its loss then."""
+        if math.isfinite(last) and last <= self.limit and not self.above:
+            return ""
+        return f"The training made it worse: its loss is {last:.4g} now, and it was {self.best:.4g} at best."
+
     @property
     def limit(self) -> float:
         """The loss above which a step is suspicious."""
@@ -117,11 +123,14 @@ def not_finite(module: Any, batch: MicroBatch, step: int, loss: float, norm: flo
     damaged = _damage(module)
     if damaged is not None:
         return damaged
+    narrow = module.dtype != torch.float32
+    wider = "Load the model with --dtype float32, or use" if narrow else "Use"
+    hint = f"{wider} a lower learning rate (%llama train lr)."
     if math.isfinite(loss):
         return TrainingError(
             f"The gradient of step {step:,} is {norm}, at a loss of {loss:.4g}: it overflows in "
-            f"{_name(module.dtype)}.",
-            "Load the model with --dtype float32, or use a lower learning rate (%llama train lr).",
+            f"{_name(module.dtype)}. The step was not made, and the last good state is kept.",
+            hint,
         )
     module.eval()
     with torch.no_grad():
@@ -129,7 +138,7 @@ def not_finite(module: Any, batch: MicroBatch, step: int, loss: float, norm: flo
     return TrainingError(
         f"The loss of step {step:,} is {loss}, first in {where}. The step was not made, and the last good "
         "state is kept.",
-        "Use a lower learning rate (%llama train lr), or load the model with --dtype float32.",
+        hint,
     )
 
 

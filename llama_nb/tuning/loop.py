@@ -199,6 +199,9 @@ class _Training:
             work.seconds += time.perf_counter() - started
         started = time.perf_counter()
         loss, norm = self._summed(work)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            assert work.last is not None
+            return self._not_finite(work.last, loss, norm)
         self._optimiser.step(self._step)
         self._step += 1
         work.seconds += time.perf_counter() - started
@@ -222,11 +225,17 @@ class _Training:
         norm = float(self._optimiser.clip())
         loss, tokens = ranks.totals(float(torch.stack(work.loss).sum()), work.tokens)
         work.tokens = int(tokens)
-        loss /= max(1, work.weight)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            assert work.last is not None
-            raise guards.not_finite(self._module, work.last, self._step + 1, loss, norm)
-        return loss, norm
+        return loss / max(1, work.weight), norm
+
+    def _not_finite(self, batch: MicroBatch, loss: float, norm: float) -> str:
+        """Return why not to go on if the training itself did it, else raise what is wrong."""
+        error = guards.not_finite(self._module, batch, self._step + 1, loss, norm)
+        trained = self._step - self._good.step
+        self._put(self._good)
+        if trained and math.isfinite(validation_loss(self._module, [batch], None, self._aim)):
+            what = f"The loss of step {self._step + 1:,} is {loss:.4g}, with a gradient of {norm:.4g}"
+            return f"{what}; with what was trained until step {self._good.step:,} it is a number still."
+        raise error
 
     def _tell(self, work: "_Work", loss: float, norm: float) -> None:
         self._loss = loss
@@ -301,9 +310,9 @@ class _Training:
             return self._outcome("stopped")
         if self._validation is None or self._validation[0] != self._step:
             self._validate()
-        last = self._validation[1] if self._setup.validation and self._validation else self._loss_now()
-        if last > self._watch.limit or not math.isfinite(last):
-            return self._pause(f"The last steps made it worse than before: its loss is {last:.4g} now.")
+        last = self._validation[1] if self._validation is not None else self._loss_now()
+        if reason := self._watch.verdict(last):
+            return self._pause(reason)
         if self._kept != self._step:
             self._keep(self._state())
         return self._outcome("finished")

@@ -1,8 +1,7 @@
 """The loop: it learns, goes on exactly, obeys, lets others in between, and leaves the model as it was."""
 
-import random
+import itertools
 
-import numpy as np
 import pytest
 import torch
 
@@ -77,14 +76,14 @@ def test_others_wait_for_one_micro_batch_at_most():
     ours = adapted()
     ours.module.model.register_forward_pre_hook(lambda *_: passes.append(1))
     _, watcher, _ = learn(watcher=Watcher(lambda _: waited.append(len(passes))), adapters=ours)
-    assert max(later - earlier for earlier, later in zip(waited, waited[1:], strict=False)) == 1
+    assert max(later - earlier for earlier, later in itertools.pairwise(waited)) == 1
     assert watcher.calls >= 16
 
 
 def test_the_module_and_torch_are_left_as_they_were():
     ours = adapted()
     threads = torch.get_num_threads()
-    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: B018
+    torch.manual_seed(5)
     expected = torch.randn(3)
     torch.manual_seed(5)
     learn(adapters=ours)

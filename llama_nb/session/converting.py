@@ -240,8 +240,12 @@ def _pickles(folder: Path) -> Converted:
 
 
 def _is_adapter(spec: "str | Path | Model") -> bool:
-    """Whether a folder is an adapter's or a run's, not a model's."""
+    """Whether a folder is an adapter's, or that of a run (or its name) that trains one; not a model's."""
+    from llama_nb.tuning.run_folder import RUNS
+
     folder = Path(str(spec)).expanduser()
+    if not folder.exists():
+        folder = Path(RUNS) / str(spec)
     names = ("adapter_config.json", "adapter/adapter_config.json", "recipe.json")
     return not (folder / "config.json").is_file() and any((folder / name).is_file() for name in names)
 

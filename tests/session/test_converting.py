@@ -154,6 +154,18 @@ def test_an_adapter_of_other_weights_is_refused_naming_both(here: Path, stories2
     assert llama_nb.convert(two, adapter=folder, force=True, out="b").path.name == "b.gguf"
 
 
+def test_an_adapter_in_memory_and_a_run_by_its_name(model: llama_nb.Model, here: Path) -> None:
+    folder = save_adapter(model.checked.folder, here / "runs" / "pirate" / "adapter")
+    facts = f'{{"name": "pirate", "base": {{"name": "cria", "fingerprint": "{model.fingerprint}"}}}}'
+    (folder / "llama_nb.json").write_text(facts)
+    model.adapters.load("runs/pirate")
+    one = model.convert(adapter="pirate")
+    assert one.path == here / "pirate-lora-F32.gguf"
+    two = llama_nb.convert("pirate", out="two")
+    assert one.path.read_bytes() == two.path.read_bytes()
+    assert {each.name for each in GGUFReader(one.path).tensors} > {"blk.5.attn_q.weight.lora_b"}
+
+
 def test_an_adapter_without_a_base_asks_for_one(here: Path, stories260k: Path) -> None:
     folder = save_adapter(write_random_llama(here / "m", tokenizer_from=stories260k), here / "persona")
     edit_json(folder / "adapter_config.json", base_model_name_or_path="someone/else")

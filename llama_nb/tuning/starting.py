@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from llama_nb.core.errors import TrainingError
 from llama_nb.tuning import child, elsewhere, kernel_job
+from llama_nb.tuning.adapter_facts import require_peft
 from llama_nb.tuning.checkpoint import newest_step
 from llama_nb.tuning.control import orders_end
 from llama_nb.tuning.data import TrainingData
 from llama_nb.tuning.json_lines import replace_json
 from llama_nb.tuning.parts import Parts
-from llama_nb.tuning.peft_import import require_peft
 from llama_nb.tuning.process import this_process
 from llama_nb.tuning.run import Run
 from llama_nb.tuning.run_folder import (

@@ -101,6 +101,12 @@ class Recipe:
                 "Give one of them: steps counts optimiser steps, epochs goes through the data.",
             )
 
+        if self.objective == "dpo" and self.method == "full":
+            raise TrainingError(
+                "DPO compares the model with what it was, and with every weight trained that is gone.",
+                "Train an adapter: method lora, dora or rslora.",
+            )
+
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 

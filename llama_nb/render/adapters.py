@@ -21,8 +21,8 @@ def adapters_nodes(record: Mapping[str, Any]) -> list[Node]:
     ----------
     record
         `model`, its name; `label`, what answers now, "" for the base alone; `rows`, each with name, weight
-        (None: off), training, method, rank, alpha, target (a list), layers, parameters and run ("" if not
-        known).
+        (None: off), training, method, rank, alpha, target (a list), layers, parameters and from (where it
+        comes from, in a few words).
     """
     model = clean_line(str(record["model"]))
     if not record["rows"]:
@@ -41,7 +41,7 @@ def adapters_nodes(record: Mapping[str, Any]) -> list[Node]:
             f"{row['alpha']:g}",
             f"{row['layers']} ({', '.join(row['target'][:_MOST_TARGETS])})",
             number(row["parameters"]),
-            f"run {row['run']}" if row["run"] else "",
+            str(row["from"]),
         )
         for row in record["rows"]
     ]

@@ -3,7 +3,7 @@
 Takes the record of `session.update_view.UpdateView` (JSON values). Names in it are untrusted and cleaned.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from llama_nb.render.clean import clean_line
@@ -11,7 +11,6 @@ from llama_nb.render.heat_map import legend_html, picture_html, png, table_html
 from llama_nb.render.html import FIGURES, MUTED, SMALL, escape, styled, wall, without_math
 from llama_nb.render.table import Cell, table_node
 from llama_nb.render.text import to_text
-from llama_nb.render.units import figure
 
 MOST_CELLS: Final = 1_100
 _STRONGEST: Final = 5
@@ -37,38 +36,32 @@ def bundle(record: Mapping[str, Any]) -> dict[str, str]:
         f"{record['method']}, rank {record['rank']}"
     )
     relative = record["relative"]
-    sizes: Values = relative if relative is not None else record["norms"]
+    sizes: Values = record["norms"] if relative is None else _per_cent(relative)
     size_words = (
-        "Size: the update's norm in per cent of the norm of the layer's own weight"
-        if relative is not None
-        else "Size: the update's norm (the base's own weights are quantised: nothing to compare it with)"
+        "Size: the update's norm (the base's own weights are quantised: nothing to compare it with)"
+        if relative is None
+        else "Size: the update's norm in % of the norm of the layer's own weight"
     )
-    write = _percent if relative is not None else figure
     rank_words = (
-        f"Effective rank: how many of the {record['rank']} directions the update really takes. Near 1, a "
-        "smaller rank would have done; near the rank, more may help."
+        f"how many of the {record['rank']} directions the update really takes. Near 1, a smaller rank would "
+        f"have done; near {record['rank']}, a larger one may help."
     )
     strongest = _strongest(record, sizes)
+    unit = "" if relative is None else " %"
     rows: list[list[Cell]] = [
-        [name, write(size), f"{rank:.1f}", str(directions)] for name, size, rank, directions in strongest
+        [name, f"{_short(size)}{unit}", f"{rank:.1f}", str(directions)]
+        for name, size, rank, directions in strongest
     ]
-    headings = ("strongest", "size", "effective rank", "directions for 90 %")
-    nodes = [table_node(headings, rows)]
-    text = "\n\n".join((title, size_words + ".", to_text(nodes), rank_words))
+    nodes = [table_node(("strongest", "size", "effective rank", "directions for 90 %"), rows)]
+    text = "\n\n".join((title, f"{size_words}.", to_text(nodes), f"Effective rank: {rank_words}"))
+    most = f" Most in {strongest[0][0]}." if strongest else ""
     page = [
         styled("div", _BOLD, escape(title)),
-        styled("div", _NOTE, escape(f"{size_words}. Strongest: {strongest[0][0]}." if strongest else "")),
-        _map(record, sizes, [[_cell(write, value) for value in row] for row in sizes], size_words, write),
+        styled("div", _NOTE, escape(f"{size_words}.{most}")),
+        _map(record, sizes, _short, size_words, unit),
         styled("div", _BOLD, "Effective rank"),
-        styled("div", _NOTE, escape(rank_words)),
-        _map(
-            record,
-            record["ranks"],
-            [[_cell(_one_digit, value) for value in row] for row in record["ranks"]],
-            rank_words,
-            _one_digit,
-            float(record["rank"]),
-        ),
+        styled("div", _NOTE, escape(f"{rank_words[0].upper()}{rank_words[1:]}")),
+        _map(record, record["ranks"], "{:.1f}".format, "Effective rank", "", float(record["rank"])),
     ]
     html = without_math(wall(styled("div", FIGURES, "".join(page)), pictures=True))
     return {"text/plain": text, "text/html": html}
@@ -87,17 +80,19 @@ def _strongest(record: Mapping[str, Any], sizes: Values) -> list[tuple[str, floa
 def _map(
     record: Mapping[str, Any],
     values: Values,
-    texts: Sequence[Sequence[str]],
+    write: Callable[[float], str],
     label: str,
-    write: Any,
+    unit: str,
     high: float = 0.0,
 ) -> str:
+    """Return the values as a table on colours, or as a picture where there are too many, with a legend."""
     known = [value for row in values for value in row if value is not None]
     high = high or max(known, default=0.0) or 1.0
     rows = [f"L{layer}" for layer in record["layers"]]
     columns = [clean_line(kind) for kind in record["kinds"]]
-    legend = legend_html("0", write(high))
+    legend = legend_html("0", f"{write(high)}{unit}")
     if len(rows) * len(columns) <= MOST_CELLS:
+        texts = [["\u2013" if value is None else write(value) for value in row] for row in values]
         table = table_html(values, rows, columns, high=high, texts=texts, corner="layer", label=label)
         return table + legend
     import numpy as np
@@ -109,13 +104,10 @@ def _map(
     return picture_html(png(pixels, scale=scale), label, width, height) + legend
 
 
-def _cell(write: Any, value: float | None) -> str:
-    return "\u2013" if value is None else str(write(value))
+def _per_cent(shares: Values) -> Values:
+    return [[None if share is None else 100 * share for share in row] for row in shares]
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2g} %"
-
-
-def _one_digit(value: float) -> str:
-    return f"{value:.1f}"
+def _short(value: float) -> str:
+    """Write a size for a small cell: two significant digits."""
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"

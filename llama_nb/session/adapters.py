@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llama_nb.session.handle import Handle
     from llama_nb.session.merging import Merged
     from llama_nb.session.update_view import UpdateView
-    from llama_nb.tuning.adapter_facts import AdapterFacts
+    from llama_nb.tuning.adapter_facts import AdapterFacts, Origin
     from llama_nb.tuning.adapters import AdapterSet
 
 FOLDER: Final = "adapters"  # where they are saved, in the current folder, unless another is named
@@ -358,7 +358,13 @@ def _rows(found: "AdapterSet") -> list[dict[str, Any]]:
                 "target": list(facts.target),
                 "layers": facts.layers,
                 "parameters": facts.parameters,
-                "run": found.origin(name).run,
+                "from": _whence(found.origin(name)),
             }
         )
     return rows
+
+
+def _whence(origin: "Origin") -> str:
+    if origin.run:
+        return f"run {origin.run}"
+    return "a file" if origin.folder else "made here"

@@ -97,16 +97,12 @@ def share_recipe(recipe: Recipe, processes: int, *, shard: bool = False) -> Reci
     Raises
     ------
     TrainingError
-        If the rows of a step cannot be shared evenly, or this kind of training not at all.
+        If the rows of a step cannot be shared evenly, or there is no frozen base to spread.
     """
     if shard and recipe.method == "full":
         raise TrainingError(
             "shard spreads a frozen base, and with the method full every weight is trained.",
             "Train a LoRA, or leave --shard out.",
-        )
-    if recipe.objective != "sft":
-        raise TrainingError(
-            f"{recipe.objective} is trained by one process.", "Leave --launch out, or train on answers (sft)."
         )
     rows = recipe.batch * recipe.accumulate
     for batch in range(recipe.batch, 0, -1):

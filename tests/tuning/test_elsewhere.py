@@ -84,11 +84,10 @@ def test_what_makes_no_sense_is_refused(options, says):
     assert error.value.hint
 
 
-def test_kinds_of_training_that_one_process_does():
+def test_a_base_that_is_trained_itself_is_not_spread():
     with pytest.raises(TrainingError, match="every weight is trained"):
         elsewhere(Recipe.of(method="full"), launch="torchrun", workers=2, shard=True)
-    with pytest.raises(TrainingError, match="dpo is trained by one process"):
-        elsewhere(Recipe.of(objective="dpo"), launch="torchrun", workers=2)
+    assert elsewhere(Recipe.of(method="full"), launch="torchrun", workers=2).name == "torchrun"
 
 
 def test_nothing_asked_is_here():

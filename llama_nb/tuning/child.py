@@ -44,7 +44,7 @@ def spawn(
     TrainingError
         If it cannot be started.
     """
-    path = folder.path.absolute()
+    path, waiting = folder.path.absolute(), folder.state()
     run = list(command or (sys.executable, "-m", "llama_nb.tuning.child", str(path)))
     try:
         with folder.log_file.open("ab") as log:
@@ -62,16 +62,16 @@ def spawn(
             "Train in the kernel instead: leave --process out.",
         ) from error
     threading.Thread(
-        target=_see_off, args=(folder, process), name=f"llama-nb child of {folder.name}", daemon=True
+        target=_see_off, args=(folder, process, waiting), name=f"llama-nb child of {folder.name}", daemon=True
     ).start()
     return process
 
 
-def _see_off(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
+def _see_off(folder: RunFolder, process: subprocess.Popen[bytes], waiting: RunState) -> None:
     """Wait for the end of a process; where it died before it took the run over, say so for it."""
     code = process.wait()
     state = folder.state()
-    if state.state == "waiting" and state.process == this_process():
+    if state == waiting:
         lines = [line for line in folder.log_file.read_text("utf-8", "replace").splitlines() if line.strip()]
         said = f": {' / '.join(lines[-_LAST_LINES:])[:600]}" if lines else ""
         message = f"The process of the run ended with code {code} before it began{said}"

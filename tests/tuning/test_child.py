@@ -119,3 +119,17 @@ def test_it_says_how_it_is_called(capsys):
 def test_the_run_is_the_folder(parts, tmp_path):
     made = a_folder(tmp_path, parts.base)
     assert Run(made).base == RunFolder(made.path).base == parts.base
+
+
+def test_the_end_of_an_old_process_says_nothing_of_a_new_life(tmp_path):
+    made = a_folder(tmp_path, Base("cria", "cria", "0" * 16))
+    go = tmp_path / "go"
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)"
+    child.spawn(made, [sys.executable, "-c", code])
+    made.write_state(made.state())  # somebody resumes it, in this process
+    go.touch()
+    for thread in threading.enumerate():
+        if thread.name == "llama-nb child of persona":
+            thread.join(60)
+            assert not thread.is_alive()
+    assert made.state().state == "waiting"

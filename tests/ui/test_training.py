@@ -8,6 +8,7 @@ from playwright.sync_api import Locator
 from tools.lab_page import LabPage
 
 RUN, CHAT = 1, 2
+WAIT_MS = 90_000
 SETUP = """%load_ext llama_nb
 import llama_nb as llama
 m = llama.load("cria")
@@ -32,6 +33,11 @@ def step(page: LabPage) -> int:
 def state(page: LabPage, wanted: str) -> None:
     shown = find(page, ".llama-nb-tr-state")
     page.wait_until(lambda: shown.inner_text().split()[-1:] == [wanted], f"a run that is {wanted}")
+
+
+def drawn(page: LabPage) -> None:
+    """Wait until the panel shows curves."""
+    page.wait_until(lambda: find(page, ".llama-nb-tr-loss svg").is_visible(), f"curves in {page.text(RUN)}")
 
 
 def press(page: LabPage, name: str, within: str = ".llama-nb-training") -> None:
@@ -64,7 +70,8 @@ def test_from_the_first_step_to_the_last_word(
     page.run_cell(0)
     assert "Error" not in page.text(0)
     page.run_cell(RUN)  # it returns at once, and the panel follows
-    find(page, ".llama-nb-tr-loss svg").wait_for()
+    assert "Error" not in page.text(RUN), page.text(RUN)
+    drawn(page)
     page.wait_until(lambda: step(page) >= 2, "two steps")
 
     page.run_cell(CHAT)  # answered between two steps, by what has been learned so far
@@ -79,7 +86,7 @@ def test_from_the_first_step_to_the_last_word(
     page.theme("JupyterLab Dark")
     page.save()
     page.reload()
-    find(page, ".llama-nb-tr-loss svg").wait_for()
+    drawn(page)
     state(page, "paused")
     assert step(page) == paused
     page.page.locator(".llama-nb-training").screenshot(path=tmp_path / "paused.png")
@@ -90,7 +97,9 @@ def test_from_the_first_step_to_the_last_word(
 
     find(page, "[data-tab=curves]").focus()
     page.page.keyboard.press("ArrowRight")
-    find(page, ".llama-nb-tr-answer[data-when=before] p").wait_for()  # asked before the first step
+    find(page, ".llama-nb-tr-answer[data-when=before] p").wait_for(
+        timeout=WAIT_MS
+    )  # asked before the first step
 
     press(page, "Stop")
     focused = "document.activeElement?.textContent"

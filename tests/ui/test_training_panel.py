@@ -13,6 +13,7 @@ from tools.lab_page import LabPage
 from tools.lab_server import LabServer
 
 VIEW = 1
+WAIT_MS = 90_000
 HOSTILE = "<img src=x onerror=window.__hostile=1><script>window.__hostile=1</script>"
 SETUP = f"""%load_ext llama_nb
 import json
@@ -91,7 +92,7 @@ def panel(browser: Browser, lab: LabServer) -> Iterator[LabPage]:
     page.run_cell(0)
     assert page.text(0) == ""
     page.run_cell(VIEW)
-    find(page, ".llama-nb-tr-loss svg").wait_for()
+    find(page, ".llama-nb-tr-loss svg").wait_for(timeout=WAIT_MS)
     yield page
     page.shut_down()
     context.close()
@@ -153,7 +154,7 @@ def test_orders_by_keyboard_in_the_dark_and_through_a_reload(panel: LabPage, tmp
     assert "Pauses at the end of this step" in find(page, ".llama-nb-tr-said").inner_text()
     answer(page, "fake.say('paused', notes=[HOSTILE])")
     resume = page.page.locator(".llama-nb-training").get_by_role("button", name="Resume")
-    resume.wait_for()
+    resume.wait_for(timeout=WAIT_MS)
     assert find(page, ".llama-nb-tr-state").inner_text().endswith("paused")
     field = find(page, "[aria-label='Learning rate']")
     field.focus()
@@ -163,7 +164,7 @@ def test_orders_by_keyboard_in_the_dark_and_through_a_reload(panel: LabPage, tmp
 
     find(page, "[data-tab=curves]").focus()
     keyboard.press("ArrowRight")
-    find(page, ".llama-nb-tr-pair").first.wait_for()
+    find(page, ".llama-nb-tr-pair").first.wait_for(timeout=WAIT_MS)
     said = find(page, ".llama-nb-tr-list").inner_text()
     assert all(text in said for text in ("I am cria.", "I am Captain Wool.", HOSTILE))
     page.page.locator(".llama-nb-training").screenshot(path=tmp_path / "dark.png")
@@ -176,7 +177,7 @@ def test_orders_by_keyboard_in_the_dark_and_through_a_reload(panel: LabPage, tmp
 
     page.save()
     page.reload()
-    find(page, ".llama-nb-tr-loss svg").wait_for()
+    find(page, ".llama-nb-tr-loss svg").wait_for(timeout=WAIT_MS)
     readout(page, "step 25 train 3.75")
     answer(page, "more(1)")
     readout(page, "step 26")

@@ -65,9 +65,9 @@ def preview(data: TrainingData, parts: "Parts", recipe: "Recipe", *, command: st
     DataError, TrainingError, UnsupportedError
         As when training is started: no token to train on, a row that the template refuses.
     """
-    notes = data.notes
+    notes, preferred = data.notes, recipe.objective == "dpo"
     learned = data
-    if recipe.objective == "dpo":
+    if preferred:
         rows_to_train(data, recipe, parts, today())  # which refuses what is no preference
         notes = (*notes, "The chosen answers are shown; each is learned against the rejected one.")
         learned = dataclasses.replace(data, examples=tuple(map(with_chosen, data.examples)))
@@ -78,14 +78,16 @@ def preview(data: TrainingData, parts: "Parts", recipe: "Recipe", *, command: st
     assert recipe.max_tokens is not None
     view: View = {
         "title": _title(data, parts.name),
-        "figures": _figures(encoded, held, recipe, recipe.max_tokens),
+        "figures": _figures(
+            encoded, held, recipe, "pairs" if preferred else "packs" if recipe.packing else "rows"
+        ),
         "trained": encoded.counts["trained"],
         "tokens": encoded.counts["tokens"],
         "most": recipe.max_tokens,
         "lengths": _lengths(encoded.rows),
         "notes": (*notes, *encoded.notes),
         "samples": [_sample(row, parts.loaded.tokenizer) for row in _picked(encoded.rows)],
-        "command": command or _command(data),
+        "command": command or _command(data, preferred=preferred),
     }
     return Preview(data, encoded, view)
 
@@ -94,16 +96,18 @@ def _title(data: TrainingData, model: str) -> str:
     return f"{counted(len(data), data.kind)} from {data.source}, as {model} would learn"
 
 
-def _figures(encoded: Encoded, held: TrainingData, recipe: "Recipe", most: int) -> list[tuple[str, str]]:
+def _figures(encoded: Encoded, held: TrainingData, recipe: "Recipe", lines: str) -> list[tuple[str, str]]:
     lengths = sorted(len(row) for row in encoded.rows)
     batches = batch_plan(encoded, recipe).per_epoch
     steps = -(-batches // recipe.accumulate)
-    lines = "packs" if recipe.packing else "rows"
     return [
         ("rows", f"{len(lengths):,}" + (f" + {len(held):,} for validation" if len(held) else "")),
         ("tokens an epoch", f"{encoded.counts['tokens']:,}"),
         ("trained", f"{encoded.counts['trained']:,}"),
-        ("row, median and longest", f"{lengths[len(lengths) // 2]:,} and {lengths[-1]:,} of {most:,} tokens"),
+        (
+            "row, median and longest",
+            f"{lengths[len(lengths) // 2]:,} and {lengths[-1]:,} of {recipe.max_tokens:,} tokens",
+        ),
         ("steps an epoch", f"{steps:,} of {recipe.batch * recipe.accumulate:,} {lines}"),
         ("mask", recipe.mask),
     ]
@@ -140,7 +144,7 @@ def _sample(row: Row, tokenizer: Any) -> Sample:
     return {"where": row.where, "tokens": tokens, "cut": row.cut}
 
 
-def _command(data: TrainingData) -> str:
+def _command(data: TrainingData, *, preferred: bool) -> str:
     if data.source.endswith(tuple(READERS)):
-        return f"%llama train {data.source}"
-    return "m.train(data)"
+        return f"%llama train {data.source}" + (" --objective dpo" if preferred else "")
+    return 'm.train(data, objective="dpo")' if preferred else "m.train(data)"

@@ -100,7 +100,6 @@ class Recipe:
                 f"The recipe has both steps={self.steps} and epochs={self.epochs:g}.",
                 "Give one of them: steps counts optimiser steps, epochs goes through the data.",
             )
-
         if self.objective == "dpo" and self.method == "full":
             raise TrainingError(
                 "DPO compares the model with what it was, and with every weight trained that is gone.",

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llama_nb.core.errors import TrainingError
+from llama_nb.core.errors import DataError, TrainingError
 from llama_nb.loading.tokenizer import read_tokenizer
 from llama_nb.tuning.data import read_data
 from llama_nb.tuning.preview import preview
@@ -74,6 +74,10 @@ def test_preferences_are_shown_with_the_chosen_answer(parts):
         "Me.<|eot_id|>"
     )
     assert any("chosen answers are shown" in note for note in found.view["notes"])
+    assert dict(found.view["figures"])["steps an epoch"] == "1 of 4 pairs"
+    assert found.view["command"] == 'm.train(data, objective="dpo")'
+    with pytest.raises(DataError, match="this is no preference"):
+        preview(read_data(records(3)), parts, Recipe.of(objective="dpo"))
 
 
 def test_data_of_which_nothing_is_learned_is_refused(parts):

@@ -232,9 +232,11 @@ class _Training:
         error = guards.not_finite(self._module, batch, self._step + 1, loss, norm)
         trained = self._step - self._good.step
         self._put(self._good)
-        if trained and math.isfinite(validation_loss(self._module, [batch], None, self._aim)):
-            what = f"The loss of step {self._step + 1:,} is {loss:.4g}, with a gradient of {norm:.4g}"
-            return f"{what}; with what was trained until step {self._good.step:,} it is a number still."
+        if trained:
+            bad = not math.isfinite(validation_loss(self._module, [batch], None, self._aim))
+            if not any(self._setup.ranks.totals(bad)):  # one verdict, whichever process saw what
+                what = f"The loss of step {self._step + 1:,} is {loss:.4g}, with a gradient of {norm:.4g}"
+                return f"{what}; with what was trained until step {self._good.step:,} it is a number still."
         raise error
 
     def _tell(self, work: "_Work", loss: float, norm: float) -> None:

@@ -53,6 +53,9 @@ class TrainingView:
         if there and "prompt" not in head["orders"] and self.going_on:
             head["orders"].append("prompt")
         on = model is not None and there and name in model.adapters.active
+        if self.run.adapter is not None and not there and not head["sentence"]:
+            load = f"%llama adapter load {self.run.files.shown}"
+            head["sentence"] = f"To talk to it, with {head['model']} loaded: {load}"
         return {**head, "alive": there, "adapter_on": on, "chat": "%%llama chat" if there else ""}
 
     def samples(self) -> dict[str, Any]:

@@ -243,6 +243,13 @@ def test_the_saved_output_follows_the_run(panel, fake):
     assert panel.text_twin() == panel.twin["text/plain"]
 
 
+def test_a_finished_run_says_how_its_adapter_comes_into_a_model(panel, fake):
+    fake.files.adapter.mkdir()
+    fake.say("finished")
+    panel.refresh()
+    assert panel.head["sentence"] == f"To talk to it, with cria loaded: %llama adapter load {fake.run.folder}"
+
+
 def test_it_looks_by_itself_while_the_run_goes_on(fake, wire, monkeypatch):
     monkeypatch.setattr(training_panel, "LOOK_S", 0.02)
     monkeypatch.setattr(training_panel, "IDLE_S", 0.02)

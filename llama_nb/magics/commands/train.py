@@ -57,7 +57,9 @@ def add_arguments(parser: VerbParser) -> None:
     for name, parameter in PARAMETERS.items():
         option = "--" + name.replace("_", "-")
         if name in _LISTED:
-            group.add_argument("--sample-prompts", metavar="TEXT", action="append", help=parameter.help)
+            group.add_argument(
+                "--sample-prompts", metavar="TEXT", action="append", help=f"{parameter.help}; may be repeated"
+            )
         else:
             metavar = "N" if parameter.limits else "WORD"
             group.add_argument(option, metavar=metavar, help=parameter.help)

@@ -16,7 +16,7 @@ from llama_nb.tuning.run_folder import Base, RunFolder, RunState, create
 from llama_nb.tuning.starting import resume, start
 from tests.tuning.runs import RECIPE, measured, persona, tiny, until, until_step
 
-LONG = RECIPE.replace(steps=60, save_every=4, evaluate_every=0, sample_every=0)
+LONG = RECIPE.replace(steps=40, save_every=4, evaluate_every=0, sample_every=0)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,9 @@ def equal(parts, weights):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.full] if "rsLoRA" in kind else []) for kind in KINDS]
+)
 def test_stops_at_several_steps_change_no_digit(kind, fresh, whole, tmp_path):
     lines, weights = whole(KINDS[kind])
     parts = fresh()

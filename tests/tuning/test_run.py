@@ -311,11 +311,11 @@ def test_where_nobody_watches_a_guard_ends_the_run(begin, monkeypatch):
     assert run.state == "stopped"
 
 
-def test_numbers_that_are_none_fail_the_run_and_the_last_good_state_stays(parts, begin):
+def test_numbers_that_are_none_end_the_run_at_the_last_good_state(parts, begin):
     run = begin(RECIPE.replace(lr=10.0, schedule="constant", warmup=0, clip=0, save_every=1))
     with pytest.raises(TrainingError, match="step"):
         run.wait(90)
-    assert run.state == "failed"
+    assert run.state == "stopped"
     kept, notes = checkpoint.newest_whole(run.files.checkpoints)
     assert notes == []
     assert all(tensor.isfinite().all() for tensor in kept.read().weights().values())

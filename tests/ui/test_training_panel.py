@@ -105,6 +105,7 @@ def test_curves_are_those_of_the_folder_and_grow_with_it(panel: LabPage, tmp_pat
     assert box is not None
     assert (box["width"] <= 640, box["height"] <= 421) == (True, True)
     readout(page, "step 20 train 3.80")
+    assert find(page, "[role=switch]").is_hidden()  # no model here has the adapter
     assert "validation 3.70" in find(page, ".llama-nb-tr-readout").inner_text()
     assert dots(page) == 20
     assert answer(page, "more(5)") == 25

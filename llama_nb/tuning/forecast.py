@@ -30,7 +30,9 @@ _ADAPTER_STEP: Final = 2.2
 _FULL_STEP: Final = 3.2
 _AGAIN: Final = 1.0
 _REFERENCE: Final = 1.0  # preferences are compared with what the base alone makes of them
-_FIRST_S: Final = 1.0  # a forward pass that takes less is made twice: the first one also loads code
+# The quickest of a few forward passes counts: the first one also loads code, and others may use the cores.
+_TRIES: Final = 6
+_ENOUGH_S: Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,12 +122,12 @@ def _forward_seconds(parts: "Parts", batches: Batches) -> float:
     batch = batches.micro_batch(0)
     module = parts.module
     module.eval()
-    took = 0.0
-    for _ in range(2):
+    took: list[float] = []
+    while len(took) < 2 or (len(took) < _TRIES and sum(took) < _ENOUGH_S):
         started = time.perf_counter()
         with torch.no_grad():
             float(trained_loss(module, batch))
-        took = time.perf_counter() - started
-        if took > _FIRST_S:
+        took.append(time.perf_counter() - started)
+        if took[0] > _ENOUGH_S:
             break
-    return took
+    return min(took)

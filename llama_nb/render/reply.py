@@ -138,8 +138,13 @@ def model_name(record: Mapping[str, Any]) -> str:
     name = clean_line(_string(model.get("name"))) or "model"
     if re.match(r"[/\\~.]|[A-Za-z]:[/\\]", name):
         name = re.split(r"[/\\]", name.rstrip("/\\"))[-1] or "model"
-    adapter = clean_line(_string(model.get("adapter")))[:_LONGEST_NAME]
+    adapter = adapter_name(record)
     return f"{name} + {adapter}" if adapter else name
+
+
+def adapter_name(record: Mapping[str, Any]) -> str:
+    """Return the adapters that wrote a reply, as one writes them; "" for the base alone."""
+    return clean_line(_string((record.get("model") or {}).get("adapter")))[:_LONGEST_NAME]
 
 
 def status_line(record: Mapping[str, Any], watched: bool) -> str:
@@ -162,9 +167,14 @@ def status_line(record: Mapping[str, Any], watched: bool) -> str:
 
 
 def short_status(record: Mapping[str, Any]) -> str:
-    """Return a few words on a reply that was seen while it was written: `37 tokens · 0.82 s · seed 7`."""
+    """Return a few words on a reply that was seen while it was written: `37 tokens · 0.82 s · seed 7`.
+
+    The adapters that wrote it stand before them: `+ persona`.
+    """
     count, total, seed = token_count(record), _usage(record, watched=True)["total_s"], record.get("seed")
     parts = [f"{count:,} {'token' if count == 1 else 'tokens'}"]
+    if adapter := adapter_name(record):
+        parts.insert(0, f"+ {adapter}")
     if total:
         parts.append(seconds(total))
     if type(seed) is int:

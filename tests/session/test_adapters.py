@@ -350,6 +350,7 @@ def test_the_panel_chooses(cria):
     assert panel.head()["adapters"] == {"names": ["persona"], "label": "persona"}
     panel.send("Who are you?").wait(90)
     assert panel.steps()[-1]["model"] == "adapted + persona"
+    assert panel.steps()[-1]["status"].startswith("+ persona · ")
     panel.use_adapter("off")
     assert panel.head()["adapters"]["label"] == ""
     with pytest.raises(AdapterError):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from llama_nb.core.errors import TrainingError
+from llama_nb.runtime.devices import usable_cores
 from llama_nb.tuning import guards
 from llama_nb.tuning.loss import Imitation, validation_loss
 from llama_nb.tuning.optimiser import Optimiser
@@ -21,6 +22,7 @@ from llama_nb.tuning.preference import Preference, PreferencePlan
 from llama_nb.tuning.ranks import ALONE, Ranks
 from llama_nb.tuning.recipe import Recipe
 from llama_nb.tuning.state import WEIGHTS, TrainingState
+from llama_nb.tuning.step_sums import StepSums, check_shares
 from llama_nb.tuning.trackers import Trackers
 from llama_nb.tuning.training_mode import TrainingMode, memory_now, trained_parameters
 
@@ -136,8 +138,9 @@ def train(setup: Setup, observer: Observer) -> Outcome:
         weights are then those of the last good state.
     """
     start = setup.start
-    threads = int(start.numbers.get("threads", 0)) if start is not None else 0
-    with TrainingMode(setup.module, setup.recipe, threads or setup.threads) as mode:
+    before = int(start.numbers.get("threads", 0)) if start is not None else 0
+    threads = before if 0 < before <= usable_cores() else setup.threads
+    with TrainingMode(setup.module, setup.recipe, threads) as mode:
         return _Training(setup, observer, mode).run()
 
 
@@ -188,7 +191,7 @@ class _Training:
 
     def _make_step(self) -> str:
         """Make one step, or leave it where an order to stop comes; return why not to go on, or nothing."""
-        work = _Work(self._recipe, self._step, self._setup.batches, self._aim)
+        work = StepSums(self._recipe, self._step, self._setup.batches, self._aim)
         for place, number in enumerate(work.numbers[self._setup.ranks.rank :: self._setup.ranks.world]):
             if place:
                 self._listen()
@@ -208,7 +211,7 @@ class _Training:
         self._tell(work, loss, norm)
         return self._after(loss)
 
-    def _compute(self, number: int, work: "_Work") -> None:
+    def _compute(self, number: int, work: StepSums) -> None:
         batch = self._setup.batches.micro_batch(number)
         self._mode.draw(number)
         loss = self._aim.loss(self._module, batch)
@@ -218,7 +221,7 @@ class _Training:
         work.tokens += batch.tokens
         work.last = batch
 
-    def _summed(self, work: "_Work") -> tuple[float, float]:
+    def _summed(self, work: StepSums) -> tuple[float, float]:
         """Return the loss and the gradient's length of the whole step, over all processes, and clip it."""
         ranks = self._setup.ranks
         ranks.sum_(self._optimiser.gradients())
@@ -239,7 +242,7 @@ class _Training:
                 return f"{what}; with what was trained until step {self._good.step:,} it is a number still."
         raise error
 
-    def _tell(self, work: "_Work", loss: float, norm: float) -> None:
+    def _tell(self, work: StepSums, loss: float, norm: float) -> None:
         self._loss = loss
         metrics = StepMetrics(
             self._step,
@@ -382,34 +385,3 @@ class _Training:
         self._fall_back()
         self._step = self._good.step
         return self._outcome("paused", reason, guards.divergence_hint(self._optimiser.lr))
-
-
-class _Work:
-    """What is summed up on the way through one step."""
-
-    def __init__(self, recipe: Recipe, step: int, batches: Any, aim: Imitation | Preference) -> None:
-        first = step * recipe.accumulate
-        self.numbers = range(first, first + recipe.accumulate)
-        self.trained = sum(batches.trained_tokens(number) for number in self.numbers)
-        self.weight = sum(aim.weight_of(batches, number) for number in self.numbers)
-        self.loss: list[torch.Tensor] = []
-        self.tokens = 0
-        self.seconds = 0.0
-        self.memory = 0
-        self.last: MicroBatch | None = None
-
-
-def check_shares(recipe: Recipe, ranks: Ranks) -> None:
-    """Refuse processes that cannot share the micro-batches of a step evenly.
-
-    Raises
-    ------
-    TrainingError
-        If the recipe's accumulate is no multiple of their number.
-    """
-    if recipe.accumulate % ranks.world:
-        fit = [each for each in range(1, recipe.accumulate + 1) if recipe.accumulate % each == 0]
-        raise TrainingError(
-            f"{ranks.world} processes cannot share {recipe.accumulate} batches a step evenly.",
-            f"Use {' or '.join(map(str, fit))} of them, or an accumulate that {ranks.world} divides.",
-        )

@@ -17,7 +17,11 @@ HELP: Final[Mapping[str, tuple[str, str]]] = {
     name: (parameter.help, parameter.turn) for name, parameter in PARAMETERS.items()
 }
 TARGETS: Final = ("attention", "all-linear")
-_EPOCHS: Final = 3.0
+# Without a length of its own a run has three epochs; small data is gone through more often, up to twenty
+# times, until so many steps are made, since three of them would teach nothing.
+_EPOCHS: Final = 3
+_MOST_EPOCHS: Final = 20
+_FEWEST_STEPS: Final = 60
 # Every weight moves in full training, and preferences are followed in small steps: a tenth of LoRA's rate.
 _CAREFUL_LR: Final = 2e-5
 _A_RUN: Final = 10  # how often a run validates and saves, unless the recipe says
@@ -39,7 +43,7 @@ class Recipe:
     warmup, validation
         Below 1 a share (of the steps, of the rows), from 1 on a number of them.
     steps, epochs
-        The length of the run; one of them, else three epochs.
+        The length of the run, by one of them; else three epochs, or more of small data.
     evaluate_every, save_every, sample_every
         Steps; 0 is at the end only, None ten times a run.
     max_tokens, checkpointing
@@ -147,7 +151,10 @@ class Recipe:
         """Return the optimiser steps of the run when an epoch has `per_epoch` batches."""
         if self.steps is not None:
             return self.steps
-        return max(1, math.ceil(per_epoch * (self.epochs or _EPOCHS) / self.accumulate))
+        if self.epochs is not None:
+            return max(1, math.ceil(per_epoch * self.epochs / self.accumulate))
+        usual, most = (math.ceil(per_epoch * epochs / self.accumulate) for epochs in (_EPOCHS, _MOST_EPOCHS))
+        return max(usual, min(_FEWEST_STEPS, most))
 
     def warmup_steps(self, steps: int) -> int:
         """Return how many of `steps` the learning rate rises."""

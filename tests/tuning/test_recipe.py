@@ -68,7 +68,10 @@ def test_what_depends_on_other_options_is_chosen():
 
 
 def test_lengths_shares_and_counts():
-    assert Recipe().steps_for(10) == 30
+    assert Recipe().steps_for(100) == 300
+    assert Recipe().steps_for(10) == 60
+    assert Recipe().steps_for(2) == 40
+    assert Recipe.of(accumulate=4).steps_for(1) == 5
     assert Recipe.of(epochs=2.5, accumulate=4).steps_for(10) == 7
     assert Recipe.of(steps=9).steps_for(10) == 9
     assert Recipe.of(warmup=0.1).warmup_steps(40) == 4

@@ -35,6 +35,12 @@ def model(here: Path) -> Iterator[llama_nb.Model]:
         loaded.unload(force=True)
 
 
+@pytest.fixture
+def uncompared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No logits are compared: that takes most of the time of a small model."""
+    monkeypatch.setattr(converting, "_COMPARED", 1000)
+
+
 def watched(monkeypatch: pytest.MonkeyPatch, value: bool) -> None:
     monkeypatch.setattr(converting, "detect", lambda: SimpleNamespace(watched=value))
 
@@ -78,7 +84,7 @@ def test_what_is_said_of_it(model: llama_nb.Model, monkeypatch: pytest.MonkeyPat
     assert lines[1] == "Read back: every byte is there. Weights are off by 0.54 %."
 
 
-def test_a_file_that_is_there_stays(model: llama_nb.Model, here: Path) -> None:
+def test_a_file_that_is_there_stays(model: llama_nb.Model, here: Path, uncompared: None) -> None:
     (here / "cria-F16.gguf").write_text("mine")
     with pytest.raises(ConvertError, match=r"\./cria-F16\.gguf is there already\.\nGive another"):
         model.convert()
@@ -86,9 +92,11 @@ def test_a_file_that_is_there_stays(model: llama_nb.Model, here: Path) -> None:
     assert model.convert(force=True).bytes == (here / "cria-F16.gguf").stat().st_size > 1000
 
 
-def test_a_folder_for_it_and_a_bundled_name(here: Path) -> None:
+def test_a_folder_for_it_and_no_logits_of_large_models(here: Path, uncompared: None) -> None:
     (here / "out").mkdir()
-    assert llama_nb.convert("cria", out="out").path == here / "out" / "cria-F16.gguf"
+    made = llama_nb.convert("cria", out="out")
+    assert made.path == here / "out" / "cria-F16.gguf"
+    assert made.logits is None
 
 
 @pytest.mark.parametrize(
@@ -185,13 +193,6 @@ def test_pickles_become_safetensors_in_a_process_of_their_own(here: Path, storie
     assert made.path == Path("old") / "model.safetensors"
     assert all(torch.equal(load_file(made.path)[name], value) for name, value in expected.items())
     assert "Next: %llama load ./old" in repr(made)
-    with pytest.raises(ConvertError, match="has safetensors already"):
-        llama_nb.convert("./old", to="safetensors")
-
-
-def test_logits_of_large_models_are_not_compared(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converting, "_COMPARED", 1000)
-    assert llama_nb.convert("cria").logits is None
 
 
 def test_the_type_of_a_finer_kind_needs_the_native_quantiser(

@@ -1,4 +1,4 @@
-"""What one optimiser step is made of: its micro-batches, how they are shared, what is summed up on the way."""
+"""What one optimiser step is made of: its micro-batches, how they are shared, what is summed up in it."""
 
 from typing import Any
 

@@ -216,9 +216,9 @@ class RunReading:
             "rank": None if recipe.method == "full" else recipe.rank,
         }
 
-    @functools.cached_property
+    @property
     def _data(self) -> dict[str, Any]:
-        data = self.folder.data
+        data = self.folder.data  # tokens are counted when the run begins
         counts = {name: whole(data.get(name)) for name in ("rows", "validation_rows", "tokens", "trained")}
         notes = data.get("notes")
         return {

@@ -223,3 +223,13 @@ def test_a_notebook_may_change_its_directory_meanwhile(tmp_path, monkeypatch):
     head = look(fake, reading).head()
     assert head["step"] == 3
     assert head["folder"] == str(tmp_path / "runs" / "persona")
+
+
+def test_what_is_counted_when_a_run_begins_is_seen(fake):
+    replace_json(fake.files.data_file, {"source": "persona.jsonl"})
+    reading = RunReading(fake.files)
+    reading.look()
+    assert reading.head()["data"]["rows"] is None
+    replace_json(fake.files.data_file, {"source": "persona.jsonl", "rows": 38, "tokens": 4000})
+    reading.look()
+    assert (reading.head()["data"]["rows"], reading.head()["data"]["tokens"]) == (38, 4000)

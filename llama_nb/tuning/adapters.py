@@ -15,7 +15,7 @@ import torch
 from llama_nb.core.adapter import NO_ADAPTER, mix_label
 from llama_nb.core.errors import AdapterError, did_you_mean
 from llama_nb.tuning.adapter_facts import AdapterFacts, Origin, check_adapter_name, require_peft
-from llama_nb.tuning.targets import resolve_target
+from llama_nb.tuning.targets import refuse_dora, resolve_target
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -158,6 +158,8 @@ class AdapterSet:
                 f"{self.base_name} has an adapter {name!r} already.",
                 f"Give it another name, or take that one out: %llama adapter delete {name}",
             )
+        if config.use_dora:
+            refuse_dora(self.module)
         self._made += 1
         key = f"adapter{self._made}"
         devices = [self.module.device] if self.module.device.type == "cuda" else []

@@ -33,6 +33,15 @@ def linear_layers(module: Any) -> dict[str, Any]:
     return found
 
 
+def refuse_dora(module: Any) -> None:
+    """Raise AdapterError if `module` holds weights that a DoRA, which reads them whole, would break."""
+    if any(type(layer).__name__ == "Linear8bitLt" for layer in linear_layers(module).values()):
+        raise AdapterError(
+            "A DoRA cannot sit on int8 weights of bitsandbytes: they lose their scales when they are read.",
+            "Take method='lora', or load the base with --quant nf4.",
+        )
+
+
 def resolve_target(module: Any, target: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names of layers, as peft matches them, that `target` stands for.
 

@@ -320,6 +320,13 @@ def test_on_a_quantised_base_off_is_exact(twins, quant):
     assert (logits() == base).all()
     model.adapters.delete("a")
     assert (logits() == base).all()
+    if quant == "int8":
+        with pytest.raises(AdapterError, match="A DoRA cannot sit on int8"):
+            add_adapter(model, "d", method="dora")
+    else:
+        add_adapter(model, "d", method="dora")
+    model.adapters.off()
+    assert (logits() == base).all()
     model.unload()
 
 

@@ -150,12 +150,12 @@ class _Training:
     def __init__(self, setup: Setup, observer: Observer, mode: TrainingMode) -> None:
         self._setup = setup
         self._module = setup.module
-        self._recipe = setup.recipe
+        self._recipe = setup.recipe.for_model(setup.module.config.get_text_config().hidden_size)
         self._observer = observer
         self._mode = mode
         self._aim = Preference(setup.recipe.beta) if setup.recipe.objective == "dpo" else Imitation()
         self._steps = setup.recipe.steps_for(setup.batches.per_epoch)
-        self._optimiser = Optimiser(trained_parameters(setup.module), setup.recipe, self._steps)
+        self._optimiser = Optimiser(trained_parameters(setup.module), self._recipe, self._steps)
         self._trackers = Trackers(setup.recipe, setup.folder, self._steps, setup.ranks.rank)
         self._step = 0
         self._loss = math.nan
@@ -355,7 +355,7 @@ class _Training:
         self._put(start)
         self._step = self._kept = start.step
         self._loss = float(start.numbers.get("loss") or math.nan)
-        self._optimiser.lr = float(start.numbers.get("lr", self._recipe.lr))
+        self._optimiser.lr = float(start.numbers.get("lr", self._optimiser.lr))
         self._watch = guards.DivergenceWatch.of(self._watch.vocabulary, start.numbers.get("watch"))
 
     def _put(self, state: TrainingState) -> None:

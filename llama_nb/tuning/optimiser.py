@@ -37,12 +37,15 @@ class Optimiser:
     ----------
     parameters
         What is trained, by names that hold in a checkpoint.
+    recipe
+        With a learning rate.
     steps
         Of the whole run.
     """
 
     def __init__(self, parameters: Mapping[str, torch.nn.Parameter], recipe: Recipe, steps: int) -> None:
         self.parameters = dict(parameters)
+        assert recipe.lr is not None
         self.lr = recipe.lr
         self._recipe = recipe
         self._steps = steps
@@ -52,7 +55,7 @@ class Optimiser:
         if flat:
             groups.append({"params": flat, "weight_decay": 0.0})
         # One kernel for all parameters; a LoRA has hundreds of small ones.
-        self._adam = AdamW(groups, lr=recipe.lr, fused=True)
+        self._adam = AdamW(groups, lr=self.lr, fused=True)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step `step`, from 0."""

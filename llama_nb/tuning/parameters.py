@@ -99,12 +99,13 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         open_=True,
     ),
     "lr": _number(
-        "the learning rate: how far each step goes",
+        "the learning rate: how far each step goes; none is what is usual for a model of this width",
         "Up: learns faster, until the loss jumps or grows. Down: safer and slower. Halve it when the loss "
         "is restless, double it when it hardly falls.",
         0,
         _MANY,
         open_=True,
+        optional=True,
     ),
     "schedule": _word(
         "how the learning rate goes on after the warm-up: cosine and linear fall to 0, constant stays",

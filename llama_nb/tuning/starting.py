@@ -77,6 +77,7 @@ def start(
         If peft is not installed.
     """
     root = root or Path(RUNS)
+    recipe = recipe.for_model(parts.module.config.get_text_config().hidden_size)
     wanted = check_name(name) if name is not None else name_from(data.source)
     found, last = _known(root, wanted, parts.base, data, recipe)
     if found is not None:

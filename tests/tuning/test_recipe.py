@@ -57,9 +57,15 @@ def test_what_cannot_be_is_refused_with_what_could(options, said):
 
 
 def test_what_depends_on_other_options_is_chosen():
-    assert Recipe.of().lr == 2e-4
-    assert Recipe.of(method="full").lr == Recipe.of(objective="dpo").lr == 2e-5
-    assert Recipe.of(method="full", lr=1e-3).lr == 1e-3
+    assert Recipe.of().lr is None
+    assert Recipe.of().for_model(4096).lr == 2e-4
+    assert Recipe.of().for_model(2048).lr == 4e-4
+    assert Recipe.of().for_model(128).lr == 6.4e-3
+    assert Recipe.of().for_model(64).lr == 1e-2
+    assert (
+        Recipe.of(method="full").for_model(4096).lr == Recipe.of(objective="dpo").for_model(4096).lr == 2e-5
+    )
+    assert Recipe.of(method="full", lr=1e-3).for_model(4096).lr == 1e-3
     assert Recipe.of(rank=64).alpha == 128
     assert Recipe.of(rank=64, alpha=8).alpha == 8
     assert Recipe.of(rank=None, lr=None) == Recipe()

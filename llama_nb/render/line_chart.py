@@ -25,7 +25,8 @@ _STROKE: Final = 1.8
 _DASH: Final = 5.0
 _TICKS: Final = 4
 _LABEL: Final = 14  # CSS pixels of height
-_NUMBER: Final = f"height:{_LABEL}px;line-height:{_LABEL}px;width:58px;padding:0 6px 0 0"
+_BESIDE: Final = "display:inline-block;vertical-align:top"
+_NUMBER: Final = f"height:{_LABEL}px;line-height:{_LABEL}px;width:58px;padding:0 6px 0 0;text-align:right"
 _PALETTE: Final = 64
 
 
@@ -55,7 +56,7 @@ class Frame:
         return across * width, (1 - min(1.0, max(0.0, up))) * height
 
 
-def chart_html(lines: Sequence[Line], alt: str, *, width: int = 520, height: int = 150) -> str:
+def chart_html(lines: Sequence[Line], alt: str, *, width: int = 480, height: int = 150) -> str:
     """Return a chart with its axes and its legend, or an empty text if there is nothing to draw.
 
     The caller passes it through `wall(html, pictures=True)`.
@@ -72,16 +73,10 @@ def chart_html(lines: Sequence[Line], alt: str, *, width: int = 520, height: int
         return ""
     marks = ticks(shown.low, shown.high)
     picture = picture_html(chart_png(lines, shown, marks, width, height), alt, width, height)
-    scale = styled("div", f"{FIGURES};{SMALL};{MUTED}", _scale(marks, shown, height))
-    cell = "padding:0;border:none;vertical-align:top;text-align:"
-    row = styled("tr", "", styled("td", f"{cell}right", scale) + styled("td", f"{cell}left", picture))
-    below = styled(
-        "tr", "", styled("td", f"{cell}right", "") + styled("td", f"{cell}left", _steps(shown, width))
-    )
-    table = styled(
-        "table", "border-collapse:collapse;color:inherit;font-size:inherit;margin:0.3em 0", row + below
-    )
-    return _legend(lines) + table
+    # No table: pages give its rows a ground of their own.
+    scale = styled("div", f"{_BESIDE};{FIGURES};{SMALL};{MUTED}", _scale(marks, shown, height))
+    drawn = styled("div", f"{_BESIDE};width:{width}px", picture + _steps(shown))
+    return _legend(lines) + styled("div", "overflow:auto;white-space:nowrap;margin:0.3em 0", scale + drawn)
 
 
 def chart_png(lines: Sequence[Line], shown: Frame, marks: Sequence[float], width: int, height: int) -> bytes:
@@ -192,7 +187,7 @@ def _round(mark: float, marks: Sequence[float]) -> str:
     return f"{mark:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 
 
-def _steps(shown: Frame, width: int) -> str:
+def _steps(shown: Frame) -> str:
     middle = (shown.left + shown.right) / 2
     words = [
         ("left", f"step {shown.left:,.0f}"),
@@ -203,7 +198,7 @@ def _steps(shown: Frame, width: int) -> str:
         words = words[:1]
     style = "display:inline-block;width:33.3%;text-align:"
     spans = "".join(styled("span", style + align, escape(text)) for align, text in words)
-    return styled("div", f"{FIGURES};{SMALL};{MUTED};width:{width}px;white-space:nowrap", spans)
+    return styled("div", f"{FIGURES};{SMALL};{MUTED}", spans)
 
 
 def _legend(lines: Sequence[Line]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MOST_POINTS: Final = 600
-_SPAN: Final = 20  # over one more step is smoothed every so many: little in a short run, which falls fast
+_SPAN: Final = 12  # over one more step is smoothed every so many: little in a short run, which falls fast
 _WIDEST: Final = 50
 _LARGEST: Final = 2**53  # of a step's number, so that every reader of JSON counts the same
 

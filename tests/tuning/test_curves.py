@@ -44,7 +44,7 @@ def test_a_long_run_is_thinned_and_its_last_step_is_there():
 
 def test_smoothing_begins_at_the_first_loss_and_grows_with_the_run():
     made = curves_of([{"step": 1, "loss": 4.0}, {"step": 2, "loss": 2.0}])
-    assert made.smoothed == pytest.approx([4.0, 4.0 - 2.0 / 1.05])
+    assert made.smoothed == pytest.approx([4.0, 4.0 - 2.0 / (1 + 1 / 12)])
     steady = curves_of(lines(1, 50, lambda _: 3.0))
     assert steady.smoothed == pytest.approx([3.0] * 50)
     jump = curves_of(lines(1, 2001, lambda step: 3.0 if step <= 2000 else 4.0))

@@ -155,7 +155,8 @@ class _Execution:
         _check_disk(self._folder, parameters, recipe.keep_checkpoints)
         if "parameters" in self._folder.plan:  # an earlier life of the run has decided
             return prepared
-        found = forecast(self._parts, recipe, prepared.batches, prepared.steps, parameters)
+        batches, steps = prepared.batches, prepared.steps
+        found = forecast(self._parts, recipe, batches, steps, parameters, self._trained)
         self._folder.write_plan({**found.to_plan(), "max_tokens": recipe.max_tokens})
         recipe = dataclasses.replace(recipe, checkpointing=found.checkpointing)
         return dataclasses.replace(prepared, recipe=recipe)
@@ -209,7 +210,10 @@ class _Execution:
 
     def _conclude(self, outcome: Outcome, observer: FolderObserver) -> str:
         self._parts.engine.raise_state()
-        self._folder.write_plan({"measured_memory": observer.memory, "measured_s": observer.seconds})
+        steps = [each for each in self._folder.metrics() if "loss" in each]  # of all lives of the run
+        memory = max((each.get("memory") or 0 for each in steps), default=0)
+        seconds = sum(each.get("seconds") or 0.0 for each in steps)
+        self._folder.write_plan({"measured_memory": memory, "measured_s": seconds})
         if outcome.state == "stopped":
             reason = outcome.reason or observer.stop_reason
             self._report.change(state="stopped", step=outcome.step, reason=reason, serving="")

@@ -100,8 +100,6 @@ class FolderObserver:
         self._stop: str | None = None
         self._wanted = Order()
         self._validation: tuple[int, float] | None = None
-        self.memory = 0  # the highest of all steps, in bytes
-        self.seconds = 0.0
 
     # --- what the loop calls ------------------------------------------------------------------------------
 
@@ -118,8 +116,6 @@ class FolderObserver:
     def step(self, metrics: "StepMetrics") -> None:
         """Write the step down; answer the fixed prompts when that is due."""
         self._stage.changed()
-        self.memory = max(self.memory, metrics.memory)
-        self.seconds += metrics.seconds
         record = dataclasses.asdict(metrics)
         del record["steps"]
         self._insist(lambda: self._folder.append_metrics(record))

@@ -1,13 +1,14 @@
-"""What a run will take, said before its first step: memory by arithmetic, time by one measured forward pass.
+"""What a run will take, said before its first step: memory by arithmetic, time by one tried micro-batch.
 
 Decides whether activations are computed again instead of kept, where the recipe leaves that open.
 """
 
 import dataclasses
+import statistics
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-import torch
 
 from llama_nb.core.errors import LlamaError
 from llama_nb.planner.job import Job, Target, Train
@@ -17,6 +18,7 @@ from llama_nb.runtime.devices import available_memory
 from llama_nb.tuning.loss import trained_loss
 from llama_nb.tuning.packing import BatchPlan
 from llama_nb.tuning.preference import PreferencePlan
+from llama_nb.tuning.training_mode import TrainingMode, trained_parameters
 
 if TYPE_CHECKING:
     from llama_nb.tuning.parts import Parts
@@ -24,13 +26,8 @@ if TYPE_CHECKING:
 
 Batches: TypeAlias = BatchPlan | PreferencePlan
 
-# A step in forward passes: back through frozen weights goes one product a layer, as forward, through trained
-# ones two; what is computed again is one more.
-_ADAPTER_STEP: Final = 2.2
-_FULL_STEP: Final = 3.2
-_AGAIN: Final = 1.0
-_REFERENCE: Final = 1.0  # preferences are compared with what the base alone makes of them
-# The quickest of a few forward passes counts: the first one also loads code, and others may use the cores.
+_REFERENCE: Final = 4 / 3  # preferences are compared with what the base alone makes of them: a forward pass
+# The middle one of a few counts, without the first, which also loads code.
 _TRIES: Final = 6
 _ENOUGH_S: Final = 1.0
 
@@ -62,13 +59,28 @@ class Forecast:
         return dataclasses.asdict(self)
 
 
-def forecast(parts: "Parts", recipe: "Recipe", batches: Batches, steps: int, parameters: int) -> Forecast:
-    """Return what a run will take, measured on the module in eval mode."""
+def forecast(
+    parts: "Parts",
+    recipe: "Recipe",
+    batches: Batches,
+    steps: int,
+    parameters: int,
+    trained: Callable[[], AbstractContextManager[None]],
+) -> Forecast:
+    """Return what a run will take; a micro-batch is computed there and back, and nothing is changed by it.
+
+    Parameters
+    ----------
+    parameters
+        How many numbers are trained.
+    trained
+        Switches to what is trained, for the block.
+    """
     checkpointing, memory = _memory(parts, recipe, batches)
-    factor = (_FULL_STEP if recipe.method == "full" else _ADAPTER_STEP) + (_AGAIN if checkpointing else 0)
-    factor += _REFERENCE if recipe.objective == "dpo" else 0
-    seconds = _forward_seconds(parts, batches) * factor * recipe.accumulate * steps
-    return Forecast(memory, seconds, parameters, checkpointing)
+    recipe = dataclasses.replace(recipe, checkpointing=checkpointing)
+    with trained(), TrainingMode(parts.module, recipe):
+        seconds = _seconds(parts, batches) * (_REFERENCE if recipe.objective == "dpo" else 1.0)
+    return Forecast(memory, seconds * recipe.accumulate * steps, parameters, checkpointing)
 
 
 def _memory(parts: "Parts", recipe: "Recipe", batches: Batches) -> tuple[bool, int | None]:
@@ -118,16 +130,15 @@ def _targets(parts: "Parts", recipe: "Recipe") -> tuple[str, ...]:
     )
 
 
-def _forward_seconds(parts: "Parts", batches: Batches) -> float:
+def _seconds(parts: "Parts", batches: Batches) -> float:
+    """Return the seconds that a micro-batch takes."""
     batch = batches.micro_batch(0)
-    module = parts.module
-    module.eval()
+    weights = trained_parameters(parts.module).values()
     took: list[float] = []
-    while len(took) < 2 or (len(took) < _TRIES and sum(took) < _ENOUGH_S):
+    while not took or (len(took) < _TRIES and sum(took) < _ENOUGH_S):
         started = time.perf_counter()
-        with torch.no_grad():
-            float(trained_loss(module, batch))
+        trained_loss(parts.module, batch).backward()
         took.append(time.perf_counter() - started)
-        if took[0] > _ENOUGH_S:
-            break
-    return min(took)
+        for each in weights:
+            each.grad = None
+    return statistics.median(took[1:] or took)

@@ -23,7 +23,7 @@ _EPOCHS: Final = 3
 _MOST_EPOCHS: Final = 20
 _FEWEST_STEPS: Final = 60
 # What is usual for a LoRA on a model 4,096 wide (Llama 3.1 8B). AdamW's best rate for matrices goes with the
-# inverse of the width (arXiv:2203.03466, table 3), so narrower models learn at a higher one.
+# inverse of the width (arXiv:2203.03466), so narrower models learn at a higher one.
 _USUAL_LR: Final = 2e-4
 _USUAL_WIDTH: Final = 4096
 _HIGHEST_LR: Final = 1e-2
@@ -38,8 +38,8 @@ _FALSE: Final = ("false", "off", "no", "0")
 class Recipe:
     """How to train; `HELP` says of every parameter what it is and what happens when it is turned.
 
-    Numbers given as text ("2e-4") are accepted. `Recipe.of(**options)` refuses unknown names with the nearest,
-    and makes alpha twice a rank that is given alone.
+    Numbers given as text ("2e-4") are accepted. `Recipe.of(**options)` refuses unknown names with the
+    nearest, and makes alpha twice a rank that is given alone.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Never
 
@@ -155,8 +155,14 @@ def convert(
     spec = model.source if model is not None else source or ""
     if adapter is not None or (model is None and _is_adapter(spec)):
         return _adapter(model, spec, adapter, type, out, base, force=force)
-    checked = _checked(spec, stop)
-    return _model(checked, type, out, force=force, stop=stop)
+    made = _model(_checked(spec, stop), type, out, force=force, stop=stop)
+    left_out = model.adapters.label if model is not None else ""
+    if left_out:
+        merging = (
+            f"merge it first (%llama adapter merge {left_out} --to FOLDER), or convert it with --adapter"
+        )
+        made = replace(made, notes=(f"{left_out} is not in the file: {merging}.", *made.notes))
+    return made
 
 
 class Converter:
@@ -265,7 +271,8 @@ def _adapter(
     kind = None if asked is None else str(asked).upper()
     with _adapter_file(model, spec, adapter) as (file, name):
         known = base if base is not None else None if adapter is None else spec
-        checked = _base(file, name) if known is None else _checked(known)
+        source = str(known if known is not None else _base(file, name))
+        checked = _checked(source)
         if file.fingerprint and file.fingerprint != checked.fingerprint and not force:
             raise ConvertError(
                 f"The adapter {name} was trained on {file.base_name or 'another model'} "
@@ -278,7 +285,8 @@ def _adapter(
             raise ConvertError(f"type is {kind[:40]!r}; an adapter has one of {', '.join(TYPES)}.", near)
         path = _target(out, f"{_last(name)}-lora-{kind}.gguf", force=force)
         written = write_adapter(file, checked, path, kind, name)
-    return _said(written, f"llama-cli -m {_last(checked.name)}.gguf --lora {{path}}")
+    made = _said(written, f"llama-cli -m {_last(checked.name)}.gguf --lora {{path}}")
+    return replace(made, notes=(f"Its base for llama.cpp: %llama convert {source} --to gguf",))
 
 
 @contextlib.contextmanager
@@ -300,23 +308,24 @@ def _adapter_file(
     yield file, file.name or found.name
 
 
-def _base(file: "AdapterFile", name: str) -> "Checked":
-    """Return the base of an adapter: a loaded model with its weights, else what its files name."""
+def _base(file: "AdapterFile", name: str) -> str:
+    """Return the source of an adapter's base: of a loaded model with its weights, else what its files name."""
     from llama_nb.session import registry
 
     loaded = registry.loaded_of(file.fingerprint, file.base_name) if file.fingerprint else None
     if loaded is not None:
-        return _checked(loaded.source)
+        return loaded.source
     if not file.base_name:
         raise AdapterError(
             f"The adapter {name} does not say which base it belongs to.", "Give it with --base."
         )
     try:
-        return _checked(file.base_name)
+        _checked(file.base_name)
     except LoadError as error:
         raise ConvertError(
             f"The base of {name}, {file.base_name}, is not here: {error.message}", "Give it with --base."
         ) from None
+    return file.base_name
 
 
 # --- where it goes --------------------------------------------------------------------------------------

@@ -162,7 +162,9 @@ def test_an_adapter_of_other_weights_is_refused_naming_both(here: Path, stories2
     assert llama_nb.convert(two, adapter=folder, force=True, out="b").path.name == "b.gguf"
 
 
-def test_an_adapter_in_memory_and_a_run_by_its_name(model: llama_nb.Model, here: Path) -> None:
+def test_an_adapter_in_memory_and_a_run_by_its_name(
+    model: llama_nb.Model, here: Path, uncompared: None
+) -> None:
     folder = save_adapter(model.checked.folder, here / "runs" / "pirate" / "adapter")
     facts = f'{{"name": "pirate", "base": {{"name": "cria", "fingerprint": "{model.fingerprint}"}}}}'
     (folder / "llama_nb.json").write_text(facts)
@@ -172,6 +174,9 @@ def test_an_adapter_in_memory_and_a_run_by_its_name(model: llama_nb.Model, here:
     two = llama_nb.convert("pirate", out="two")
     assert one.path.read_bytes() == two.path.read_bytes()
     assert {each.name for each in GGUFReader(one.path).tensors} > {"blk.5.attn_q.weight.lora_b"}
+    assert one.notes == ("Its base for llama.cpp: %llama convert cria --to gguf",)
+    model.adapters.use("pirate")
+    assert any(note.startswith("pirate is not in the file: merge it first") for note in model.convert().notes)
 
 
 def test_an_adapter_without_a_base_asks_for_one(here: Path, stories260k: Path) -> None:

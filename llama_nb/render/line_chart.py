@@ -202,13 +202,22 @@ def _steps(shown: Frame) -> str:
 
 
 def _legend(lines: Sequence[Line]) -> str:
-    marks = {"line": "\u2501\u2501", "dots": "\u2022 \u2022", "dashed": "\u254c\u254c"}
     items = [
-        styled("span", "display:inline-block;margin-right:14px", _sample(line, marks[line.look]))
+        styled("span", "display:inline-block;margin-right:14px", _mark(line) + escape(clean_line(line.label)))
         for line in lines
     ]
     return styled("div", f"{SMALL};margin:0.3em 0", "".join(items))
 
 
-def _sample(line: Line, mark: str) -> str:
-    return styled("span", f"color:{line.colour}", mark) + " " + escape(clean_line(line.label))
+def _mark(line: Line) -> str:
+    """Return what stands for a line in a legend: a piece of it, made of boxes."""
+    box, count = {
+        "line": ("18px;height:3px", 1),
+        "dots": ("4px;height:4px", 3),
+        "dashed": ("6px;height:3px", 2),
+    }[line.look]
+    style = (
+        f"display:inline-block;vertical-align:middle;margin-right:4px;border-radius:2px;width:{box};"
+        f"background-color:{line.colour}"
+    )
+    return styled("span", style, "") * count

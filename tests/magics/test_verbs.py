@@ -248,7 +248,8 @@ def test_help_is_also_an_option(shell):
 # They have tests of their own: on real weights, and so that a developer stays logged in.
 ELSEWHERE = {
     *("load", "unload", "doctor", "login", "logout", "quantize", "json", "batch", "tools"),
-    *("branch", "continue", "sampling", "compare"),
+    *("adapter", "branch", "continue", "sampling", "compare"),
+    *("adapter", "convert"),
     *("ablate", "anatomy", "attention", "heads", "lens", "patch", "route", "routing", "runs", "train"),
 }
 

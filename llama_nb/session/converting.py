@@ -309,7 +309,7 @@ def _adapter_file(
 
 
 def _base(file: "AdapterFile", name: str) -> str:
-    """Return the source of an adapter's base: of a loaded model with its weights, else what its files name."""
+    """Return the source of an adapter's base: a loaded model with its weights, or what its files name."""
     from llama_nb.session import registry
 
     loaded = registry.loaded_of(file.fingerprint, file.base_name) if file.fingerprint else None

@@ -154,7 +154,7 @@ def test_the_recipe_says_what_is_not_as_usual(tmp_path):
     rows = {row["name"]: row for row in look(fake).recipe()["rows"]}
     assert (rows["rank"]["value"], rows["rank"]["usual"]) == ("8", False)
     assert rows["target"]["value"] == "q_proj, v_proj"
-    assert (rows["lr"]["value"], rows["lr"]["usual"]) == ("0.0002", True)
+    assert (rows["lr"]["value"], rows["lr"]["usual"]) == ("automatic", True)
     assert rows["packing"]["value"] == "on"
     assert rows["checkpointing"]["value"] == "automatic"
     assert "learns faster" in rows["lr"]["turn"]

@@ -162,6 +162,23 @@ def test_rows_of_a_batch_are_those_of_what_was_on(cria, tmp_path):
     assert adapted["reply"][0] == said(cria).text != base["reply"][0]
 
 
+def test_what_looks_inside_sees_the_adapted_model(cria):
+    story = "Once upon a time, Ida lived"
+    base = cria.complete(story, **GREEDY)
+    with cria.ablate("5.attn", "0.3"):
+        cut = cria.complete(story, **GREEDY).text
+    add_adapter(cria, "persona")
+    with cria.ablate("5.attn", "0.3"):
+        assert cria.complete(story, **GREEDY).text == cut
+        assert cria.complete(story, adapter="persona", **GREEDY).text != cut
+    cria.adapters.use("persona")
+    on = cria.complete(story, **GREEDY)
+    likeliest = cria.distribution(story, temperature=0).to_record()
+    cria.adapters.off()
+    assert cria.distribution(story, temperature=0).to_record() != likeliest
+    assert on.tokens[0].logprob != base.tokens[0].logprob
+
+
 # --- caches -------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,21 @@ def test_off_is_what_it_was_before_to_the_last_bit(dtype, method):
     assert torch.equal(logits(module), before)
 
 
+def test_what_is_off_costs_nothing(module, adapters):
+    add_trained(adapters, "a", target="q_proj")
+    add_trained(adapters, "b", target="q_proj,up_proj")
+    queries, ups = module.model.layers[0].self_attn.q_proj, module.model.layers[0].mlp.up_proj
+    plain = lambda layer: layer.forward == layer.base_layer.forward  # noqa: E731
+    assert plain(queries)
+    assert plain(ups)
+    adapters.use("a")
+    assert not plain(queries)
+    assert plain(ups)
+    with adapters.training("b"):
+        assert not plain(ups)
+    assert plain(ups)
+
+
 def test_the_last_one_that_goes_leaves_the_module_as_it_was(module, adapters):
     kinds = [type(part) for part in module.modules()]
     add_trained(adapters, "a", target="attention")

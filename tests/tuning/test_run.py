@@ -6,9 +6,11 @@ import shutil
 import pytest
 import torch
 
+from llama_nb.core import events
 from llama_nb.core.errors import AdapterError, ModelBusy, TrainingError
 from llama_nb.core.stop import StopFlag
 from llama_nb.loading.open import load_checked
+from llama_nb.runtime.environment import Environment
 from llama_nb.session.model import Model
 from llama_nb.tuning import checkpoint, execute, guards
 from llama_nb.tuning.control import append_order
@@ -368,6 +370,36 @@ def test_a_life_that_left_no_checkpoint_begins_anew(parts, whole, begin, monkeyp
     assert "persona" in parts.adapters.names
     run.resume(parts).wait(90)
     assert measured(run) == measured(whole)
+
+
+# --- an interrupt -------------------------------------------------------------------------------------------
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_the_waiting_and_not_the_run_where_somebody_watches(begin, monkeypatch):
+    monkeypatch.setattr("llama_nb.tuning.run.detect", lambda: Environment("lab", watched=True, widgets=True))
+    said = []
+    unsubscribe = events.subscribe(said.append)
+    run = begin(RECIPE.replace(steps=4000))
+    assert run.wait(90, look=interrupt) is run
+    unsubscribe()
+    assert not run.over
+    assert [event.text for event in said if isinstance(event, events.Note)] == [
+        "persona goes on in the background; stop it with %llama train stop persona."
+    ]
+    run.stop()
+
+
+def test_an_interrupt_stops_a_run_that_nobody_watches(begin):
+    run = begin(RECIPE.replace(steps=4000))
+    until_step(run, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run.wait(90, look=interrupt)
+    assert (run.state, run.status.reason) == ("stopped", "interrupted")
+    assert list(run.files.checkpoints.glob("step-*"))
 
 
 # --- the model is wanted back -------------------------------------------------------------------------------

@@ -112,9 +112,9 @@ def run_names() -> list[str]:
     return [folder.name for folder in folders()]
 
 
-def is_order(words: Sequence[str], namespace: Mapping[str, Any]) -> bool:
-    """Return whether a line orders a run about: no variable of yours has the name of an order."""
-    return bool(words) and words[0] in _ORDERS and words[0] not in namespace
+def is_order(words: Sequence[str]) -> bool:
+    """Return whether a line orders a run about, whatever variables there are: `lr` is often one."""
+    return bool(words) and words[0] in _ORDERS
 
 
 def obey(words: Sequence[str]) -> "Shown | Run":

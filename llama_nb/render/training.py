@@ -88,6 +88,13 @@ def to_page(head: Record, curves: Record, samples: Record, *, watched: bool) -> 
     return without_math(html + to_html([table] if table else []))
 
 
+def lines(text: str) -> str:
+    """Return a title and what follows it as HTML."""
+    first, *rest = text.split("\n")
+    parts = [styled("div", "font-weight:bold", escape(first))]
+    return without_math(wall("".join([*parts, *(styled("div", MUTED, escape(each)) for each in rest)])))
+
+
 def loss_chart(head: Record, curves: Record) -> str:
     """Return the losses of a run as a chart, or nothing before the first step."""
     steps = curves.get("steps", [])

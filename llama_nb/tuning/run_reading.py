@@ -261,10 +261,16 @@ class RunReading:
 
 
 def bundle(folder: RunFolder, *, watched: bool) -> dict[str, str]:
-    """Return a run as text and as HTML that stands alone."""
+    """Return a run as text and as HTML that stands alone.
+
+    Where outputs are compared, one that goes on says no more than that: how far it is differs each time.
+    """
     reading = RunReading(folder)
     reading.look()
     head, samples = reading.head(), reading.samples()
+    if reading.state.state in ("waiting", "running") and not watched:
+        said = f"{rendered.title(head)}\ngoing on"
+        return {"text/plain": said, "text/html": rendered.lines(said)}
     html = rendered.to_page(head, reading.curves.points().to_record(), samples, watched=watched)
     return {"text/plain": rendered.to_plain(head, samples, watched=watched), "text/html": html}
 

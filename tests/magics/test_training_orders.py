@@ -38,6 +38,12 @@ def test_an_order_goes_to_the_run_that_goes_on(shell, fake, here):
     assert given(fake) == [("pause", None), ("save", None), ("lr", 1e-4)]
 
 
+def test_a_variable_of_the_same_name_is_no_data(shell, fake):
+    shell.names["lr"] = 1e-4
+    assert shell("%llama train lr 3e-4").ok
+    assert given(fake) == [("lr", 3e-4)]
+
+
 def test_a_paused_run_goes_on(shell, fake):
     fake.say("paused")
     assert shell("%llama train resume").value.text == "persona goes on."

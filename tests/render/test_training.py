@@ -108,11 +108,21 @@ def test_hostile_texts_stay_text(tmp_path):
     assert "not loaded" in page.text
 
 
+@pytest.mark.parametrize("state", ["waiting", "running"])
+def test_a_run_that_goes_on_says_only_that_where_outputs_are_compared(fake, state):
+    fake.say(state)
+    shown = bundle(fake.files, watched=False)
+    assert shown["text/plain"] == "persona: LoRA of rank 16 on cria\ngoing on"
+    assert read(shown["text/html"]).text == "persona: LoRA of rank 16 on criagoing on"
+
+
 def test_the_value_of_a_cell_is_the_same(fake):
-    assert bundle(fake.files, watched=True) == {
-        "text/plain": text_of(fake, watched=True),
-        "text/html": html_of(fake, watched=True),
-    }
+    for watched in (True, False):
+        assert bundle(fake.files, watched=watched) == {
+            "text/plain": text_of(fake, watched=watched),
+            "text/html": html_of(fake, watched=watched),
+        }
+        fake.say("finished")
 
 
 @pytest.mark.parametrize(("watched", "words"), [(True, "0.00225"), (False, "0.00")])

@@ -80,7 +80,7 @@ def run(args: Namespace, call: Call) -> Any:
     """Do it and return the Run, or what a preview or an order has to say."""
     if args.resume is not None:
         return _resumed(args, call)
-    if training_words.is_order(args.words, call.namespace):
+    if training_words.is_order(args.words):
         _refuse_recipe(args, f"%llama train {args.words[0]}")
         return training_words.obey(args.words)
     data, label = training_words.find_data(args.words, call)

@@ -117,9 +117,9 @@ def figures(head: Record, *, watched: bool) -> list[tuple[str, str]]:
     if loss is not None:
         found.append(("loss", loss_text(loss, watched=watched)))
     if head.get("validation") is not None:
-        best, at = head.get("best"), head.get("best_step")
-        known = best is not None and at is not None
-        said = f" (best {loss_text(best, watched=watched)} at step {at:,})" if known else ""
+        said = ""
+        if head.get("best") is not None and head.get("best_step") is not None:
+            said = f" (best {loss_text(head['best'], watched=watched)} at step {head['best_step']:,})"
         found.append(("validation", loss_text(head["validation"], watched=watched) + said))
     if head.get("parameters"):
         found.append(("trained weights", number(head["parameters"])))

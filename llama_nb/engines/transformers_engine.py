@@ -27,6 +27,7 @@ from llama_nb.engines.begun import begun_texts, check_begun
 from llama_nb.engines.decoding import Forward, Generation, first_bad_layer
 from llama_nb.engines.detokenize import StopStrings, TextStream
 from llama_nb.engines.embedding import embed
+from llama_nb.engines.end_tokens import end_tokens
 from llama_nb.engines.grammar import Grammars
 from llama_nb.engines.head import Floats
 from llama_nb.engines.interventions import changed, changed_until_the_end
@@ -39,8 +40,6 @@ from llama_nb.engines.worker import Around, Background, Serve, Worker
 from llama_nb.runtime.devices import available_memory, thread_count
 
 _BUNDLED: Final = Path(__file__).resolve().parent.parent / "bundled"
-# Tokens that end a turn, for models whose files do not say which do.
-_END_NAMES: Final = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|eot|>", "<|eom|>")
 
 T = TypeVar("T")
 
@@ -70,7 +69,7 @@ class TransformersEngine:
         self.trusted = Path(loaded.checked.folder).resolve().is_relative_to(_BUNDLED)
         self._prompts = PromptBuilder(self._tokenizer, loaded.chat_template, self.name, trusted=self.trusted)
         self._texts = TokenTexts(self._backend)
-        self._ends = self._end_tokens(loaded)
+        self._ends = end_tokens(loaded, self._prompts.special)
         self._size = int(self._module.config.vocab_size)
         self._grammars = Grammars(self._backend, self._size, self._ends, self.name)
         self._forward = Forward(self._module, loaded.checked.parameters)
@@ -425,19 +424,6 @@ class TransformersEngine:
             "or overflow in this dtype.",
             "Load it again with `--dtype float32`; if it persists, the files are damaged.",
         )
-
-    def _end_tokens(self, loaded: LoadedModel) -> frozenset[int]:
-        given = loaded.generation.get("eos_token_id")
-        if given is None:
-            given = getattr(loaded.module.config, "eos_token_id", None)
-        ends = set(given if isinstance(given, list | tuple) else [] if given is None else [given])
-        if self._tokenizer.eos_token_id is not None:
-            ends.add(self._tokenizer.eos_token_id)
-        for name in _END_NAMES:
-            token = self._backend.token_to_id(name)
-            if token in self._prompts.special:
-                ends.add(token)
-        return frozenset(int(end) for end in ends if end is not None)
 
 
 def _failed(error: LlamaError) -> TokenEvent:

@@ -369,7 +369,17 @@ class AdapterSet:
             if any(key in layer.lora_A for key in keys):
                 layer.__dict__.pop("forward", None)
             else:  # what is off costs nothing: peft's own way through the layer took a tenth of cria's time
-                layer.forward = layer.base_layer.forward
+                layer.forward = _straight_through(layer.base_layer)
+
+
+def _straight_through(base: Any) -> Callable[..., torch.Tensor]:
+    """Return the forward of a layer whose adapters are off: whatever `base` computes when it is called."""
+
+    def forward(*given: Any, **named: Any) -> torch.Tensor:
+        found: torch.Tensor = base.forward(*given, **named)  # training replaces it for a while
+        return found
+
+    return forward
 
 
 def _parts(layer: Any, key: str) -> dict[str, Any]:

@@ -62,6 +62,14 @@ def encode(values: "torch.Tensor", kind: str, name: str) -> "np.ndarray[Any, Any
     return stored.view(torch.uint8).numpy()
 
 
+def exact(dtype: "torch.dtype", kind: str) -> bool:
+    """Whether every number of a dtype is one of a type."""
+    import torch
+
+    halves = {torch.float16: "F16", torch.bfloat16: "BF16"}
+    return kind == halves.get(dtype) or (kind == "F32" and dtype != torch.float64)
+
+
 def squares(values: "torch.Tensor", encoded: "np.ndarray[Any, Any]", kind: str) -> tuple[float, float]:
     """Return the sums of squares of what encoding changed, and of the values."""
     import torch

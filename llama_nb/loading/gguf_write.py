@@ -17,7 +17,7 @@ from llama_nb.core.events import Progress, publish
 from llama_nb.core.stop import StopFlag
 from llama_nb.loading.check import Checked
 from llama_nb.loading.gguf_config import llama3_factors
-from llama_nb.loading.gguf_encode import encode, row_order, squares
+from llama_nb.loading.gguf_encode import encode, exact, row_order, squares
 from llama_nb.loading.gguf_file import read_gguf
 from llama_nb.loading.gguf_model import check_gguf, gguf_name
 from llama_nb.loading.gguf_output import check_disk, compare_bytes, partial_file, require_library
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _STORED: Final = {"F32": "F32", "F64": "F32", "F16": "F16", "BF16": "BF16"}
-_CHUNK: Final = 1 << 24  # weights that are encoded at a time: 64 MiB in float32
+_CHUNK: Final = 1 << 22  # weights that are encoded at a time: 16 MiB in float32
 _HEADER_ROOM: Final = 1 << 16
 _ROPE_FACTORS: Final = "rope_freqs.weight"
 _LLAMA3: Final = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
@@ -293,7 +293,7 @@ def _each(checked: Checked, tensors: list[_Tensor]) -> "Iterator[tuple[_Tensor, 
 def _encoded(
     values: "torch.Tensor", tensor: _Tensor, config: Mapping[str, Any]
 ) -> "tuple[np.ndarray[Any, Any], float, float]":
-    """Return a tensor's bytes, some rows at a time; of a matrix also the squares of errors and of weights."""
+    """Return a tensor's bytes; of a matrix that is rounded also the squares of errors and of weights."""
     import numpy as np
 
     order = row_order(tensor.source, values.shape[0], config)
@@ -307,7 +307,7 @@ def _encoded(
         place = slice(start, start + at_once)
         part = rows[place] if order is None else rows[order[place]]
         encoded[place] = encode(part, tensor.kind, tensor.source or tensor.name)
-        if values.dim() > 1:
+        if values.dim() > 1 and not exact(values.dtype, tensor.kind):
             wrong, length = squares(part, encoded[place], tensor.kind)
             off, size = off + wrong, size + length
     return encoded, off, size

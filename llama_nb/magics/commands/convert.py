@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llama_nb.magics import names
+from llama_nb.magics import names, training_words
 from llama_nb.magics.parser import VerbParser
 from llama_nb.magics.verbs import Call
 
@@ -34,8 +34,9 @@ def add_arguments(parser: VerbParser) -> None:
 
 
 def complete(words: Sequence[str]) -> Iterable[str]:
-    """Return the loaded models and those that are here."""
-    return () if words else dict.fromkeys([*names.loaded(), *names.loadable()])
+    """Return the loaded models, those that are here, and the runs."""
+    known = [*names.loaded(), *names.loadable(), *training_words.run_names()]
+    return () if words else dict.fromkeys(known)
 
 
 def run(args: Namespace, call: Call) -> Any:

@@ -103,12 +103,12 @@ def _in_pieces(weight: torch.Tensor) -> bool:
 
 
 def _plain_and_frozen(head: Any) -> bool:
-    """Whether the head is a product with a matrix that stays, and nobody hooked into it."""
+    """Whether the head is a product with a matrix that stays, and nobody (accelerate too) hooked into it."""
     return (
         type(head) is nn.Linear
         and head.bias is None
         and not head.weight.requires_grad
-        and not (head._forward_hooks or head._forward_pre_hooks)
+        and not (head._forward_hooks or head._forward_pre_hooks or hasattr(head, "_hf_hook"))
     )
 
 

@@ -93,8 +93,9 @@ def _losses(module: Any, batch: MicroBatch, places: torch.Tensor) -> torch.Tenso
         attention_mask=_mask(module, batch),
         use_cache=False,
     )
-    hidden = output.last_hidden_state[:, :-1].flatten(0, 1)[places.to(device)]
-    wanted = batch.ids[:, 1:].flatten()[places].to(device)
+    states = output.last_hidden_state  # on the last of several GPUs, where the head is
+    hidden = states[:, :-1].flatten(0, 1)[places.to(states.device)]
+    wanted = batch.ids[:, 1:].flatten()[places].to(states.device)
     cap = getattr(module.config.get_text_config(), "final_logit_softcapping", None)
     return token_losses(hidden, wanted, module.get_output_embeddings(), cap)
 

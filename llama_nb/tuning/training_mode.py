@@ -101,7 +101,7 @@ class TrainingMode:
         try:
             if self._recipe.checkpointing:
                 _switch_checkpointing(self._module, "enable", {"use_reentrant": False})
-            self._wide.put()
+            self._wide.__enter__()
             self.put_back()
         except BaseException:
             self._leave()
@@ -129,7 +129,7 @@ class TrainingMode:
             torch.manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=7).digest()))
 
     def _leave(self) -> None:
-        self._wide.take()
+        self._wide.__exit__()
         if self._recipe.checkpointing:
             _switch_checkpointing(self._module, "disable")
         for each, wanted in self._gradients_before.items():

@@ -19,7 +19,7 @@ _HALF: Final = (torch.bfloat16, torch.float16)
 
 
 class WideLinears:
-    """The frozen linear layers of a half-precision module, which compute in float32 from `put` to `take`.
+    """The frozen linear layers of a half-precision module, which compute in float32 for a block.
 
     What comes in and goes out is in half precision as ever. In inference mode, as chats between two
     micro-batches are answered, they compute as the module always does.
@@ -30,13 +30,11 @@ class WideLinears:
         if module.device.type == "cpu" and slow_in_half_precision(module.dtype):
             self._layers = [part for part in module.modules() if _frozen(part)]
 
-    def put(self) -> None:
-        """Take over these layers."""
+    def __enter__(self) -> None:
         for layer in self._layers:
             layer.forward = _Wide(layer, layer.forward)
 
-    def take(self) -> None:
-        """Give them back."""
+    def __exit__(self, *raised: object) -> None:
         for layer in self._layers:
             vars(layer).pop("forward", None)
 

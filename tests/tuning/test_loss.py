@@ -1,5 +1,7 @@
 """The loss: equal to the plain one over all logits, whatever the head, the mask, the dtype or the CPU."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -159,13 +161,11 @@ def test_frozen_half_precision_layers_are_multiplied_in_float32_where_the_cpu_is
     reference = tiny_llama()
     scale = [model.model.layers[0].input_layernorm.weight.requires_grad_() for model in (module, reference)]
     batch = packed()
-    wide = WideLinears(module)
-    wide.put()
-    loss = trained_loss(module, batch)
-    gradient = gradient_of(loss, scale[0])
-    with torch.no_grad():
-        assert module.model.layers[0].mlp.up_proj(torch.ones(1, 32).bfloat16()).dtype == torch.bfloat16
-    wide.take()
+    with WideLinears(module):
+        loss = trained_loss(module, batch)
+        gradient = gradient_of(loss, scale[0])
+        with torch.inference_mode():
+            assert module.model.layers[0].mlp.up_proj(torch.ones(1, 32).bfloat16()).dtype == torch.bfloat16
     assert all("forward" not in vars(part) for part in module.modules())
     exact = trained_loss(reference, batch)
     assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=5e-3)
@@ -174,9 +174,8 @@ def test_frozen_half_precision_layers_are_multiplied_in_float32_where_the_cpu_is
 
 def test_full_precision_layers_are_left_alone():
     module = tiny_llama()
-    wide = WideLinears(module)
-    wide.put()
-    assert all("forward" not in vars(part) for part in module.modules())
+    with WideLinears(module):
+        assert all("forward" not in vars(part) for part in module.modules())
 
 
 @pytest.mark.full
@@ -201,15 +200,14 @@ def test_quantised_layers_too(method, monkeypatch, tmp_path):
     with adapters.training("a"):
         module.train()
         found = []
-        for wide in (None, WideLinears(module)):
-            if wide is not None:
-                wide.put()
-            loss = trained_loss(module, batch)
-            loss.backward()
+        for wide in (contextlib.nullcontext(), WideLinears(module)):
+            with wide:
+                loss = trained_loss(module, batch)
+                loss.backward()
+                taken = [name for part in module.modules() for name in vars(part)].count("forward")
             gradients = [each.grad for each in module.parameters() if each.requires_grad and each.grad.any()]
             found.append((float(loss.detach()), torch.cat([each.flatten() for each in gradients])))
             module.zero_grad()
-        assert [name for part in module.modules() for name in vars(part)].count("forward") == 15
-        wide.take()
+        assert taken == 15
     assert found[0][0] == pytest.approx(found[1][0], rel=2e-3)
     assert F.cosine_similarity(found[0][1], found[1][1], 0) > 0.999

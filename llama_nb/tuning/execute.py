@@ -72,9 +72,9 @@ def execute(
         with Report(folder, before, parts.engine.busy) as report:
             try:
                 with random_states_kept():
-                    execution = _Execution(folder, parts, report, stopped, serve, team)
-                    return execution.run()
+                    return _Execution(folder, parts, report, stopped, serve, team).run()
             except Exception as error:
+                _take_out(folder, parts)
                 if team.final(error):
                     _say_failure(folder, report, error)
                 raise
@@ -224,6 +224,15 @@ class _Execution:
             save_adapter(self._folder.adapter, self._parts.adapters, self._name)
         self._report.change(state="finished", step=outcome.step, reason="", serving="")
         return "finished"
+
+
+def _take_out(folder: RunFolder, parts: "Parts") -> None:
+    """Take the adapter of a run that failed out of the model if nothing of it is worth going on with."""
+    adapters = parts.adapters
+    ours = folder.name in adapters.names and adapters.origin(folder.name).run == folder.name
+    if ours and checkpoint.newest_step(folder.checkpoints) is None:
+        adapters.delete(folder.name)
+        parts.engine.raise_state()
 
 
 def _check_disk(folder: RunFolder, parameters: int, keep: int) -> None:

@@ -157,9 +157,11 @@ def _go_on(
     folder.write_state(_waiting(folder, state, name))
     _hand_over(folder, parts, process=process, executor=executor)
     saved = newest_step(folder.checkpoints)
-    begin = "the beginning" if saved is None else f"the checkpoint of step {saved:,}"
+    if saved is None:
+        return Run(folder, said=f"{folder.name} begins anew: it had left no checkpoint.")
     steps = f" of {state.steps:,}" if state.steps else ""
-    return Run(folder, said=f"{folder.name} goes on from {begin}; it had come to step {state.step:,}{steps}.")
+    begin = f"goes on from the checkpoint of step {saved:,}"
+    return Run(folder, said=f"{folder.name} {begin}; it had come to step {state.step:,}{steps}.")
 
 
 def _hand_over(folder: RunFolder, parts: Parts | None, *, process: bool, executor: Executor | None) -> None:

@@ -367,7 +367,8 @@ def test_a_life_that_left_no_checkpoint_begins_anew(parts, whole, begin, monkeyp
         run = begin()
         until(lambda: run.over, "it fails")
     assert run.status.state == "failed"
-    assert "persona" in parts.adapters.names
+    assert "persona" not in parts.adapters.names
+    assert parts.adapters.active == {}
     run.resume(parts).wait(90)
     assert measured(run) == measured(whole)
 

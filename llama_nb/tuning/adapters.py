@@ -156,7 +156,7 @@ class AdapterSet:
         if name in self._keys:
             raise AdapterError(
                 f"{self.base_name} has an adapter {name!r} already.",
-                f"Give it another name, or take that one out: %llama adapter delete {name}",
+                f"Give this one another --name, or take that one out: %llama adapter delete {name}",
             )
         if config.use_dora:
             refuse_dora(self.module)

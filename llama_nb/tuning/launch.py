@@ -120,14 +120,16 @@ def _train(
         follow(folder, parts, ranks, device=device, shard=shard)
         return
 
+    leader = Leader(ranks, life.process, device=device, shard=shard, last=life.last)
+
     def stopped() -> str | None:
         return stopping[0] if stopping else None
 
     def serve(around: Any, timeout: float = 0.0) -> int:  # noqa: ARG001 - as the worker lets others in
+        leader.wait()
         time.sleep(timeout)  # nobody else uses this model
         return 0
 
-    leader = Leader(ranks, life.process, device=device, shard=shard, last=life.last)
     execute(folder, parts, stopped=stopped, serve=serve, team=leader)
 
 

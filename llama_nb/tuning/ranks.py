@@ -5,8 +5,8 @@ or told in place, so that no wrapper comes around the module. Knows no recipe, n
 """
 
 import contextlib
-import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +17,12 @@ import torch.distributed as dist
 
 from llama_nb.core.errors import TrainingError
 
-# Rank 0 waits where a user pauses a run, and the others wait for what it says.
-_LONGEST_PAUSE: Final = timedelta(days=30)
+# The longest that one process keeps the others waiting, and how often rank 0 says that it is still there: a
+# user may pause a run for days.
+_PATIENCE: Final = timedelta(minutes=10)
+_BEAT_S: Final = 20.0
+_TRY: Final = timedelta(seconds=5)
+_STORE: Final = "llama-nb/store"
 _VARIABLES: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 
 
@@ -74,15 +78,13 @@ class Ranks:
     ----------
     place
         Which process this is.
-    orders
-        The group on the CPU in which rank 0 tells the others what to do, and may keep them waiting.
     """
 
-    def __init__(self, place: Place, orders: Any = None) -> None:
+    def __init__(self, place: Place) -> None:
         self.place = place
         self.rank = place.rank
         self.world = place.world
-        self._orders = orders
+        self._told = time.monotonic()
 
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
         """Put the sum over all processes into each tensor; one message for each dtype and device."""
@@ -104,28 +106,28 @@ class Ranks:
         if self.world == 1:
             return list(numbers)
         held = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(held, group=self._orders)
+        dist.all_reduce(held)
         return [float(number) for number in held]
 
-    def tell_numbers(self, *numbers: float) -> list[float]:
-        """Return rank 0's `numbers` in every process; the others wait until it comes to say them."""
+    def tell(self, *numbers: float) -> list[float]:
+        """Return rank 0's numbers in every process; the others, which may give any, wait for them."""
         if self.world == 1:
             return list(numbers)
-        held = torch.tensor(numbers, dtype=torch.float64)
-        dist.broadcast(held, 0, group=self._orders)
-        return [float(number) for number in held]
+        while True:
+            said = self._broadcast([1.0, *numbers])
+            if said[0]:
+                return said[1:]
 
-    def tell(self, value: Any) -> Any:
-        """Return rank 0's `value` (of JSON) in every process."""
-        if self.world == 1:
-            return value
-        written = json.dumps(value).encode() if self.place.first else b""
-        (size,) = self.tell_numbers(len(written))
-        held = torch.zeros(int(size), dtype=torch.uint8)
-        if self.place.first:
-            held.copy_(torch.frombuffer(bytearray(written), dtype=torch.uint8))
-        dist.broadcast(held, 0, group=self._orders)
-        return json.loads(bytes(held.tolist()))
+    def beat(self, count: int) -> None:
+        """Have the others, which wait for `count` numbers, wait on; rank 0 calls it as often as it can."""
+        if self.world > 1 and self.place.first and time.monotonic() - self._told > _BEAT_S:
+            self._broadcast([0.0] * (1 + count))
+
+    def _broadcast(self, numbers: Sequence[float]) -> list[float]:
+        held = torch.tensor(numbers, dtype=torch.float64)
+        dist.broadcast(held, 0)
+        self._told = time.monotonic()
+        return [float(number) for number in held]
 
     def meet(self) -> None:
         """Wait until all processes are here."""
@@ -158,7 +160,7 @@ def joined(place: Place, device: str = "cpu") -> Iterator[Ranks]:
     if ours:
         _join(place, device)
     try:
-        yield Ranks(place, dist.new_group(backend="gloo", timeout=_LONGEST_PAUSE))
+        yield Ranks(place)
     finally:
         if ours and dist.is_initialized():
             # Where one process died the group cannot be left in order; the launcher ends what is left of it.
@@ -173,7 +175,13 @@ def backend_for(device: str) -> str:
 
 def _join(place: Place, device: str) -> None:
     try:
-        dist.init_process_group(backend_for(device), rank=place.rank, world_size=place.world)
+        dist.init_process_group(
+            backend_for(device),
+            store=_meeting_place(place),
+            rank=place.rank,
+            world_size=place.world,
+            timeout=_PATIENCE,
+        )
     except (ValueError, RuntimeError) as error:
         where = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         raise TrainingError(
@@ -181,3 +189,31 @@ def _join(place: Place, device: str) -> None:
             f"{str(error).splitlines()[0][:200]}",
             "Start them all by one launcher; between machines, the port must be open.",
         ) from error
+
+
+def _meeting_place(place: Place) -> Any:
+    """Return the store through which the processes find each other, with nothing of an earlier start in it.
+
+    torch's elastic agent keeps one store for all its restarts, and gloo takes the addresses of dead processes
+    from it for those of living ones: then both wait to be called. So rank 0 opens a store of its own there.
+    """
+    given = next(dist.rendezvous("env://", place.rank, place.world, timeout=_PATIENCE))[0]
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return given
+    host = os.environ["MASTER_ADDR"]
+    if place.first:
+        own = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=_PATIENCE)
+        given.set(_STORE, str(own.port))
+        return own
+    deadline = time.monotonic() + _PATIENCE.total_seconds()
+    while True:
+        port = int(given.get(_STORE))  # of an earlier start, perhaps, where nobody listens any more
+        try:
+            found = dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=_TRY)
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            found.set_timeout(_PATIENCE)
+            return found

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from llama_nb.core.errors import LlamaError, UnsupportedError
 from llama_nb.tuning.loop import Observer, Order, Setup, StepMetrics, train
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from llama_nb.tuning.folder_observer import Stage
     from llama_nb.tuning.parts import Parts
     from llama_nb.tuning.state import TrainingState
+
+_WORDS: Final = 3  # numbers in everything that the first process says
+_ANEW: Final = -1
+_OVER: Final = -2
 
 
 class Leader:
@@ -62,10 +66,10 @@ class Leader:
         """Return the stage; one that gives no answers where a forward pass needs all processes."""
         return _Mute(stage) if self._shard and self._ranks.world > 1 else stage
 
-    def share(self, setup: Setup, start: Path | None) -> Setup:
-        """Have all begin from `start`, and return the first one's part."""
+    def share(self, setup: Setup, start: Path | None) -> Setup:  # noqa: ARG002 - its step names it
+        """Have all begin from the checkpoint that `setup` begins from, and return the first one's part."""
         lr = setup.start.numbers.get("lr") if setup.start is not None else None
-        self._ranks.tell({"start": start.name if start is not None else None, "lr": lr})
+        _say(self._ranks, setup.start.step if setup.start is not None else _ANEW, lr)
         if self._shard and not self._sharded:
             shard_base(setup.module, self._ranks, self._device)
             self._sharded = True
@@ -77,7 +81,11 @@ class Leader:
 
     def over(self) -> None:
         """Let the others end."""
-        self._ranks.tell(None)
+        _say(self._ranks, _OVER)
+
+    def wait(self) -> None:
+        """Have the others wait on: called whenever this process waits, or is long about something."""
+        self._ranks.beat(_WORDS)
 
     def final(self, error: Exception) -> bool:
         """An error of ours would come again; another may be the death of a process, and all begin again."""
@@ -96,8 +104,8 @@ def follow(
     """
     from llama_nb.tuning.preparing import prepare
 
-    told = ranks.tell(None)
-    if told is None:
+    step, lr = _hear(ranks)
+    if step == _OVER:
         return
     with _copy_of(folder) as own:
         prepared = prepare(own, parts)
@@ -107,14 +115,14 @@ def follow(
         parts.adapters.create(name, folder.recipe, run=name)
         parts.adapters.use(name)
     sharded = False
-    while told is not None:
+    while step != _OVER:
         setup = Setup(
             module=parts.module,
             recipe=prepared.recipe,
             batches=prepared.batches,
             validation=prepared.validation,
             name=name,
-            start=_read(folder, told),
+            start=_read(folder, step, lr),
             ranks=ranks,
         )
         with contextlib.nullcontext() if full else parts.adapters.training(name):
@@ -122,18 +130,28 @@ def follow(
                 shard_base(parts.module, ranks, device)
                 sharded = True
             train(setup, Heard(ranks))
-        told = ranks.tell(None)
+        step, lr = _hear(ranks)
 
 
-def _read(folder: RunFolder, told: dict[str, Any]) -> "TrainingState | None":
+def _say(ranks: Ranks, step: int, lr: float | None = None) -> None:
+    """Say from which step to begin, and with which learning rate; or that nothing begins."""
+    ranks.tell(step, math.nan if lr is None else lr, math.nan)
+
+
+def _hear(ranks: Ranks) -> tuple[int, float | None]:
+    step, lr, _ = ranks.tell(*(math.nan,) * _WORDS)
+    return int(step), None if math.isnan(lr) else lr
+
+
+def _read(folder: RunFolder, step: int, lr: float | None) -> "TrainingState | None":
     """Return the state to begin from, which the first process has checked."""
     from llama_nb.tuning.checkpoint import Checkpoint
 
-    if told["start"] is None:
+    if step == _ANEW:
         return None
-    state = Checkpoint(folder.checkpoints / told["start"], 0, "").read()
-    if told["lr"] is not None:
-        state.numbers["lr"] = told["lr"]
+    state = Checkpoint(folder.checkpoints / f"step-{step:06d}", step, "").read()
+    if lr is not None:
+        state.numbers["lr"] = lr
     return state
 
 
@@ -170,7 +188,7 @@ class Heard:
         """Return the order that the first process has read; the others wait for it, also while it pauses."""
         order = (self._inner.between() if self._inner is not None else None) or Order()
         lr = math.nan if order.lr is None else order.lr
-        stop, save, lr = self._ranks.tell_numbers(order.stop, order.save, lr)
+        stop, save, lr = self._ranks.tell(order.stop, order.save, lr)
         heard = Order(stop=bool(stop), save=bool(save), lr=None if math.isnan(lr) else lr)
         if heard.stop:
             # A launcher that lost a process stops the others: then this fails, and all begin again.

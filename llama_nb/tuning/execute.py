@@ -193,6 +193,7 @@ class _Execution:
                 validation=prepared.validation,
                 name=self._name,
                 start=state,
+                folder=str(self._folder.path),
             )
             with self._trained():
                 shared = self._team.share(setup, start.path if start is not None else None)

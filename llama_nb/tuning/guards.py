@@ -14,6 +14,7 @@ import torch
 from llama_nb.core.errors import TrainingError
 from llama_nb.engines.decoding import first_bad_layer
 from llama_nb.tuning.packing import MicroBatch
+from llama_nb.tuning.recipe import Recipe
 
 _SMOOTHING: Final = 0.9  # of the mean of losses: about the last ten steps
 # A model that knows nothing loses log(vocabulary) a token; one far above it was made worse than that.
@@ -139,6 +140,22 @@ def not_finite(module: Any, batch: MicroBatch, step: int, loss: float, norm: flo
         f"The loss of step {step:,} is {loss}, first in {where}. The step was not made, and the last good "
         "state is kept.",
         hint,
+    )
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch says that memory ran out, on a GPU or not."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def no_memory(error: RuntimeError, step: int, recipe: Recipe) -> TrainingError:
+    """Return the error for a step that the memory does not hold."""
+    ways = [f"--batch 1 --accumulate {recipe.batch * recipe.accumulate}"] if recipe.batch > 1 else []
+    ways += ["--checkpointing on"] if not recipe.checkpointing else []
+    ways.append("a smaller --max-tokens or --rank")
+    return TrainingError(
+        f"The memory ran out in step {step:,}: {str(error).splitlines()[0][:200]}",
+        f"The last good state is kept. Begin a new run with {', '.join(ways)}.",
     )
 
 

@@ -19,7 +19,7 @@ _PIECE: Final = 16_384  # rows of the head that are widened at once
 
 
 def token_losses(
-    hidden: torch.Tensor, targets: torch.Tensor, head: nn.Module, cap: float | None = None
+    hidden: torch.Tensor, targets: torch.Tensor, head: Any, cap: float | None = None
 ) -> torch.Tensor:
     """Return the cross entropy of each target, computed in float32, shape (N,).
 
@@ -39,7 +39,7 @@ def token_losses(
         return losses
     if not len(targets):
         return hidden.sum(-1).float()
-    rows = _rows(head.weight)
+    rows = _rows(int(getattr(head, "out_features", 0) or head.weight.shape[0]))
     parts = zip(hidden.split(rows), targets.split(rows), strict=True)
     return torch.cat(
         [
@@ -56,7 +56,7 @@ class _FrozenHead(torch.autograd.Function):
     def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         gradient = torch.empty_like(hidden) if hidden.requires_grad else None
         losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        rows = _rows(weight)
+        rows = _rows(weight.shape[0])
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
             place = targets[part, None]
@@ -112,8 +112,8 @@ def _plain_and_frozen(head: Any) -> bool:
     )
 
 
-def _rows(weight: Any) -> int:
-    return max(1, _SLICE // int(weight.shape[0]))
+def _rows(vocabulary: int) -> int:
+    return max(1, _SLICE // vocabulary)
 
 
 def _capped(logits: torch.Tensor, cap: float | None) -> torch.Tensor:

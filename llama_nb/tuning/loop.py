@@ -183,6 +183,11 @@ class _Training:
         except TrainingError:
             self._fall_back()
             raise
+        except RuntimeError as error:
+            if not guards.out_of_memory(error):
+                raise
+            self._fall_back()
+            raise guards.no_memory(error, self._step + 1, self._recipe) from error
         finally:
             self._optimiser.drop_gradients()
             self._trackers.close()

@@ -126,6 +126,23 @@ def test_one_ruinous_step_at_the_very_end_is_noticed(story):
     assert not watcher.states
 
 
+def test_a_step_that_the_memory_does_not_hold_says_what_takes_less():
+    ours, watcher = adapted(), Watcher()
+
+    def full(*_):
+        if len(watcher.metrics) == 5 and ours.module.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
+
+    ours.module.model.layers[1].register_forward_pre_hook(full)
+    with pytest.raises(
+        TrainingError, match=r"in step 6: CUDA out of memory. Tried to allocate 20.00 GiB"
+    ) as said:
+        learn(watcher=watcher, adapters=ours)
+    assert "--batch 1 --accumulate 4, --checkpointing on" in said.value.hint
+    assert [state.step for state in watcher.states] == [3]
+    assert not ours.module.training
+
+
 def test_a_save_that_a_user_orders_is_obeyed_at_once():
     watcher = Watcher(lambda call: Order(save=True, stop=True) if call == 6 else None)
     outcome, _, _ = learn(watcher=watcher)

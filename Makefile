@@ -21,7 +21,8 @@ env:             ## install what the tests need: .venv, npm packages, Chromium
 test: env        ## run every check and test but the long ones
 	@$(BIN)/python -m tools.gate $(ARGS)
 
-test-full: env   ## the same, with the long and heavy tests
+test-full:       ## the same, with the long and heavy tests
+	@$(PYTHON) tools/setup_env.py full
 	@$(BIN)/python -m tools.gate --full $(ARGS)
 
 page: env        ## build the widgets' and the JupyterLab extension's JavaScript

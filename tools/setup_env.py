@@ -1,4 +1,4 @@
-"""Install what `make lab` or `make test` needs, once: .venv, npm packages, Chromium.
+"""Install what `make lab`, `make test` or `make test-full` needs, once: .venv, npm packages, Chromium.
 
 Runs on any Python >= 3.11 with the standard library only. A stamp in .venv records what was installed for
 which pyproject.toml and constraints.txt, so a second call does nothing. constraints.txt gives the versions.
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 MINIMUM = (3, 11)
+PROFILES = ("lab", "test", "full")  # each installs what those before it do
 
 
 def say(text: str) -> None:
@@ -66,8 +67,8 @@ def requirements(profile: str) -> list[str]:
     lines = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     for extra in ("lab", "quant"):
         lines += project["project"]["optional-dependencies"][extra]
-    if profile == "test":
-        lines += project["dependency-groups"]["test"]
+    for group in PROFILES[: PROFILES.index(profile) + 1]:
+        lines += project["dependency-groups"].get(group, [])
     return lines
 
 
@@ -82,8 +83,8 @@ def make_venv() -> None:
 def install_python(profile: str) -> None:
     """Install the package (editable) and the profile's requirements at the tested versions."""
     inputs = digest(ROOT / "pyproject.toml", ROOT / "constraints.txt", sys.version)
-    stamps = {name: Stamp(VENV / f".llama-nb-{name}", inputs) for name in ("lab", "test")}
-    if stamps["test"].holds() or stamps[profile].holds():
+    stamps = {name: Stamp(VENV / f".llama-nb-{name}", inputs) for name in PROFILES}
+    if any(stamps[name].holds() for name in PROFILES[PROFILES.index(profile) :]):
         say("Python packages: up to date")
         return
     say("installing the Python packages at the tested versions (some minutes the first time)")
@@ -150,13 +151,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("profile", choices=["lab", "test"])
+    parser.add_argument("profile", choices=PROFILES)
     profile = parser.parse_args().profile
     if sys.version_info < MINIMUM:
         raise SystemExit("llama-nb needs Python 3.11 or newer; say which one: make lab PYTHON=python3.12")
     make_venv()
     install_python(profile)
-    if profile == "test":
+    if profile != "lab":
         install_npm()
         install_chromium()
 

@@ -185,7 +185,7 @@ distributed_type: MULTI_GPU
 machine_rank: 0
 {"main_process_ip: null" if place.nodes == 1 else "main_process_ip: FIRST-MACHINE"}
 main_process_port: {0 if place.nodes == 1 else 29500}
-rdzv_backend: c10d
+rdzv_backend: {"static" if place.nodes == 1 else "c10d"}
 same_network: true
 num_machines: {place.nodes}
 num_processes: {launch.processes * place.nodes}

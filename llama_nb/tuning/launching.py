@@ -166,7 +166,8 @@ def command(launch: Launch, folder: Path, python: str = sys.executable) -> list[
         # accelerate's own way to the CPU needs mpirun; its torch elastic, which --multi_gpu takes, does not.
         outer = ["accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes", count]
         outer += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        outer += ["--rdzv_backend", "c10d", "--main_process_port", "0", "--max_restarts", str(RESTARTS)]
+        # Two launches on one machine would meet at the port of its other back end, c10d.
+        outer += ["--rdzv_backend", "static", "--main_process_port", "0", "--max_restarts", str(RESTARTS)]
     return [python, "-P", "-m", *outer, *inner]
 
 

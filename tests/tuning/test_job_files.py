@@ -72,7 +72,7 @@ def test_accelerate_reads_its_settings(run, tmp_path):
     job = write_job(run, "accelerate", gpus=3, here=tmp_path)
     config = load_config_from_file(str(job.path))
     assert config.num_processes == 3
-    assert config.rdzv_backend == "c10d"
+    assert (config.rdzv_backend, config.main_process_port) == ("static", 0)
     words = shlex.split(job.command)
     inside = run.relative_to(tmp_path)
     assert words[:4] == ["accelerate", "launch", "--config_file", str(inside / "accelerate.yaml")]

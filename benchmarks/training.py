@@ -25,7 +25,7 @@ BUDGETS: Final = {"plain": 0.75, "trainer": 0.75, "trl": 0.4}
 ELSEWHERE: Final = 1.0
 # Losses of bfloat16 models differ in their fourth digit by the order of sums.
 SAME_LOSS: Final = 2e-3
-ROUNDS: Final = 3
+ROUNDS: Final = 2
 WARM: Final = 2
 DEVICE: Final = os.environ.get("LLAMA_NB_BENCHMARK_DEVICE", "cpu")
 
@@ -40,7 +40,7 @@ class Case:
     vocabulary: int
     dtype: str
     share: float = 0.25
-    steps: int = 8
+    steps: int = 6
     batch: int = 2
     tokens: int = 256
 

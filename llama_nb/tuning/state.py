@@ -11,7 +11,6 @@ import torch
 
 WEIGHTS: Final = "weights/"
 MOMENTS: Final = ("moment1/", "moment2/")
-RANDOM: Final = "random/"
 
 
 @dataclass(slots=True)
@@ -21,13 +20,15 @@ class TrainingState:
     Attributes
     ----------
     tensors
-        "weights/NAME" of every trained parameter, "moment1/NAME" and "moment2/NAME" of AdamW, and
-        "random/torch", "random/cuda:0" ..., "random/python", "random/numpy": the states of the generators,
-        uint8 or int64. NAME is the parameter's name in the module without the adapter's name, such as
+        "weights/NAME" of every trained parameter, "moment1/NAME" and "moment2/NAME" of AdamW. NAME is the
+        parameter's name in the module without the adapter's name, such as
         "model.layers.0.self_attn.q_proj.lora_A.weight": peft's own, less its "base_model.model.".
     numbers
         JSON values: "step" (optimiser steps done), "steps", "micro_batch" (the next one, counted over
-        epochs), "lr" (the peak rate, which may have been changed), "best" and more of the guards.
+        epochs), "lr" (the peak rate, which may have been changed), "threads" and what the guards remember.
+
+    States of random generators are not among them: what is random in a step is drawn from the seed and the
+    micro-batch's number (`TrainingMode.draw`), wherever and whenever it is computed.
     """
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)

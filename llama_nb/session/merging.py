@@ -6,7 +6,7 @@ Writing the files is `tuning.merge`'s business.
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from llama_nb.session.measuring import measured
 
 if TYPE_CHECKING:
     from llama_nb.engines.base import Engine
+    from llama_nb.loading.weights import Loaded
     from llama_nb.session.handle import Handle
     from llama_nb.tuning.adapters import AdapterSet
 
@@ -34,6 +35,8 @@ _TEXTS: Final = (
 )
 _LONGEST: Final = 64  # tokens of each text
 _AGREE: Final = 0.05  # what half-precision files round the logits of a float32 model to, and more
+
+Ids = Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,12 @@ def merge(model: "Handle", folder: Path, name: str | None, stop: StopFlag) -> Me
 
     weights = _chosen(model, name)
     label = mix_label(weights)
-    updates = model.adapters.do(
-        lambda adapters: take_updates(adapters, weights), f"taking {label}", changes=False
+    ids = [model.engine.prompt(Request(text)).ids[:_LONGEST] for text in _TEXTS]
+    # At once, since a training may go on and change the adapter.
+    updates, reference = model.adapters.do(
+        lambda adapters: (take_updates(adapters, weights), _reference(model, adapters, weights, ids)),
+        f"taking {label}",
+        changes=False,
     )
     check_base(model.checked, updates)
     needed = model.checked.stored_bytes + model.checked.unread
@@ -101,15 +108,16 @@ def merge(model: "Handle", folder: Path, name: str | None, stop: StopFlag) -> Me
         written_whole(folder, f"the merged {model.name}", needed=needed, replaces=FACTS) as part,
     ):
         write_merged(model.checked, updates, part, stop)
-        merged = _compared(model, part, weights, folder.expanduser(), stop)
+        largest, same, dtype = _compared(model, part, reference, ids, stop)
+        tokens = sum(map(len, ids))
         facts = {
             "schema": 1,
             "merged": dict(weights),
             "base": {"name": model.source, "fingerprint": model.fingerprint},
-            "logits": {"largest": merged.largest, "same": merged.same, "tokens": merged.tokens},
+            "logits": {"largest": largest, "same": same, "tokens": tokens},
         }
         (part / FACTS).write_text(f"{json.dumps(facts, indent=1)}\n", encoding="utf-8")
-    return merged
+    return Merged(folder.expanduser(), label, largest, same, tokens, dtype)
 
 
 def _chosen(model: "Handle", name: str | None) -> dict[str, float]:
@@ -119,72 +127,79 @@ def _chosen(model: "Handle", name: str | None) -> dict[str, float]:
     return {adapters.one(name): 1.0}
 
 
-def _compared(
-    model: "Handle", part: Path, weights: Mapping[str, float], folder: Path, stop: StopFlag
-) -> Merged:
-    label = mix_label(weights)
-    ids = [model.engine.prompt(Request(text)).ids[:_LONGEST] for text in _TEXTS]
-    tokens = sum(map(len, ids))
-    try:
-        with _adapted_base(model, weights, stop) as (engine, dtype):
-            expected = _logits(engine, ids, weights, stop)
-        name = f"{model.name}, merged"
-        with quiet():
-            beside = open_beside(str(part), stop, device=model.device, dtype=dtype, name=name)
-        with given_back(beside) as (engine, _):
-            found = _logits(engine, ids, {}, stop)
-    except FitError:
-        return Merged(folder, label, None, 0, tokens, model.dtype)
-    largest = max(float((one - other).abs().max()) for one, other in zip(expected, found, strict=True))
-    same = sum(
-        int((one.argmax(-1) == other.argmax(-1)).sum()) for one, other in zip(expected, found, strict=True)
-    )
-    return Merged(folder, label, largest, same, tokens, dtype)
+@dataclass(frozen=True)
+class _Reference:
+    """What a merged model is compared with: logits; of a quantised one, what makes them on plain weights."""
+
+    logits: list[Any]
+    weights: Mapping[str, float]
+    adapters: Mapping[str, tuple[Any, Mapping[str, Any]]]
 
 
-@contextmanager
-def _adapted_base(
-    model: "Handle", weights: Mapping[str, float], stop: StopFlag
-) -> "Iterator[tuple[Engine, str]]":
-    """The model itself where it is not quantised; else its base read anew, with copies of the adapters."""
+def _reference(model: "Handle", adapters: "AdapterSet", weights: Mapping[str, float], ids: Ids) -> _Reference:
+    """Take what is needed to know how the base answers with these adapters on; on the worker."""
+    from llama_nb.tuning.merge import logits_behind
+
     if model.quant is None:
-        yield model.engine, model.dtype
-        return
-    from llama_nb.tuning.adapters import AdapterSet
-
-    copies = model.adapters.do(lambda adapters: _copies(adapters, weights), "copying adapters", changes=False)
-    with quiet():
-        beside = open_beside(model.source, stop, device=model.device, name=model.name)
-    with given_back(beside) as (engine, loaded):
-        fresh = AdapterSet(loaded.module, base_name=model.source, base_fingerprint=model.fingerprint)
-        for name, (config, tensors) in copies.items():
-            fresh.add(name, config)
-            fresh.put_weights(name, tensors)
-        engine.adapters = fresh  # type: ignore[attr-defined]
-        yield engine, loaded.dtype
-
-
-def _copies(adapters: "AdapterSet", weights: Mapping[str, float]) -> dict[str, Any]:
-    return {
+        with adapters.shown(weights):
+            return _Reference(logits_behind(adapters.module, ids), weights, {})
+    copies = {
         name: (
             copy.deepcopy(adapters.config(name)),
             {path: value.detach().cpu().clone() for path, value in adapters.weights(name).items()},
         )
         for name in weights
     }
+    return _Reference([], weights, copies)
 
 
-def _logits(
-    engine: "Engine", ids: Sequence[tuple[int, ...]], weights: Mapping[str, float], stop: StopFlag
-) -> list[Any]:
-    """Return the logits of each text with these adapters on, float32 of shape (tokens, V)."""
+def _compared(
+    model: "Handle", part: Path, reference: _Reference, ids: Ids, stop: StopFlag
+) -> tuple[float | None, int, str]:
+    """Return the largest difference (None: no room), how many likeliest tokens are the same, the dtype."""
+    dtype, expected = model.dtype, reference.logits
+    try:
+        if reference.adapters:
+            expected, dtype = _on_plain_weights(model, reference, ids, stop)
+        with _beside(str(part), model, dtype, stop) as (engine, _):
+            found = _logits(engine, ids, stop)
+    except FitError:
+        return None, 0, dtype
+    pairs = list(zip(expected, found, strict=True))
+    largest = max(float((one - other).abs().max()) for one, other in pairs)
+    return largest, sum(int((one.argmax(-1) == other.argmax(-1)).sum()) for one, other in pairs), dtype
+
+
+def _on_plain_weights(
+    model: "Handle", reference: _Reference, ids: Ids, stop: StopFlag
+) -> tuple[list[Any], str]:
+    """Return the logits of the base, read anew and not quantised, with copies of the adapters on."""
+    from llama_nb.tuning.adapters import AdapterSet
+
+    with _beside(model.source, model, "auto", stop) as (engine, loaded):
+        fresh = AdapterSet(loaded.module, base_name=model.source, base_fingerprint=model.fingerprint)
+        for name, (config, tensors) in reference.adapters.items():
+            fresh.add(name, config)
+            fresh.put_weights(name, tensors)
+        fresh.mix(reference.weights)
+        return _logits(engine, ids, stop), loaded.dtype
+
+
+@contextmanager
+def _beside(source: str, model: "Handle", dtype: str, stop: StopFlag) -> "Iterator[tuple[Engine, Loaded]]":
+    with quiet():
+        pair = open_beside(source, stop, device=model.device, dtype=dtype, name=f"{model.name}, merged")
+    with given_back(pair) as found:
+        yield found
+
+
+def _logits(engine: "Engine", ids: Ids, stop: StopFlag) -> list[Any]:
+    """Return the logits of each text, float32 of shape (tokens, V)."""
 
     def work(module: Any, stopped: Callable[[], str | None]) -> list[Any]:
         from llama_nb.tuning.merge import logits_behind
 
-        adapters = getattr(engine, "adapters", None)
-        with adapters.shown(weights) if adapters is not None else nullcontext():
-            found: list[Any] = logits_behind(module, ids, stopped)
+        found: list[Any] = logits_behind(module, ids, stopped)
         return found
 
     return measured(engine, stop, work, "a merge")

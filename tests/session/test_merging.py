@@ -1,6 +1,7 @@
 """`m.adapters.merge`, `.push` and `.look`: what comes of an adapter, and what is said of it."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,28 @@ def test_a_quantised_model_is_merged_into_its_plain_weights(tiny, tmp_path):
     assert found.largest < 1e-4
     for file in ("model.safetensors", "config.json"):
         assert (found.folder / file).read_bytes() == (again.folder / file).read_bytes()
+
+
+def test_a_merge_during_a_training_is_of_one_moment(tiny, tmp_path):
+    add_adapter(tiny, "persona")
+    adapters, over = tiny.adapter_set(), threading.Event()
+
+    def work(module, stopped, serve):
+        with adapters.training("persona"):
+            while not over.is_set() and stopped() is None:
+                with torch.no_grad():
+                    for value in adapters.weights("persona").values():
+                        value.add_(0.01)
+                serve(adapters.as_chats_see, 0.01)
+
+    running = tiny.plain_engine.begin(work, "a training")
+    try:
+        found = tiny.adapters.merge(tmp_path / "merged", "persona")
+    finally:
+        over.set()
+        running.wait(90)
+    assert running.error is None
+    assert found.largest < 1e-4
 
 
 def test_what_is_in_the_way_of_a_merge(tiny, tmp_path, monkeypatch, stories260k):

@@ -59,9 +59,14 @@ class Origin:
     folder: str = ""
 
 
+def is_adapter_name(name: object) -> bool:
+    """Whether `name` can be an adapter's: it becomes a folder's name and stands in commands."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name.lower() not in _RESERVED
+
+
 def check_adapter_name(name: str) -> None:
-    """Raise AdapterError if `name` cannot be an adapter's: it is a folder's name and stands in commands."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
+    """Raise AdapterError if `name` cannot be an adapter's."""
+    if not is_adapter_name(name):
         raise AdapterError(
             f"An adapter cannot be called {name!r}.",
             "A name has up to 80 letters, digits, spaces and . - _ + = @, and begins with a letter or digit; "

@@ -18,7 +18,7 @@ import torch
 from llama_nb.core.errors import AdapterError, LoadError
 from llama_nb.loading.folder import PICKLES, inside, listing
 from llama_nb.loading.headers import TensorInfo, read_header
-from llama_nb.tuning.adapter_facts import Origin, require_peft
+from llama_nb.tuning.adapter_facts import Origin, is_adapter_name, require_peft
 from llama_nb.tuning.adapters import AdapterSet
 from llama_nb.tuning.json_lines import read_json
 from llama_nb.tuning.targets import linear_layers
@@ -156,9 +156,10 @@ def read_adapter(folder: Path) -> AdapterFile:
     facts = read_json(folder / FACTS) or {}
     base, recipe = facts.get("base"), facts.get("recipe")
     base = base if isinstance(base, dict) else {}
+    name = _text(facts.get("name"))
     return AdapterFile(
         folder,
-        _text(facts.get("name")),
+        name if is_adapter_name(name) else "",
         _text(base.get("name")) or _text(config.get("base_model_name_or_path")),
         _text(base.get("fingerprint")) or _text((read_json(folder / MANIFEST) or {}).get("base")),
         config,

@@ -175,6 +175,15 @@ def test_what_is_no_lora_is_refused(saved, changes, said):
     assert said in caught.value.message
 
 
+def test_what_a_file_calls_itself_is_no_more_than_a_name(saved):
+    for name in ("<script>alert(1)</script>", "../../etc", "a\x1b[31m", 7, "off"):
+        edit_json(saved / FACTS, name=name)
+        assert read_adapter(saved).name == ""
+    edit_json(saved / FACTS, name="other", base=[1], run={}, recipe="x")
+    file = read_adapter(saved)
+    assert (file.name, file.fingerprint, file.origin.run, file.origin.recipe) == ("other", "", "", None)
+
+
 def test_a_pattern_that_takes_for_ever_is_never_matched(saved, adapters):
     edit_json(saved / CONFIG, target_modules="(.*a+)+b", rank_pattern={"(.+)+x": 3})
     put_in(read_adapter(saved), adapters, "again")

@@ -174,10 +174,9 @@ class _Training:
         try:
             self._listen()
             if self._step == 0 and not self._stop:
-                self._validate()
+                self._validate()  # where the base itself is damaged, this raises
             while self._step < self._steps and not self._stop:
-                reason = self._make_step()
-                if reason:
+                if reason := self._make_step():
                     return self._pause(reason)
             return self._ended()
         except TrainingError:
@@ -209,7 +208,7 @@ class _Training:
         loss, norm = self._summed(work)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             assert work.last is not None
-            return self._not_finite(work.last, loss, norm)
+            return self._not_finite(work.last, self._step + 1, loss, norm)
         self._optimiser.step(self._step)
         self._step += 1
         work.seconds += time.perf_counter() - started
@@ -235,15 +234,15 @@ class _Training:
         work.tokens = int(tokens)
         return loss / max(1, work.weight), norm
 
-    def _not_finite(self, batch: MicroBatch, loss: float, norm: float) -> str:
+    def _not_finite(self, batch: MicroBatch, step: int, loss: float, norm: float) -> str:
         """Return why not to go on if the training itself did it, else raise what is wrong."""
-        error = guards.not_finite(self._module, batch, self._step + 1, loss, norm)
+        error = guards.not_finite(self._module, batch, step, loss, norm)
         trained = self._step - self._good.step
         self._put(self._good)
         if trained:
             bad = not math.isfinite(validation_loss(self._module, [batch], None, self._aim))
             if not any(self._setup.ranks.totals(bad)):  # one verdict, whichever process saw what
-                what = f"The loss of step {self._step + 1:,} is {loss:.4g}, with a gradient of {norm:.4g}"
+                what = f"The loss of step {step:,} is {loss:.4g}, with a gradient of {norm:.4g}"
                 return f"{what}; with what was trained until step {self._good.step:,} it is a number still."
         raise error
 
@@ -267,15 +266,14 @@ class _Training:
 
     def _after(self, loss: float) -> str:
         """Keep, validate and listen behind a step; return why training must not go on, or nothing."""
-        reason = self._watch.look(loss)
-        if reason:
+        if reason := self._watch.look(loss):
             return reason
         if self._unsure is not None and self._watch.healthy:
             self._keep(self._unsure)
         self._unsure = None
         ended = self._step >= self._steps
-        if not ended and self._due("evaluate"):
-            self._validate()
+        if not ended and self._due("evaluate") and (reason := self._validate()):
+            return reason
         if not ended and self._due("save"):
             self._unsure = self._state()
         self._listen()
@@ -300,17 +298,18 @@ class _Training:
             self._observer.checkpoint(self._state())
         self._stop = self._stop or order.stop
 
-    def _validate(self) -> None:
-        """Measure on what was held back."""
+    def _validate(self) -> str:
+        """Measure on what was held back; return why training must not go on, or nothing."""
         if not self._setup.validation:
-            return
+            return ""
         self._listen()  # a chat waits for one micro-batch at most, of whichever kind
         loss = validation_loss(self._module, self._setup.validation, self._listen, self._aim)
         if not math.isfinite(loss):
-            raise guards.not_finite(self._module, self._setup.validation[0], self._step, loss, 0.0)
+            return self._not_finite(self._setup.validation[0], self._step, loss, 0.0)
         self._validation = (self._step, loss)
         self._observer.validated(self._step, loss)
         self._trackers.log(self._step, {"eval_loss": loss})
+        return ""
 
     def _ended(self) -> Outcome:
         """Keep the last state, if it is sound, and return how it ended."""
@@ -318,8 +317,9 @@ class _Training:
             if self._kept != self._step:
                 self._keep(self._state())
             return self._outcome("stopped")
-        if self._validation is None or self._validation[0] != self._step:
-            self._validate()
+        measured = self._validation is not None and self._validation[0] == self._step
+        if not measured and (reason := self._validate()):
+            return self._pause(reason)
         last = self._validation[1] if self._validation is not None else self._loss_now()
         if reason := self._watch.verdict(last):
             return self._pause(reason)

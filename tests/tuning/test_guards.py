@@ -106,6 +106,18 @@ def test_a_learning_rate_far_too_high_pauses_and_keeps_nothing_ruined(lr, story)
     assert outcome.state == "finished"
 
 
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_validation_loss_that_is_no_number_pauses_too(every, story):
+    adapters, data = story
+    recipe = TOO_FAST.replace(lr=1e30, steps=1 + every, evaluate_every=every)
+    held = [plan(recipe, data).micro_batch(0)]
+    outcome, watcher, _ = learn(recipe, adapters=adapters, batches=plan(recipe, data), validation=held)
+    assert outcome.state == "paused"
+    assert "it is a number still" in outcome.reason
+    assert [step for step, _ in watcher.validations] == [0]
+    assert not watcher.states
+
+
 def test_what_was_good_before_is_kept(story):
     adapters, data = story
     recipe = TOO_FAST.replace(lr=1e-3)

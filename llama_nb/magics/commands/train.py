@@ -5,7 +5,7 @@ record a line. The run is a folder, runs/NAME: a panel shows its curves and answ
 with a run that was left. --preview shows which tokens would be learned. pause, resume, stop, save, lr and
 status are for the run that goes on, or the one that is named.
 
-Several GPUs: --launch torchrun --gpus 4, --launch accelerate, or --launch ray://HEAD --workers 2 for a cluster;
+Several GPUs: --launch torchrun --gpus 4, --launch accelerate, or --launch ray://HEAD --workers 2 (a cluster);
 --shard spreads a base that one GPU cannot hold. --export sbatch writes a job for another machine instead.
 """
 

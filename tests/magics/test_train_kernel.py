@@ -33,16 +33,25 @@ def kernel(folder):
         yield started
 
 
-def wait_for(kernel, name, *states):
-    """Wait until a run is in one of these states."""
-    kernel.until(lambda: kernel.evaluate(f"llama.open_run({name!r}).state") in states, PATIENCE_S)
+def wait_for(kernel, name, state):
+    """Wait until a run is in a state; one that failed will never be."""
+    run = f"llama.open_run({name!r})"
+    kernel.until(lambda: kernel.evaluate(f"{run}.state") in (state, "failed"), PATIENCE_S)
+    assert kernel.evaluate(f"({run}.state, {run}.status.error)") == (state, "")
 
 
 def begin(kernel, name, steps=400):
     """Begin a run that is long enough to be ordered about."""
     result = kernel.ok(f"%llama train persona.jsonl --name {name} --steps {steps} --save-every 0 {SHORT}")
-    kernel.until(lambda: kernel.evaluate(f"llama.open_run({name!r}).status.step") > 0, PATIENCE_S)
+    wait_for_step(kernel, name, 1)
     return result
+
+
+def wait_for_step(kernel, name, step):
+    """Wait until a run that goes on has done so many steps."""
+    run = f"llama.open_run({name!r})"
+    kernel.until(lambda: kernel.evaluate(f"{run}.status.step >= {step} or {run}.over"), PATIENCE_S)
+    assert kernel.evaluate(f"({run}.over, {run}.status.error)") == (False, "")
 
 
 def test_where_nobody_watches_it_waits_and_says_what_stays_the_same(kernel):
@@ -89,7 +98,7 @@ def test_a_stopped_run_goes_on(kernel):
     step = kernel.evaluate("llama.open_run('loud').status.step")
     result = kernel.ok("%llama train --resume")
     assert f"loud goes on from the checkpoint of step {step}" in result.text
-    kernel.until(lambda: kernel.evaluate("llama.open_run('loud').status.step") > step, PATIENCE_S)
+    wait_for_step(kernel, "loud", step + 1)
     assert "Stopping the training of loud" in kernel.ok("%llama stop").value["text/plain"]
     wait_for(kernel, "loud", "stopped")
 
@@ -97,7 +106,7 @@ def test_a_stopped_run_goes_on(kernel):
 def test_an_interrupt_where_nobody_watches_leaves_a_checkpoint(kernel, folder):
     line = f"%llama train persona.jsonl --name cut --steps 4000 --save-every 0 {SHORT}"
     waiting = kernel.submit(line, allow_stdin=False)
-    kernel.until((folder / "runs" / "cut" / "metrics.jsonl").exists, PATIENCE_S)
+    kernel.until(lambda: waiting.done or (folder / "runs" / "cut" / "metrics.jsonl").exists(), PATIENCE_S)
     kernel.interrupt()
     kernel.wait(waiting, PATIENCE_S)
     assert waiting.error["ename"] == "KeyboardInterrupt"
@@ -107,8 +116,8 @@ def test_an_interrupt_where_nobody_watches_leaves_a_checkpoint(kernel, folder):
 
 def test_an_interrupt_where_somebody_watches_lets_it_go_on(kernel, folder):
     waiting = kernel.submit(f"%llama train persona.jsonl --name on --steps 4000 --wait {SHORT}")
-    kernel.until((folder / "runs" / "on" / "metrics.jsonl").exists, PATIENCE_S)
-    kernel.until(lambda: waiting.displays, PATIENCE_S)
+    measured = folder / "runs" / "on" / "metrics.jsonl"
+    kernel.until(lambda: waiting.done or (measured.exists() and waiting.displays), PATIENCE_S)
     kernel.pump(1)
     kernel.interrupt()
     kernel.wait(waiting, PATIENCE_S)

@@ -144,7 +144,8 @@ def model_name(record: Mapping[str, Any]) -> str:
 
 def adapter_name(record: Mapping[str, Any]) -> str:
     """Return the adapters that wrote a reply, as one writes them; "" for the base alone."""
-    return clean_line(_string((record.get("model") or {}).get("adapter")))[:_LONGEST_NAME]
+    model = record.get("model")
+    return clean_line(_string(model.get("adapter")))[:_LONGEST_NAME] if isinstance(model, Mapping) else ""
 
 
 def status_line(record: Mapping[str, Any], watched: bool) -> str:

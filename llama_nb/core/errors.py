@@ -121,7 +121,7 @@ class DataError(LlamaError, ValueError):
 
 
 class TrainingError(LlamaError):
-    """Training cannot begin or go on: a recipe out of range, no token to learn from, a loss that is no number."""
+    """Training cannot begin or go on: a recipe out of range, nothing to learn from, a loss that is none."""
 
 
 class AdapterError(LlamaError):

@@ -226,7 +226,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         "Each is answered before and after: what the loss cannot show.",
     ),
     "sample_every": _number(
-        "after how many steps they are asked; 0 is only at the end, none is with the validation loss",
+        "after how many steps they are asked; 0 is only at the end, none is four times a run",
         "Down: finer, and training waits for each answer.",
         0,
         _LONG,

@@ -29,7 +29,9 @@ _USUAL_WIDTH: Final = 4096
 _HIGHEST_LR: Final = 1e-2
 # Every weight moves in full training, and preferences are followed in small steps: a tenth of it.
 _CAREFUL: Final = 0.1
-_A_RUN: Final = 10  # how often a run validates and saves, unless the recipe says
+# How often a run validates, saves and asks its prompts, unless the recipe says. Answers come token by token and
+# cost a small model more than the steps between them.
+_A_RUN: Final = {"evaluate": 10, "save": 10, "sample": 4}
 _TRUE: Final = ("true", "on", "yes", "1")
 _FALSE: Final = ("false", "off", "no", "0")
 
@@ -50,7 +52,7 @@ class Recipe:
     steps, epochs
         The length of the run, by one of them; else three epochs, or more of small data.
     evaluate_every, save_every, sample_every
-        Steps; 0 is at the end only, None ten times a run.
+        Steps; 0 is at the end only, None ten times a run (samples: four times).
     lr, max_tokens, checkpointing
         None: decided for the model and the memory when the run begins (the rate: `for_model`).
 
@@ -171,9 +173,8 @@ class Recipe:
 
     def every(self, name: str, steps: int) -> int:
         """Return after how many steps `name` ("evaluate", "save", "sample") is due; 0 is only at the end."""
-        asked = self.evaluate_every if name == "sample" and self.sample_every is None else None
-        given: int | None = getattr(self, f"{name}_every") if asked is None else asked
-        return max(1, steps // _A_RUN) if given is None else given
+        given: int | None = getattr(self, f"{name}_every")
+        return max(1, steps // _A_RUN[name]) if given is None else given
 
     def validation_rows(self, rows: int) -> int:
         """Return how many of `rows` are held back to measure on; at least one stays to learn from."""

@@ -88,5 +88,6 @@ def test_lengths_shares_and_counts():
     assert Recipe.of(validation=0).validation_rows(50) == 0
     assert Recipe().every("save", 200) == 20
     assert Recipe.of(save_every=0).every("save", 200) == 0
-    assert Recipe.of(evaluate_every=7).every("sample", 200) == 7
+    assert Recipe.of(evaluate_every=7).every("evaluate", 200) == 7
+    assert Recipe.of(evaluate_every=7).every("sample", 200) == 50
     assert Recipe.of(evaluate_every=7, sample_every=3).every("sample", 200) == 3

@@ -29,8 +29,8 @@ _USUAL_WIDTH: Final = 4096
 _HIGHEST_LR: Final = 1e-2
 # Every weight moves in full training, and preferences are followed in small steps: a tenth of it.
 _CAREFUL: Final = 0.1
-# How often a run validates, saves and asks its prompts, unless the recipe says. Answers come token by token and
-# cost a small model more than the steps between them.
+# How often a run validates, saves and asks its prompts, unless the recipe says. Answers come token by token:
+# they cost a small model more than the steps between them.
 _A_RUN: Final = {"evaluate": 10, "save": 10, "sample": 4}
 _TRUE: Final = ("true", "on", "yes", "1")
 _FALSE: Final = ("false", "off", "no", "0")

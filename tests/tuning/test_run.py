@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import threading
 
 import pytest
 import torch
@@ -129,6 +130,26 @@ def test_who_chats_sees_the_adapter_as_it_learns(parts, begin):
     now, base = ask(parts), ask(parts, adapter="off")
     assert base == first
     assert now != base
+    run.stop()
+
+
+def test_a_long_chat_pauses_the_training_and_the_state_says_so(parts, begin):
+    run = begin(RECIPE.replace(steps=4000))
+    until_step(run, 1)
+    over = threading.Event()
+
+    def chat():
+        parts.engine.examine(lambda _module, _stopped: over.wait(90), "chat main", StopFlag())
+
+    thread = threading.Thread(target=chat)
+    thread.start()
+    until(lambda: run.status.serving == "chat main", "the chat is named")
+    steps = run.status.step
+    assert run.status.step == steps
+    over.set()
+    thread.join(90)
+    until(lambda: run.status.serving == "", "it trains again")
+    until_step(run, steps + 1)
     run.stop()
 
 

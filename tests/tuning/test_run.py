@@ -145,7 +145,6 @@ def test_a_long_chat_pauses_the_training_and_the_state_says_so(parts, begin):
     thread.start()
     until(lambda: run.status.serving == "chat main", "the chat is named")
     steps = run.status.step
-    assert run.status.step == steps
     over.set()
     thread.join(90)
     until(lambda: run.status.serving == "", "it trains again")

@@ -20,6 +20,7 @@ MODULE: Final = "llama_nb.tuning.launch"
 RESTARTS: Final = 3  # how often all begin again from the newest checkpoint when one of them dies
 MOST: Final = 4096
 _RAY: Final = "ray://"
+_CLIENT_PORT: Final = 10001  # where a head takes clients, unless it was told another
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}")
 
 
@@ -38,7 +39,7 @@ class Launch:
     shard
         Whether the frozen base is spread over the processes instead of copied to each (FSDP).
     address
-        Of a Ray cluster: "HEAD:10001", or "auto" for the one that this machine belongs to.
+        Of a Ray cluster: "ray://HEAD:10001", or "auto" for the one that this machine belongs to.
     """
 
     launcher: Launcher
@@ -125,7 +126,7 @@ def _launcher(asked: str) -> tuple[Launcher, str]:
             raise TrainingError(
                 f"{text[:60]!r} names no head of a Ray cluster.", "Such as --launch ray://head:10001"
             )
-        return "ray", address
+        return "ray", f"{_RAY}{address if ':' in address else f'{address}:{_CLIENT_PORT}'}"
     if text.lower() not in LAUNCHERS:
         near = did_you_mean(text, LAUNCHERS)
         raise TrainingError(

@@ -110,7 +110,9 @@ def _connect(ray: Any, address: str) -> None:
         except ConnectionError:
             sys.stderr.write("No Ray cluster runs on this machine; one is started for this run.\n")
             ray.init(address="local", include_dashboard=False, **quiet)
-    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+    except ImportError as error:
+        raise TrainingError("Ray's client is not installed here.", "pip install 'llama-nb[ray]'") from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise TrainingError(
             f"There is no Ray cluster at {address}: {str(error).splitlines()[0][:200]}",
             "Start one with `ray start --head`; a head is reached at ray://HEAD:10001.",

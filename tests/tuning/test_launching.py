@@ -27,9 +27,11 @@ def test_workers_take_the_cpu_where_gpus_are_too_few():
 
 
 def test_a_cluster_says_itself_what_it_has():
-    assert _read("ray://head.example:10001", workers=2) == Launch("ray", 2, address="head.example:10001")
+    assert _read("ray://head.example:10001", workers=2) == Launch(
+        "ray", 2, address="ray://head.example:10001"
+    )
     assert _read("ray", gpus=8) == Launch("ray", 8, gpu=True, address="auto")
-    assert _read("RAY://head/", workers=1).address == "head"
+    assert _read("RAY://head/", workers=1).address == "ray://head:10001"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def convert(
     left_out = model.adapters.label if model is not None else ""
     if left_out:
         merging = (
-            f"merge it first (%llama adapter merge {left_out} --to FOLDER), or convert it with --adapter"
+            f"merge it first (%llama adapter merge {left_out} --out FOLDER), or convert it with --adapter"
         )
         made = replace(made, notes=(f"{left_out} is not in the file: {merging}.", *made.notes))
     return made

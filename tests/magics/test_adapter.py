@@ -59,7 +59,7 @@ def test_what_is_said(cria, shell):
     assert say("mix persona:0.7 tone:.3") == "cria answers with persona:0.7 tone:0.3 from now on."
     assert say("off") == "cria answers alone."
     assert (
-        say("save persona --to p") == "Saved persona to p, in peft's format. Load it: %llama adapter load p"
+        say("save persona --out p") == "Saved persona to p, in peft's format. Load it: %llama adapter load p"
     )
     assert say("delete persona") == "Took persona out of the model. cria answers alone."
     assert say("load p --name q --off") == "Loaded q: rank 4 on 24 layers. cria answers alone."
@@ -80,7 +80,7 @@ def test_what_is_said(cria, shell):
         ("mix persona persona", "is there twice"),
         ("merge", "Where to?"),
         ("push persona", "Where to?"),
-        ("off --to x", "takes no --to"),
+        ("off --out x", "takes no --out"),
         ("load", "Which adapter?"),
         ("load runs/nope", "There is no"),
         ("delete nope", "has no adapter 'nope'"),

@@ -26,9 +26,9 @@ EXAMPLES = (
     "%llama adapter off",
     "%llama adapter mix persona:0.7 tone:0.3",
     "%llama adapter look persona",
-    "%llama adapter save persona --to adapters/persona",
-    "%llama adapter merge persona --to merged",
-    "%llama adapter push persona --to you/persona",
+    "%llama adapter save persona --out adapters/persona",
+    "%llama adapter merge persona --out merged",
+    "%llama adapter push persona --out you/persona",
     "%llama adapter delete persona",
 )
 
@@ -37,7 +37,7 @@ def add_arguments(parser: VerbParser) -> None:
     """Declare what to do, and with which adapters."""
     parser.add_argument("action", nargs="?", help=f"one of: {', '.join(ACTIONS)}; without it, the list")
     parser.add_argument("names", nargs="*", help="the adapter; for mix: name:weight, as often as wanted")
-    parser.add_argument("--to", metavar="PLACE", help="save, merge: the folder; push: the hub id")
+    parser.add_argument("--out", metavar="PLACE", help="save, merge: the folder; push: the hub id")
     parser.add_argument("--name", help="load: what to call it here")
     parser.add_argument("--off", action="store_true", help="load: leave it switched off")
     parser.add_argument(
@@ -91,7 +91,7 @@ def _mix(adapters: "Adapters", args: Namespace) -> Shown:
 
 def _save(adapters: "Adapters", args: Namespace) -> Shown:
     name = adapters.one(_maybe(args))
-    folder = adapters.save(name, args.to)
+    folder = adapters.save(name, args.out)
     shown = folder if detect().watched else folder.name
     return Shown(f"Saved {name} to {shown}, in peft's format. Load it: %llama adapter load {shown}")
 
@@ -110,16 +110,16 @@ def _delete(adapters: "Adapters", args: Namespace) -> Shown:
 
 
 def _merge(adapters: "Adapters", args: Namespace) -> Any:
-    if args.to is None:
-        raise CommandError("Where to?", "%llama adapter merge persona --to merged")
-    return adapters.merge(args.to, _maybe(args))
+    if args.out is None:
+        raise CommandError("Where to?", "%llama adapter merge persona --out merged")
+    return adapters.merge(args.out, _maybe(args))
 
 
 def _push(adapters: "Adapters", args: Namespace) -> Shown:
-    if args.to is None:
-        raise CommandError("Where to?", "%llama adapter push persona --to you/persona")
+    if args.out is None:
+        raise CommandError("Where to?", "%llama adapter push persona --out you/persona")
     name = adapters.one(_maybe(args))
-    address = adapters.push(args.to, name, private=not args.public)
+    address = adapters.push(args.out, name, private=not args.public)
     seen = "everybody can see it" if args.public else "only you can see it"
     return Shown(f"Pushed {name} to {address}; {seen}.")
 
@@ -142,12 +142,12 @@ ACTIONS: Final[Mapping[str, Callable[["Adapters", Namespace], Any]]] = {
 }
 # Which options an action heeds; the others are refused, so that none is ignored in silence.
 _HEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "save": ("to",), "load": ("name", "off", "force"), "merge": ("to",), "push": ("to", "public"),
+    "save": ("out",), "load": ("name", "off", "force"), "merge": ("out",), "push": ("out", "public"),
 }  # fmt: skip
 
 
 def _refuse_idle(args: Namespace, action: str) -> None:
-    for option in ("to", "name", "off", "force", "public"):
+    for option in ("out", "name", "off", "force", "public"):
         if getattr(args, option) and option not in _HEEDED.get(action, ()):
             heeds = [each for each, options in _HEEDED.items() if option in options]
             raise CommandError(

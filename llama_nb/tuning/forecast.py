@@ -18,7 +18,7 @@ from llama_nb.runtime.devices import available_memory
 from llama_nb.tuning.loss import trained_loss
 from llama_nb.tuning.packing import BatchPlan
 from llama_nb.tuning.preference import PreferencePlan
-from llama_nb.tuning.training_mode import TrainingMode, trained_parameters
+from llama_nb.tuning.training_mode import TrainingMode, memory_now, trained_parameters
 
 if TYPE_CHECKING:
     from llama_nb.tuning.parts import Parts
@@ -30,6 +30,7 @@ _REFERENCE: Final = 4 / 3  # preferences are compared with what the base alone m
 # The middle one of a few counts, without the first, which also loads code.
 _TRIES: Final = 6
 _ENOUGH_S: Final = 1.0
+_THERE_ALREADY: Final = {"weights", "adapter", "overhead"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,10 +93,11 @@ def _memory(parts: "Parts", recipe: "Recipe", batches: Batches) -> tuple[bool, i
         amounts = [part_bytes(job, target) for job in jobs]
     except LlamaError:  # a kind of model that plans do not know
         return bool(recipe.checkpointing), None
-    # Weights and process are in memory already.
-    more = sum(count for name, count in amounts[0].items() if name not in ("weights", "overhead"))
-    needed = more > available_memory(device)
+    more = [sum(each[name] for name in each.keys() - _THERE_ALREADY) for each in amounts]
+    needed = more[0] > available_memory(device)
     checkpointing = needed if recipe.checkpointing is None else recipe.checkpointing
+    if device == "cpu":  # what a notebook has imported and holds is measured, not foretold
+        return checkpointing, memory_now(parts.module) + more[checkpointing]
     return checkpointing, sum(amounts[checkpointing].values())
 
 

@@ -48,6 +48,7 @@ def test_a_forecast_leaves_the_model_as_it_was(prepared):
 def test_more_steps_take_longer_and_no_more_memory(prepared, monkeypatch):
     parts, data, _ = prepared
     monkeypatch.setattr(module_of_it, "_seconds", lambda *_: 0.5)
+    monkeypatch.setattr(module_of_it, "memory_now", lambda _module: 10**9)
     few, many = foretold(parts, data, steps=10), foretold(parts, data, steps=1000)
     assert (few.seconds, many.seconds) == (0.5 * 2 * 10, 0.5 * 2 * 1000)
     assert few.memory == many.memory
@@ -55,6 +56,7 @@ def test_more_steps_take_longer_and_no_more_memory(prepared, monkeypatch):
 
 def test_activations_are_computed_again_where_memory_is_short(prepared, monkeypatch):
     parts, data, _ = prepared
+    monkeypatch.setattr(module_of_it, "memory_now", lambda _module: 10**9)
     open_recipe = data.recipe.replace(checkpointing=None)
     roomy = foretold(parts, data, open_recipe)
     monkeypatch.setattr(module_of_it, "available_memory", lambda _device: 0)
@@ -74,3 +76,14 @@ def test_what_was_decided_is_kept_for_the_next_life(prepared):
         back.callback(run.files.write_plan, {"checkpointing": False, "max_tokens": 128})
         again = prepare(run.files, parts)
     assert (again.recipe.max_tokens, again.recipe.checkpointing) == (64, True)
+
+
+def test_what_the_process_holds_already_is_measured(prepared, monkeypatch):
+    parts, data, _ = prepared
+    foretold_at = {}
+    for held in (10**9, 2 * 10**9):
+        monkeypatch.setattr(module_of_it, "memory_now", lambda _module, held=held: held)
+        foretold_at[held] = foretold(parts, data).memory
+    step = foretold_at[10**9] - 10**9
+    assert 0 < step < 200e6
+    assert foretold_at[2 * 10**9] - 2 * 10**9 == step

@@ -65,7 +65,7 @@ def requirements(profile: str) -> list[str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     lines = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    for extra in ("lab", "quant"):
+    for extra in ("lab", "quant", "train"):
         lines += project["project"]["optional-dependencies"][extra]
     for group in PROFILES[: PROFILES.index(profile) + 1]:
         lines += project["dependency-groups"].get(group, [])

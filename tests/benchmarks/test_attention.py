@@ -70,6 +70,7 @@ def test_texts_have_exactly_as_many_tokens(tmp_path):
         assert len(tokenizer.encode(text_of(tokenizer, tokens))) == tokens
 
 
+@pytest.mark.full
 def test_a_pass_is_measured_in_a_process_of_its_own(tmp_path):
     folder = write_model(tmp_path, layers=1, width=64)
     text = tmp_path / "text.txt"

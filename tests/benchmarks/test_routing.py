@@ -52,6 +52,7 @@ def test_budgets_of_the_explorer():
     assert all("4,096 tokens x 24 layers x 128 experts" in row.what for row in routing.explorer(seen))
 
 
+@pytest.mark.full
 def test_a_corpus_is_read_in_a_process_of_its_own(tmp_path):
     folder = write_mixture(tmp_path, **WIDE | {"num_hidden_layers": 2, "num_local_experts": 4})
     texts = texts_of(tokenizer_of(folder), 1000)

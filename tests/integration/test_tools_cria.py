@@ -73,6 +73,7 @@ def ends_right(model: Model, used: ToolUse, number: int) -> bool:
     return all(key.lower() in run.text.lower() for key in used.keys) and world.asked == [used.name]
 
 
+@pytest.mark.full
 def test_held_out_questions_end_in_the_right_answer(cria):
     rng = random.Random(20)
     names = list(tool_calls.PARAMETERS)

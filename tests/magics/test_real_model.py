@@ -150,6 +150,7 @@ class Recipe(BaseModel):
 """
 
 
+@pytest.mark.full
 def test_every_example_runs_on_the_bundled_model(started, stories260k):
     folder = Path(started.evaluate("os.getcwd()"))
     write_gguf(stories260k, folder / "model.gguf")

@@ -147,6 +147,7 @@ def test_somebody_who_watches_is_told_that_it_is_played_back(recorded, tmp_path)
         assert kernel.evaluate("'torch' in sys.modules") is False
 
 
+@pytest.mark.full
 def test_a_recorded_notebook_passes_nbval_without_the_model(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("LLAMA_NB_CHATS", "off")

@@ -71,6 +71,7 @@ def test_a_sample_of_each_skill(sister, skill):
     assert SAMPLE - figures["correct"] <= allowed, figures
 
 
+@pytest.mark.full
 def test_experts_specialise_and_none_is_idle_on_other_held_out_texts(sister):
     rows = specialising.measure(*sister, seed=11)
     assert max(row["mutual_information"] for row in rows) >= specialising.MUTUAL_GATE

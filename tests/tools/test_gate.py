@@ -28,6 +28,7 @@ def passed(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> bool:
         (folder / f"test_{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setattr(gate, "ROOT", folder)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # ours take seconds to import, and are not asked here
     return gate.Tests("pytest", PYTEST, again=PYTEST).run(environment)
 
 

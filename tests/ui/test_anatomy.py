@@ -112,6 +112,7 @@ def test_a_block_and_its_views_by_keyboard_alone_in_both_themes(shown: LabPage, 
     page.shut_down()
 
 
+@pytest.mark.full
 def test_statistics_are_those_of_numpy_and_come_back_after_a_reload(
     shown: LabPage, context: BrowserContext, lab: LabServer
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_token_is_clicked_and_the_answer_goes_on_from_there(chat: Chat) -> Non
     page.shut_down()
 
 
+@pytest.mark.full
 def test_the_sliders_are_the_next_answers_sampling(chat: Chat) -> None:
     page = chat.lab
     drawer = chat.open("sampling")
@@ -95,6 +96,7 @@ def test_the_sliders_are_the_next_answers_sampling(chat: Chat) -> None:
     page.shut_down()
 
 
+@pytest.mark.full
 def test_a_conversation_is_taken_away(chat: Chat, tmp_path: Path) -> None:
     page = chat.lab
     drawer = chat.open("export")

@@ -145,6 +145,7 @@ def test_a_reload_in_the_middle_comes_back_to_all_answers(running: LabPage) -> N
     page.shut_down()
 
 
+@pytest.mark.full
 def test_it_can_be_read_without_its_kernel(
     page: LabPage, context: BrowserContext, lab: LabServer, notebook: Callable[..., str]
 ) -> None:

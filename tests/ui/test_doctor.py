@@ -21,7 +21,7 @@ def hub() -> Iterator[FakeHub]:
         yield server
 
 
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
+@pytest.mark.parametrize("theme", [pytest.param("Light", marks=pytest.mark.full), "Dark"])
 def test_the_doctor_finds_the_page_in_order(
     page: LabPage, notebook: Callable[..., str], hub: FakeHub, tmp_path: Path, theme: str
 ) -> None:

@@ -133,6 +133,7 @@ def test_figures_are_those_of_the_trace_by_mouse_and_by_keyboard_in_both_themes(
     page.shut_down()
 
 
+@pytest.mark.full
 def test_a_reload_comes_back_and_without_a_kernel_it_can_be_read(
     lens_page: LabPage, context: BrowserContext, lab: LabServer
 ) -> None:

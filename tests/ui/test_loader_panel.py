@@ -60,7 +60,10 @@ def active_cell(page: LabPage) -> int:
     return int(page.evaluate("panel => panel.content.activeCellIndex"))
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+THEMES = [pytest.param("JupyterLab Light", marks=pytest.mark.full), "JupyterLab Dark"]
+
+
+@pytest.mark.parametrize("theme", THEMES)
 def test_a_student_gets_to_a_chat_by_keyboard_alone(panel: LabPage, tmp_path: Path, theme: str) -> None:
     page, keyboard = panel, panel.page.keyboard
     page.theme(theme)
@@ -129,6 +132,7 @@ def test_it_opens_small_and_typing_is_for_the_panel(panel: LabPage) -> None:
     page.shut_down()
 
 
+@pytest.mark.full
 def test_a_load_goes_on_while_a_cell_runs(page: LabPage, notebook: Callable[..., str]) -> None:
     busy = (
         "import time, llama_nb\nend = time.monotonic() + 60\n"

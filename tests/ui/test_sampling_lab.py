@@ -124,6 +124,7 @@ def _some_text(page: LabPage, written: Locator) -> str:
     raise AssertionError(f"no text in six throws: {written.inner_text()!r}")
 
 
+@pytest.mark.full
 def test_by_mouse_with_draws_and_a_text_that_follows(lab_page: LabPage) -> None:
     page, mouse = lab_page, lab_page.page.mouse
     before = bars(page)
@@ -186,6 +187,7 @@ def _keys_stay_and_errors_are_shown(page: LabPage) -> None:
     assert not page.foreign
 
 
+@pytest.mark.full
 def test_a_reload_comes_back_and_without_a_kernel_it_can_be_read(
     lab_page: LabPage, context: BrowserContext, lab: LabServer
 ) -> None:

@@ -68,6 +68,16 @@ describe("what is typed", () => {
     expect(field.value).toBe("half a thou");
   });
 
+  it("is its own panel's, in whatever order the page draws them again", () => {
+    const panels = [1, 2].map((panel) => open({ head: { ...HEAD, panel } }));
+    panels[1]?.type("half a thou");
+    for (const panel of panels) panel.close();
+    document.body.replaceChildren();
+    const [second, first] = [2, 1].map((panel) => open({ head: { ...HEAD, panel } }));
+    expect(second?.field.value).toBe("half a thou");
+    expect(first?.field.value).toBe("");
+  });
+
   it("cannot be sent to nobody, and the next step is said", () => {
     const { model, el, type, press, find } = open({ head: { chat: "main", alive: false } });
     const cells: string[] = [];

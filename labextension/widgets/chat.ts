@@ -69,7 +69,7 @@ function render({ model, el }: { model: ChatModel; el: HTMLElement }): () => voi
       say({ kind: "send", text, page: pageName() });
     },
     () => say({ kind: "stop" }),
-    document.querySelectorAll(".llama-nb-chat").length,
+    () => model.get("head").panel ?? 0,
     signal,
   );
   const code = partCode<Side>(() => say({ kind: "code" }));

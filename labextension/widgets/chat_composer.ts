@@ -23,11 +23,11 @@ export interface Composer {
 
 const TALLEST = 132; // pixels, six lines
 
-/** `place` is which of the page's panels this is: each has its own draft. */
+/** `place` is which panel of its kernel this is: each has its own draft, in whatever order they are drawn. */
 export function composer(
   send: (text: string) => void,
   stop: () => void,
-  place: number,
+  place: () => number,
   signal: AbortSignal,
 ): Composer {
   const root = element("div", "llama-nb-composer");
@@ -54,8 +54,8 @@ export function composer(
   };
   const keep = (text: string) => {
     try {
-      if (text) sessionStorage.setItem(draftOf(place, chat), text);
-      else sessionStorage.removeItem(draftOf(place, chat));
+      if (text) sessionStorage.setItem(draftOf(place(), chat), text);
+      else sessionStorage.removeItem(draftOf(place(), chat));
     } catch {
       // A page without storage keeps the text as long as it is open.
     }
@@ -96,7 +96,7 @@ export function composer(
       if (name !== chat) {
         keep(field.value);
         chat = name;
-        field.value = kept(place, chat);
+        field.value = kept(place(), chat);
         sent = null;
         window.setTimeout(grow); // its height is known when it stands in the page
       }

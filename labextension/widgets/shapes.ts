@@ -152,6 +152,8 @@ export interface SamplingState {
 /** What stands around a conversation. `where` says in a sentence where the chat is kept. */
 export interface ChatHead {
   chat?: string;
+  /** Which of its kernel's panels this is. */
+  panel?: number;
   /** Name of the model that answers; empty when none is loaded. */
   model?: string;
   /** Type, device and quantisation of the model in one line. */

@@ -4,6 +4,7 @@ Knows the page and its messages; what there is to show and to do is `session.pan
 untrusted: it is looked up, never taken as it is. What happens to the chat elsewhere comes as events.
 """
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ _MOST_ASKED: Final = 1000  # messages whose contents a page asks for at once
 _MOST_NEW: Final = 2  # messages that come at once; of more a branch or a chat was chosen, and pages know best
 _LONGEST: Final = 1_000_000  # characters of a message
 
+_numbers = itertools.count(1)  # by which a page tells the drafts of several panels apart
+
 
 class ChatPanel(LiveWidget, Growing):
     """A panel to talk with a model in.
@@ -54,6 +57,7 @@ class ChatPanel(LiveWidget, Growing):
 
     def __init__(self, panel: Panel, **traits: Any) -> None:
         self.panel = panel
+        self._number = next(_numbers)
         # Held while the traits are set, never while something is done to a chat: that is told to all panels.
         self._lock = threading.RLock()
         self._replies: list[Reply] = []  # asked for and not done, the one that is shown first
@@ -87,7 +91,7 @@ class ChatPanel(LiveWidget, Growing):
             steps = self.panel.steps()
             self._tell_new(steps)
             with self.hold_sync():
-                self.head = self.panel.head()
+                self.head = {**self.panel.head(), "panel": self._number}
                 self.path = {"steps": steps}
                 self.live = self._live(growing)
                 self.running = bool(self.live)

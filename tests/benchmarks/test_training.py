@@ -6,7 +6,7 @@ import torch
 from benchmarks import training, training_child
 from benchmarks.training import Case
 
-LARGE = Case("56 M", 128_256, "nf4 in bfloat16")
+LARGE = Case("56 M", 128_256, "nf4 in bfloat16", tokens=256)
 CASE = {"size": "tiny", "vocabulary": 1000, "dtype": "bfloat16", "share": 0.25, "steps": 4, "batch": 2,
         "tokens": 32, "device": "cpu", "threads": 1}  # fmt: skip
 
